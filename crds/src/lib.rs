@@ -1,0 +1,1 @@
+//! The `WorkerCluster` API types.

@@ -1,0 +1,2 @@
+//! The WorkerCluster operator.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The primary.
+fn main() {}
