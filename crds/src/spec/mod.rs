@@ -1,0 +1,71 @@
+//! `spec`: what a user asks for.
+
+mod autoscaling;
+mod http;
+mod workers;
+
+pub use autoscaling::{Autoscaling, CpuMetric, Metric, QueueMetric, RedisListSource, RedisStreamSource, SecretKey};
+pub use http::{Balancing, Http};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+pub use workers::{Ipc, Ready, Restart, WorkerCount, Workers};
+
+use crate::{status::WorkerClusterStatus, template::PodTemplate};
+
+/// A clustered service: replicas (pods), each with a primary that forks and watches several workers of one command.
+#[derive(Clone, Debug, PartialEq, CustomResource, KubeSchema, Serialize, Deserialize)]
+#[kube(
+    group = "workercluster.dev",
+    version = "v1alpha1",
+    kind = "WorkerCluster",
+    namespaced,
+    status = "WorkerClusterStatus",
+    derive = "PartialEq",
+    shortname = "wc",
+    category = "workers",
+    doc = "WorkerCluster is a clustered service: replicas (pods), each with a primary that forks, feeds and watches several workers of one command.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas", description = "Replicas asked for"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas", description = "Replicas that are ready"),
+    printcolumn(name = "Workers", type_ = "integer", json_path = ".status.workers.ready", description = "Workers that are ready, in all replicas"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why the WorkerCluster is ready, or is not"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.currentRevision", priority = "1", description = "Revision that new pods are built from"),
+    printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.workers.restarts", priority = "1", description = "Workers that were forked again, in the present pods"),
+    printcolumn(name = "Last Scale", type_ = "string", json_path = ".status.autoscaling.reason", priority = "1", description = "Why the autoscaler decided as it did"),
+    validation = Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be a DNS-1035 label (lower-case letters, digits and '-', beginning with a letter) of at most 52 characters, because pods and Services are named after it")
+        .field_path(".metadata.name"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerClusterSpec {
+    /// Number of replicas (pods). Default 1. With `autoscaling` the operator writes its decision here and ignores what
+    /// others write; without it `kubectl scale` and a HorizontalPodAutoscaler may set it.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub replicas: i32,
+
+    /// The pod to run, as in a Deployment (core/v1 `PodTemplateSpec`). The container named `worker`, or the only one, is the user's
+    /// program; its `command` is required, because the primary starts it. No default.
+    pub template: PodTemplate,
+
+    /// The workers (processes) in each pod. Default: one for each processor of the container's limit.
+    #[serde(default)]
+    pub workers: Workers,
+
+    /// Serve HTTP: the port that all workers share, and a Service for it. Default: none, nothing is listened on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+
+    /// Let the operator choose the number of replicas. Default: none, `replicas` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+}
+
+fn one() -> i32 {
+    1
+}

@@ -1,0 +1,154 @@
+//! `spec.workers`: the processes in each pod and how they are kept.
+
+#![allow(missing_docs)] // variants are told in the field that has them: text on a variant would turn the schema's enum into a oneOf
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+/// The workers (processes) in each pod.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Workers {
+    /// Workers in each pod: a number from 1 to 1024, or `Auto`: the container's processor limit as the kernel enforces it,
+    /// rounded up, else its processor request, else 1. Default Auto.
+    pub count: WorkerCount,
+    /// What shows that a worker is ready. `Auto`: Node's `listening` message, or `READY=1` (`sd_notify`), or, where neither comes,
+    /// being alive for one second. `Listening`: only a listening socket. `Notify`: only `READY=1` or `process.send('ready')`.
+    /// `Immediate`: being forked. Default Auto.
+    pub ready: Ready,
+    /// How a worker that ended is replaced.
+    pub restart: Restart,
+    /// Seconds that a worker may take to finish its work when it is asked to stop; then it is killed. Also the greater part of the pod's
+    /// termination grace period. Default 30.
+    #[schemars(range(min = 0, max = 86400))]
+    pub drain_seconds: i64,
+    /// The channel between primary and workers. `Auto`: Node's own where the command is Node. `Node`: always. `None`: never. Default Auto.
+    pub ipc: Ipc,
+}
+
+// === impl Workers ===
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self {
+            count: WorkerCount::Auto,
+            ready: Ready::Auto,
+            restart: Restart::default(),
+            // Kubernetes' own grace period and gunicorn's graceful timeout.
+            drain_seconds: 30,
+            ipc: Ipc::Auto,
+        }
+    }
+}
+
+/// How many workers each pod has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerCount {
+    /// As many as the container has processors.
+    #[default]
+    Auto,
+    /// This many.
+    Fixed(u16),
+}
+
+/// The most workers that one pod can have; bounds the primary's memory.
+pub const MAX_WORKERS: u16 = 1024;
+
+// === impl WorkerCount ===
+
+impl Serialize for WorkerCount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("Auto"),
+            Self::Fixed(count) => serializer.serialize_u16(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkerCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum IntOrString {
+            Int(i64),
+            String(String),
+        }
+        match IntOrString::deserialize(deserializer)? {
+            IntOrString::String(auto) if auto == "Auto" => Ok(Self::Auto),
+            IntOrString::Int(count) => match u16::try_from(count) {
+                Ok(count @ 1..=MAX_WORKERS) => Ok(Self::Fixed(count)),
+                _ => Err(D::Error::custom(format!(
+                    "workers.count is {count}; it must be from 1 to {MAX_WORKERS}, or Auto"
+                ))),
+            },
+            IntOrString::String(other) => Err(D::Error::custom(format!(
+                "workers.count is \"{other}\"; it must be from 1 to {MAX_WORKERS}, or Auto"
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for WorkerCount {
+    fn schema_name() -> Cow<'static, str> {
+        "WorkerCount".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "x-kubernetes-validations": [{
+                "rule": "type(self) == int ? self >= 1 && self <= 1024 : self == 'Auto'",
+                "message": "must be a number of workers from 1 to 1024, or Auto"
+            }]
+        })
+    }
+}
+
+/// What shows that a worker is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum Ready {
+    #[default]
+    Auto,
+    Listening,
+    Notify,
+    Immediate,
+}
+
+/// The channel between primary and workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum Ipc {
+    #[default]
+    Auto,
+    Node,
+    None,
+}
+
+/// How a worker that ended is replaced. One that was ready for a second or more is replaced at once; the delay counts only deaths before that.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Restart {
+    /// Milliseconds before the first repeated fork; each further one waits 1.5 times as long. Default 100.
+    #[schemars(range(min = 1, max = 60000))]
+    pub initial_milliseconds: i64,
+    /// Seconds that a repeated fork waits at the most. Default 15.
+    #[schemars(range(min = 1, max = 3600))]
+    pub max_seconds: i64,
+    /// Seconds that a worker must live for the delay to begin again at `initialMilliseconds`. Default 30.
+    #[schemars(range(min = 1, max = 86400))]
+    pub reset_after_seconds: i64,
+}
+
+// === impl Restart ===
+
+impl Default for Restart {
+    /// PM2's figures: 100 ms, times 1.5 up to 15 s, again from the start after 30 s.
+    fn default() -> Self {
+        Self { initial_milliseconds: 100, max_seconds: 15, reset_after_seconds: 30 }
+    }
+}

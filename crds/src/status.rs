@@ -1,0 +1,90 @@
+//! `status`: what the operator saw and decided. Timestamps, never ages; nothing here changes while nothing happens.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator saw and decided.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkerClusterStatus {
+    /// Replicas (pods) that exist and are not ending.
+    pub replicas: i32,
+    /// Replicas that are ready.
+    pub ready_replicas: i32,
+    /// Replicas of the current revision.
+    pub updated_replicas: i32,
+    /// Replicas that are ending and not gone yet.
+    pub terminating_replicas: i32,
+    /// Workers in all replicas, as their primaries last said.
+    pub workers: WorkerTotals,
+    /// Label selector of the pods, for the scale subresource.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub selector: String,
+    /// Generation of the spec that this status is about.
+    pub observed_generation: i64,
+    /// Revision that new pods are built from: a hash of the template, `workers` and `http`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub current_revision: String,
+    /// Ready, Available, Progressing, ScalingActive, ScalingLimited, WorkersHealthy, Reconciling and Stalled, each with the reason and what to do.
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The autoscaler's last decision. Absent without `spec.autoscaling`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingStatus>,
+}
+
+/// Numbers of workers, summed over the replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkerTotals {
+    /// Workers that are ready.
+    pub ready: i64,
+    /// Workers that the primaries are to keep.
+    pub total: i64,
+    /// Workers that were forked to replace one that ended, in the present pods.
+    pub restarts: i64,
+}
+
+/// The autoscaler's last decision.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AutoscalingStatus {
+    /// The decided number of replicas; `spec.replicas` mirrors it.
+    pub desired_replicas: i32,
+    /// Why the number is what it is, one word.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same in a sentence: figures, targets, and what held the number back.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When the number last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_scale_time: Option<Time>,
+    /// When the figures below were taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Time>,
+    /// Each metric in the order of the spec.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub metrics: Vec<MetricStatus>,
+}
+
+/// One metric, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MetricStatus {
+    /// Which metric: `cpu`, or the queue's source and key.
+    pub name: String,
+    /// The figure, with its unit; absent while it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// The target, with its unit.
+    pub target: String,
+    /// Replicas that this metric asks for; absent while it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommended_replicas: Option<i32>,
+    /// Why the figure is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

@@ -1,0 +1,96 @@
+//! The pod template: typed in the schema, raw JSON in the operator.
+//!
+//! The schema is the typed one of core/v1 without descriptions (with them plain `kubectl apply` refuses the CRD for its size) and keeps unknown
+//! fields everywhere: a newer cluster's fields pass through, and a typo is not pruned in silence but found by the dry run of the built pod.
+
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// A core/v1 `PodTemplateSpec` as the user wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PodTemplate(pub Map<String, Value>);
+
+/// Lists of the pod spec that merge by key under server-side apply, as in core/v1. Only those whose key is required and unique there.
+const LISTS_BY_KEY: [(&str, &str); 3] = [("containers", "name"), ("initContainers", "name"), ("volumes", "name")];
+
+// === impl PodTemplate ===
+
+impl PodTemplate {
+    /// The value at `path` below the template, where every step exists.
+    #[must_use]
+    pub fn get(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.0.get(*first)?, |value, key| value.get(key))
+    }
+}
+
+impl JsonSchema for PodTemplate {
+    fn schema_name() -> Cow<'static, str> {
+        "PodTemplate".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let settings = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
+        let mut schema = settings.into_generator().into_root_schema_for::<PodTemplateSpec>().to_value();
+        loosen(&mut schema);
+        if let Some(metadata) = schema.pointer_mut("/properties/metadata") {
+            // What a template's metadata is for; the rest of ObjectMeta means nothing there.
+            *metadata = json!({
+                "type": "object",
+                "x-kubernetes-preserve-unknown-fields": true,
+                "properties": {
+                    "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "labels": {"type": "object", "additionalProperties": {"type": "string"}}
+                }
+            });
+        }
+        if let Some(spec) = schema.pointer_mut("/properties/spec/properties") {
+            for (list, key) in LISTS_BY_KEY {
+                if let Some(Value::Object(list)) = spec.get_mut(list) {
+                    list.insert("x-kubernetes-list-type".into(), json!("map"));
+                    list.insert("x-kubernetes-list-map-keys".into(), json!([key]));
+                }
+            }
+        }
+        if let Value::Object(root) = &mut schema {
+            root.insert("required".into(), json!(["spec"]));
+        }
+        Schema::try_from(schema).unwrap_or_default()
+    }
+}
+
+/// Makes a generated schema structural and small: no descriptions, titles or references, open objects, int-or-string where core/v1 has it.
+fn loosen(schema: &mut Value) {
+    let Value::Object(map) = schema else { return };
+    for key in ["description", "title", "$schema", "nullable", "default", "components", "definitions", "$defs"] {
+        map.remove(key);
+    }
+    // core/v1's format int-or-string is its Quantity and IntOrString.
+    if map.get("format").and_then(Value::as_str) == Some("int-or-string")
+        || map.contains_key("x-kubernetes-int-or-string")
+    {
+        map.retain(|_, _| false);
+        map.insert("x-kubernetes-int-or-string".into(), json!(true));
+        return;
+    }
+    if map.contains_key("properties") {
+        map.insert("x-kubernetes-preserve-unknown-fields".into(), json!(true));
+        if let Some(Value::Object(properties)) = map.get_mut("properties") {
+            properties.values_mut().for_each(loosen);
+        }
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = map.get_mut(key) {
+            loosen(inner);
+        }
+    }
+}
