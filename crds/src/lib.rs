@@ -2,10 +2,9 @@
 //!
 //! No client and no behaviour lives here: `operator` decides, this crate says what can be said.
 
-#![allow(clippy::doc_markdown)] // the comments are what `kubectl explain` prints, where backticks round every name would only be noise
-
 pub mod crd;
 pub mod names;
+pub mod rbac;
 pub mod spec;
 pub mod status;
 pub mod template;
