@@ -1,0 +1,89 @@
+//! What was recommended and changed before, as far back as the windows look. Times are from the monotonic clock of
+//! [`Now::elapsed`](super::Now::elapsed).
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::input::Policy;
+
+/// A pause between two decisions beyond which nobody knows what would have been asked for in between: a lease lost, a machine
+/// suspended. A few of the longest ticks.
+const LONGEST_GAP: Duration = Duration::from_secs(30);
+
+/// Recommendations and changes of one WorkerCluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Recommendations whose maximum from any time until now can still matter: times rise, numbers fall.
+    recommended: VecDeque<(Duration, i32)>,
+    /// Changes of the wanted number that were seen: time and difference.
+    changes: VecDeque<(Duration, i32)>,
+    /// The number that was wanted at the last call, and when that was.
+    last: (Duration, i32),
+}
+
+// === impl History ===
+
+impl History {
+    /// A history that knows nothing but that `current` replicas are wanted now: of a WorkerCluster seen for the first time, and of one
+    /// whose `status.autoscaling.desiredReplicas` was read back after a restart of the operator. It counts `current` as recommended
+    /// now, so that nothing scales down until the window has passed.
+    #[must_use]
+    pub fn starting_at(current: i32, elapsed: Duration) -> Self {
+        Self { recommended: VecDeque::from([(elapsed, current)]), changes: VecDeque::new(), last: (elapsed, current) }
+    }
+
+    /// Takes note of the number that is wanted now, whoever changed it.
+    pub(super) fn note_current(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
+        let (last_elapsed, last_current) = self.last;
+        if elapsed.saturating_sub(last_elapsed) > LONGEST_GAP {
+            self.note_unknown(current, elapsed, policy);
+        }
+        if current != last_current {
+            self.changes.push_back((elapsed, current.saturating_sub(last_current)));
+        }
+        while self.changes.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) >= policy.down_period) {
+            self.changes.pop_front();
+        }
+        self.last = (elapsed, current);
+    }
+
+    /// Takes note of a recommendation.
+    pub(super) fn note_recommendation(&mut self, replicas: i32, elapsed: Duration, policy: &Policy) {
+        while self.recommended.back().is_some_and(|(_, before)| *before <= replicas) {
+            self.recommended.pop_back();
+        }
+        self.recommended.push_back((elapsed, replicas));
+        // An entry exactly as old as the window does not count any more, as with a HorizontalPodAutoscaler's `behavior`.
+        while self.recommended.len() > 1
+            && self.recommended.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) >= policy.down_window)
+        {
+            self.recommended.pop_front();
+        }
+    }
+
+    /// Takes note that nobody knows what is needed: as if the present number were.
+    pub(super) fn note_unknown(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
+        self.note_recommendation(current, elapsed, policy);
+    }
+
+    /// The highest recommendation within the window.
+    pub(super) fn highest(&self, elapsed: Duration, policy: &Policy) -> Option<i32> {
+        self.within(elapsed, policy.down_window).map(|(_, replicas)| replicas).next()
+    }
+
+    /// Time until the window asks for fewer than `current`, if the metrics go on to.
+    pub(super) fn held_for(&self, current: i32, elapsed: Duration, policy: &Policy) -> Option<Duration> {
+        let (at, _) =
+            self.within(elapsed, policy.down_window).take_while(|(_, replicas)| *replicas >= current).last()?;
+        Some(at.saturating_add(policy.down_window).saturating_sub(elapsed))
+    }
+
+    /// Sum of the changes within the period of the rate: more wanted is positive.
+    pub(super) fn changed(&self, elapsed: Duration, policy: &Policy) -> i64 {
+        let within = self.changes.iter().filter(|(at, _)| elapsed.saturating_sub(*at) < policy.down_period);
+        within.map(|(_, change)| i64::from(*change)).sum()
+    }
+
+    fn within(&self, elapsed: Duration, window: Duration) -> impl Iterator<Item = (Duration, i32)> {
+        self.recommended.iter().copied().filter(move |(at, _)| elapsed.saturating_sub(*at) < window)
+    }
+}

@@ -1,0 +1,3 @@
+//! Decisions: pure functions from what was seen to what should be. No client, no clock, no environment, no randomness.
+
+pub mod autoscale;
