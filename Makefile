@@ -1,0 +1,19 @@
+# Every target says what it does: make help.
+.DEFAULT_GOAL := help
+.PHONY: help cluster cluster-down cluster-status images
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+cluster: ## a Kubernetes cluster for this checkout (WORKERS=n adds nodes, CLUSTER=kind-docker|kind-podman|kind-offline|existing)
+	@WORKERS=$(WORKERS) tests/cluster/up
+
+cluster-down: ## remove this checkout's cluster
+	@tests/cluster/down
+
+cluster-status: ## what runs in it
+	@tests/cluster/status
+
+images: ## build the operator's and the primary's image and load them into the cluster
+	@tests/cluster/images operator primary
+	@tests/cluster/load operator primary
