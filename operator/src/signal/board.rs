@@ -1,0 +1,155 @@
+//! What the controller and the readers share: what is to be read, what was read, and who has news.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    news::News,
+    reading::{PodReading, QueueReading, Readings},
+    target::{ClusterKey, PodTarget, QueueSource, Targets},
+};
+
+/// The controller's side: publish what is to be read, look at what was. Cheap to clone; no call waits for a network.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    board: Arc<Board>,
+}
+
+/// The readers' side.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    clusters: RwLock<HashMap<ClusterKey, Entry>>,
+    news: News,
+    interval_milliseconds: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    targets: Targets,
+    readings: Readings,
+}
+
+// === impl Handle ===
+
+impl Handle {
+    pub(super) fn new(board: Arc<Board>) -> Self {
+        Self { board }
+    }
+
+    /// Says what is to be read for a WorkerCluster from now on, in place of what was said before. What was read of targets that stay
+    /// is kept.
+    pub fn publish(&self, cluster: &ClusterKey, targets: Targets) {
+        let mut clusters = self.board.write();
+        let entry = clusters.entry(cluster.clone()).or_default();
+        if entry.targets == targets {
+            return;
+        }
+        let moved = |uid: &Arc<str>| {
+            let find = |targets: &Targets| targets.pods.iter().find(|pod| pod.uid == *uid).map(|pod| pod.ip);
+            find(&targets) != find(&entry.targets)
+        };
+        entry.readings.pods.retain(|uid, _| !moved(uid));
+        let queues: HashSet<_> = targets.queues.iter().collect();
+        entry.readings.queues.retain(|queue, _| queues.contains(queue));
+        entry.targets = targets;
+    }
+
+    /// Ends all reading for a WorkerCluster and forgets what was read.
+    pub fn withdraw(&self, cluster: &ClusterKey) {
+        self.board.write().remove(cluster);
+    }
+
+    /// What was read last for a WorkerCluster.
+    #[must_use]
+    pub fn readings(&self, cluster: &ClusterKey) -> Readings {
+        self.board.read().get(cluster).map(|entry| entry.readings.clone()).unwrap_or_default()
+    }
+
+    /// Waits until some WorkerClusters were read anew and says which; each about once an interval. One listener at a time.
+    pub async fn news(&self) -> Vec<ClusterKey> {
+        self.board.news.next().await
+    }
+
+    /// Time between two scrapes of a pod: 1 s up to 1000 pods, a second more for each further thousand.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.board.interval_milliseconds.load(Ordering::Relaxed))
+    }
+
+    /// Age beyond which a reading counts as missing: five intervals, so that a lost answer or two change nothing.
+    #[must_use]
+    pub fn sample_max_age(&self) -> Duration {
+        (self.interval() * 5).max(Duration::from_secs(5))
+    }
+}
+
+// === impl Board ===
+
+impl Board {
+    /// Every pod that is to be asked, by WorkerCluster.
+    pub(super) fn pods(&self) -> Vec<(ClusterKey, Vec<PodTarget>)> {
+        let clusters = self.read();
+        let with_pods = clusters.iter().filter(|(_, entry)| !entry.targets.pods.is_empty());
+        with_pods.map(|(key, entry)| (key.clone(), entry.targets.pods.clone())).collect()
+    }
+
+    /// Every queue that is to be read, with the WorkerClusters that want it.
+    pub(super) fn queues(&self) -> HashMap<QueueSource, Vec<ClusterKey>> {
+        let clusters = self.read();
+        let mut queues: HashMap<QueueSource, Vec<ClusterKey>> = HashMap::new();
+        for (key, entry) in clusters.iter() {
+            for queue in &entry.targets.queues {
+                queues.entry(queue.clone()).or_default().push(key.clone());
+            }
+        }
+        queues
+    }
+
+    /// Changes a pod's reading, where it is still wanted at that address.
+    pub(super) fn update_pod(&self, cluster: &ClusterKey, target: &PodTarget, change: impl FnOnce(&mut PodReading)) {
+        let mut clusters = self.write();
+        if let Some(entry) = clusters.get_mut(cluster)
+            && entry.targets.pods.contains(target)
+        {
+            change(entry.readings.pods.entry(target.uid.clone()).or_default());
+        }
+    }
+
+    /// Changes a queue's reading, where it is still wanted.
+    pub(super) fn update_queue(
+        &self,
+        cluster: &ClusterKey,
+        queue: &QueueSource,
+        change: impl FnOnce(&mut QueueReading),
+    ) {
+        let mut clusters = self.write();
+        if let Some(entry) = clusters.get_mut(cluster)
+            && entry.targets.queues.contains(queue)
+        {
+            change(entry.readings.queues.entry(queue.clone()).or_default());
+        }
+    }
+
+    pub(super) fn announce(&self, keys: impl IntoIterator<Item = ClusterKey>) {
+        self.news.announce(keys);
+    }
+
+    pub(super) fn set_interval(&self, interval: Duration) {
+        self.interval_milliseconds.store(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    // A panic elsewhere leaves whole readings behind, never half of one: the lock's poison says nothing of use.
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<ClusterKey, Entry>> {
+        self.clusters.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ClusterKey, Entry>> {
+        self.clusters.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

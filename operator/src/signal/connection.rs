@@ -1,0 +1,116 @@
+//! One kept HTTP/1.1 connection to a primary. Hyper's connection is driven by whoever asks, in place of a task of its own: nothing
+//! is spawned, and dropping the question closes the socket.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+};
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{
+    Request, StatusCode,
+    body::Bytes,
+    client::conn::http1::{self, SendRequest},
+    header::HOST,
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::error::ScrapeError;
+
+/// Where every primary tells its stats.
+const PATH: &str = "/v1/stats";
+/// Longest body: a replica with a thousand workers stays below a quarter of it.
+pub(super) const LONGEST_BODY: usize = 1 << 20;
+/// Longest head of an answer.
+const LONGEST_HEAD: usize = 16 << 10;
+/// Most header lines of an answer.
+const MOST_HEADERS: usize = 32;
+
+type Driver = Pin<Box<http1::Connection<TokioIo<TcpStream>, Empty<Bytes>>>>;
+
+/// A connection that has answered and can be asked again.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    driver: Option<Driver>,
+}
+
+/// Asks the primary at an address. A kept connection that turns out to be closed is replaced by a new one, once. Without a
+/// deadline of its own: the caller has one for all of it.
+pub(super) async fn ask(
+    address: SocketAddr,
+    kept: Option<Connection>,
+) -> Result<(Bytes, Option<Connection>), ScrapeError> {
+    if let Some(connection) = kept {
+        match connection.ask(address).await {
+            Err(ScrapeError::Broken) => {}
+            answer => return answer,
+        }
+    }
+    Connection::open(address).await?.ask(address).await
+}
+
+/// Whether a pod can be at an address. The API server says where pods are, and is not asked to be right: the operator's own host and
+/// the cloud's metadata service are not to be had through it.
+pub(super) fn may_be_dialled(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            !(ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast())
+        }
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast() || ip.is_unspecified()),
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    async fn open(address: SocketAddr) -> Result<Self, ScrapeError> {
+        let stream = TcpStream::connect(address).await.map_err(|error| ScrapeError::Unreachable(error.kind()))?;
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(LONGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| ScrapeError::Broken)?;
+        Ok(Self { sender, driver: Some(Box::pin(driver)) })
+    }
+
+    async fn ask(self, address: SocketAddr) -> Result<(Bytes, Option<Self>), ScrapeError> {
+        let Self { mut sender, mut driver } = self;
+        let body = {
+            let exchange = exchange(&mut sender, address);
+            tokio::pin!(exchange);
+            loop {
+                let Some(running) = driver.as_mut() else { break exchange.await? };
+                tokio::select! {
+                    biased;
+                    body = &mut exchange => break body?,
+                    // What arrived before the end is still to be read by the exchange; without a driver it ends by itself.
+                    _ = running => driver = None,
+                }
+            }
+        };
+        let open = driver.is_some() && !sender.is_closed();
+        Ok((body, open.then_some(Self { sender, driver })))
+    }
+}
+
+async fn exchange(sender: &mut SendRequest<Empty<Bytes>>, address: SocketAddr) -> Result<Bytes, ScrapeError> {
+    let broken = |_| ScrapeError::Broken;
+    sender.ready().await.map_err(broken)?;
+    let request =
+        Request::get(PATH).header(HOST, address.to_string()).body(Empty::new()).map_err(|_| ScrapeError::Broken)?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    if response.status() != StatusCode::OK {
+        return Err(ScrapeError::Status(response.status().as_u16()));
+    }
+    let body = Limited::new(response.into_body(), LONGEST_BODY).collect().await;
+    body.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<http_body_util::LengthLimitError>() {
+            ScrapeError::TooLarge { limit: LONGEST_BODY }
+        } else {
+            ScrapeError::Broken
+        }
+    })
+}

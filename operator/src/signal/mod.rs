@@ -1,0 +1,29 @@
+//! What the replicas and the queues say, read each second: the IO under the scaling decision and the live part of status.
+//!
+//! The controller publishes what is to be read ([`Handle::publish`]), waits for news ([`Handle::news`]) and looks at the last
+//! readings ([`Handle::readings`]). [`Runner::run`] does the reading until it is told to stop; nothing outlives it. No reading is
+//! ever made up: what could not be read keeps its last value with the time of it, and an error beside it.
+
+mod board;
+mod connection;
+mod counters;
+mod error;
+mod news;
+mod queues;
+mod rate;
+mod reading;
+mod redis;
+mod replicas;
+mod runner;
+mod stats;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use board::Handle;
+pub use counters::Counters;
+pub use error::{QueueError, ScrapeError};
+pub use rate::CpuRate;
+pub use reading::{Failure, PodReading, QueueLength, QueueReading, Readings};
+pub use runner::{Config, Runner, new};
+pub use target::{ClusterKey, Endpoint, PodTarget, Query, QueueSource, Targets};

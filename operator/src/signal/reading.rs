@@ -1,0 +1,139 @@
+//! What was read last, with its time; the adapters that turn it into what the scaling decision takes.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use primary_protocol::Stats;
+use tokio::time::Instant;
+
+use super::{
+    error::{QueueError, ScrapeError},
+    rate::CpuRate,
+    target::QueueSource,
+};
+use crate::decide::autoscale::{Reading, Sample};
+
+/// The last readings for one WorkerCluster.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// By the pod's UID; a pod that was not asked yet is not in it.
+    pub pods: HashMap<Arc<str>, PodReading>,
+    /// By the queue; one that was not asked yet is not in it.
+    pub queues: HashMap<QueueSource, QueueReading>,
+}
+
+/// What a pod's primary said.
+#[derive(Clone, Debug, Default)]
+pub struct PodReading {
+    /// The last good document and when it came.
+    pub stats: Option<(Arc<Stats>, Instant)>,
+    /// Processor time, from the last good documents of one and the same primary.
+    pub cpu: Option<CpuRate>,
+    /// Why the last attempt failed; `None` where it did not.
+    pub failure: Option<Failure>,
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind, from a fixed list.
+    pub category: &'static str,
+    /// What happened and what to do, in words for the user and without figures that change by themselves.
+    pub message: String,
+    /// How many attempts in a row failed.
+    pub attempts: u32,
+}
+
+/// What a queue's server said.
+#[derive(Clone, Debug, Default)]
+pub struct QueueReading {
+    /// The last good length and when it came. Gone as soon as the server says that it does not know.
+    pub length: Option<(QueueLength, Instant)>,
+    /// Why the last attempt failed; `None` where it did not.
+    pub failure: Option<Failure>,
+}
+
+/// The length of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLength {
+    /// Items that nobody has taken.
+    pub waiting: u64,
+    /// Items that were taken and not acknowledged; 0 for a list, which does not know.
+    pub in_flight: u64,
+}
+
+// === impl PodReading ===
+
+impl PodReading {
+    /// Processor time for the scaling decision.
+    #[must_use]
+    pub fn sample(&self, now: Instant) -> Sample {
+        match self.cpu {
+            Some(rate) => Sample::Known {
+                millicores: rate.millicores,
+                age: now.saturating_duration_since(rate.at),
+                window: rate.window,
+            },
+            None => Sample::Missing,
+        }
+    }
+
+    pub(super) fn good(&mut self, stats: Arc<Stats>, cpu: Option<CpuRate>, now: Instant) {
+        self.stats = Some((stats, now));
+        self.cpu = cpu;
+        self.failure = None;
+    }
+
+    pub(super) fn bad(&mut self, error: &ScrapeError, cpu: Option<CpuRate>) {
+        self.cpu = cpu;
+        self.failure = Some(Failure::next(self.failure.as_ref(), error.category(), error.to_string()));
+    }
+}
+
+// === impl QueueReading ===
+
+impl QueueReading {
+    /// The length for the scaling decision. A server that was silent just now may have spoken a moment ago: the decision looks at the
+    /// age. One that said why it does not know has not.
+    #[must_use]
+    pub fn reading(&self, now: Instant, max_age: Duration) -> Reading {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        match (self.length, &self.failure) {
+            (Some((length, at)), None) => Reading::Known { items: length.items(), age: age(at) },
+            (Some((length, at)), Some(_)) if age(at) <= max_age => {
+                Reading::Known { items: length.items(), age: age(at) }
+            }
+            (_, Some(failure)) => Reading::Unknown { error: failure.message.clone() },
+            (None, None) => Reading::Unknown { error: "it was not read yet".into() },
+        }
+    }
+
+    pub(super) fn good(&mut self, length: QueueLength, now: Instant) {
+        self.length = Some((length, now));
+        self.failure = None;
+    }
+
+    pub(super) fn bad(&mut self, error: &QueueError) {
+        if !error.is_silence() {
+            self.length = None;
+        }
+        self.failure = Some(Failure::next(self.failure.as_ref(), error.category(), error.to_string()));
+    }
+}
+
+// === impl QueueLength ===
+
+impl QueueLength {
+    /// The demand: what waits and what is in flight.
+    #[must_use]
+    pub fn items(self) -> u64 {
+        self.waiting.saturating_add(self.in_flight)
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn next(before: Option<&Self>, category: &'static str, message: String) -> Self {
+        Self { category, message, attempts: before.map_or(0, |failure| failure.attempts).saturating_add(1) }
+    }
+}

@@ -1,0 +1,251 @@
+//! Asks every primary once an interval, many at a time and each for itself: one that hangs delays no other, and those that hung the
+//! last time have places of their own.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use primary_protocol::Stats;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{
+    board::Board,
+    connection::{self, Connection},
+    counters::Counters,
+    error::ScrapeError,
+    rate::{CpuTrack, Jump},
+    runner::Config,
+    stats,
+    target::{ClusterKey, PodTarget},
+};
+
+/// Pods that are asked each second; with more the interval is longer, so that the operator's own load stays bounded.
+const PODS_PER_SECOND: usize = 1000;
+/// Most connections that are kept open between two questions; further ones are opened anew each time.
+const MOST_KEPT: usize = 1024;
+
+/// The loop over all primaries.
+pub(super) struct Replicas {
+    config: Config,
+    board: Arc<Board>,
+    counters: Counters,
+    probes: HashMap<Arc<str>, Probe>,
+    /// Pods to ask in this round: those that answered the last time, and those that did not.
+    healthy: Lane,
+    suspect: Lane,
+    /// Pods whose answers a WorkerCluster's news of this round waits for.
+    outstanding: HashMap<ClusterKey, usize>,
+    kept: usize,
+}
+
+/// One pod.
+struct Probe {
+    cluster: ClusterKey,
+    target: PodTarget,
+    connection: Option<Connection>,
+    track: CpuTrack,
+    suspect: bool,
+    asking: bool,
+    counted: bool,
+}
+
+/// Pods that wait for a place, and how many places there are.
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<PodTarget>,
+    running: usize,
+    places: usize,
+}
+
+/// One answer, or its failure.
+struct Answer {
+    target: PodTarget,
+    suspect: bool,
+    result: Result<Stats, ScrapeError>,
+    connection: Option<Connection>,
+    took: Duration,
+}
+
+// === impl Replicas ===
+
+impl Replicas {
+    pub(super) fn new(config: Config, board: Arc<Board>, counters: Counters) -> Self {
+        // A quarter of the places for those that hung: 64 black holes among them do not keep the others waiting.
+        let suspects = (config.concurrency / 4).max(1);
+        Self {
+            healthy: Lane { places: config.concurrency.saturating_sub(suspects).max(1), ..Lane::default() },
+            suspect: Lane { places: suspects, ..Lane::default() },
+            config,
+            board,
+            counters,
+            probes: HashMap::new(),
+            outstanding: HashMap::new(),
+            kept: 0,
+        }
+    }
+
+    /// Asks until `stop` is ready; what is under way then is dropped.
+    pub(super) async fn run(mut self, stop: impl Future<Output = ()> + Send) {
+        let mut asking = FuturesUnordered::new();
+        let mut next_round = Instant::now();
+        let mut deadline = None;
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                Some(answer) = asking.next(), if !asking.is_empty() => self.finish(answer),
+                () = sleep_until(next_round) => {
+                    let interval = self.begin_round();
+                    let now = Instant::now();
+                    deadline = Some(now + interval / 2);
+                    next_round = (next_round + interval).max(now);
+                }
+                () = sleep_until(deadline.unwrap_or(next_round)), if deadline.is_some() => {
+                    deadline = None;
+                    self.board.announce(self.outstanding.drain().map(|(cluster, _)| cluster));
+                }
+            }
+            self.fill(&asking);
+        }
+    }
+
+    /// Looks at what is to be asked now, and says when to look again.
+    fn begin_round(&mut self) -> Duration {
+        let clusters = self.board.pods();
+        let total: usize = clusters.iter().map(|(_, pods)| pods.len()).sum();
+        let interval = interval(self.config.interval, total);
+        self.board.set_interval(interval);
+        self.counters.round(total, interval);
+        self.forget_all_but(&clusters);
+        // What has not had its turn yet keeps its place before the others.
+        let queued: HashSet<_> = self.healthy.waiting.iter().chain(&self.suspect.waiting).cloned().collect();
+        self.board.announce(self.outstanding.drain().map(|(cluster, _)| cluster));
+        for (cluster, pods) in clusters {
+            let outstanding = self.outstanding.entry(cluster.clone()).or_default();
+            for target in pods {
+                let probe = self.probes.entry(target.uid.clone()).or_insert_with(|| Probe::new(&cluster, &target));
+                probe.counted = !probe.suspect && !probe.asking;
+                *outstanding += usize::from(probe.counted);
+                if !probe.asking && !queued.contains(&target) {
+                    let lane = if probe.suspect { &mut self.suspect } else { &mut self.healthy };
+                    lane.waiting.push_back(target);
+                }
+            }
+        }
+        interval
+    }
+
+    fn forget_all_but(&mut self, clusters: &[(ClusterKey, Vec<PodTarget>)]) {
+        let wanted: HashSet<_> = clusters.iter().flat_map(|(_, pods)| pods).collect();
+        let kept = &mut self.kept;
+        self.probes.retain(|_, probe| {
+            let stays = wanted.contains(&probe.target);
+            if !stays && probe.connection.is_some() {
+                *kept -= 1;
+            }
+            stays
+        });
+        self.healthy.waiting.retain(|target| wanted.contains(target));
+        self.suspect.waiting.retain(|target| wanted.contains(target));
+    }
+
+    fn fill(&mut self, asking: &FuturesUnordered<BoxFuture<'static, Answer>>) {
+        for suspect in [false, true] {
+            let lane = if suspect { &mut self.suspect } else { &mut self.healthy };
+            while lane.running < lane.places
+                && let Some(target) = lane.waiting.pop_front()
+            {
+                let Some(probe) = self.probes.get_mut(&target.uid) else { continue };
+                probe.asking = true;
+                lane.running += 1;
+                let connection = probe.connection.take();
+                self.kept -= usize::from(connection.is_some());
+                asking.push(Box::pin(ask(self.config, target, suspect, connection)));
+            }
+        }
+    }
+
+    fn finish(&mut self, answer: Answer) {
+        let now = Instant::now();
+        let lane = if answer.suspect { &mut self.suspect } else { &mut self.healthy };
+        lane.running -= 1;
+        let Some(probe) = self.probes.get_mut(&answer.target.uid).filter(|probe| probe.target == answer.target) else {
+            return; // the pod went away meanwhile
+        };
+        probe.asking = false;
+        probe.suspect = matches!(answer.result, Err(ScrapeError::Timeout));
+        if let Some(connection) = answer.connection
+            && self.kept < MOST_KEPT
+        {
+            probe.connection = Some(connection);
+            self.kept += 1;
+        }
+        let result = answer.result.and_then(|stats| probe.track(stats, now));
+        self.counters.scraped(result.as_ref().err(), answer.took);
+        let cpu = probe.track.rate();
+        self.board.update_pod(&probe.cluster, &probe.target, |reading| match result {
+            Ok(stats) => reading.good(Arc::new(stats), cpu, now),
+            Err(error) => reading.bad(&error, cpu),
+        });
+        if std::mem::take(&mut probe.counted)
+            && let Some(outstanding) = self.outstanding.get_mut(&probe.cluster)
+        {
+            *outstanding -= 1;
+            if *outstanding == 0 {
+                self.outstanding.remove(&probe.cluster);
+                self.board.announce([probe.cluster.clone()]);
+            }
+        }
+    }
+}
+
+// === impl Probe ===
+
+impl Probe {
+    fn new(cluster: &ClusterKey, target: &PodTarget) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            target: target.clone(),
+            connection: None,
+            track: CpuTrack::default(),
+            suspect: false,
+            asking: false,
+            counted: false,
+        }
+    }
+
+    fn track(&mut self, stats: Stats, now: Instant) -> Result<Stats, ScrapeError> {
+        let uptime = Duration::from_millis(stats.uptime_milliseconds);
+        match self.track.push(uptime, stats.cpu.map(|cpu| cpu.usage_microseconds), now) {
+            Ok(()) | Err(Jump::Restarted) => Ok(stats),
+            Err(Jump::Absurd) => Err(ScrapeError::Implausible("more processor time than any machine has")),
+        }
+    }
+}
+
+/// One question with its deadline.
+async fn ask(config: Config, target: PodTarget, suspect: bool, kept: Option<Connection>) -> Answer {
+    let started = Instant::now();
+    let answer = if config.any_address || connection::may_be_dialled(target.ip) {
+        let address = SocketAddr::new(target.ip, config.port);
+        timeout(config.timeout, connection::ask(address, kept)).await.unwrap_or(Err(ScrapeError::Timeout))
+    } else {
+        Err(ScrapeError::ForbiddenAddress)
+    };
+    let (result, connection) = match answer {
+        Ok((body, connection)) => (stats::decode(&body), connection),
+        Err(error) => (Err(error), None),
+    };
+    Answer { target, suspect, result, connection, took: started.elapsed() }
+}
+
+/// Time between two scrapes of a pod: `base` up to a thousand pods, as much again for each further thousand.
+fn interval(base: Duration, pods: usize) -> Duration {
+    base * u32::try_from(pods.div_ceil(PODS_PER_SECOND)).unwrap_or(u32::MAX).max(1)
+}

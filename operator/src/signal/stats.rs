@@ -1,0 +1,73 @@
+//! A primary's answer, taken apart with suspicion: whoever owns the pod may answer anything.
+
+use primary_protocol::{STATS_VERSION, Stats};
+use serde::Deserialize;
+
+use super::error::ScrapeError;
+
+/// Most workers of one replica that are believed.
+const MOST_SLOTS: usize = 4096;
+/// Most listening sockets of one replica that are believed.
+const MOST_LISTENERS: usize = 256;
+/// Most warnings, as the protocol has it.
+const MOST_WARNINGS: usize = 8;
+/// Longest message of a warning in bytes, as the protocol has it.
+const LONGEST_MESSAGE: usize = 1024;
+/// Longest other text in bytes: versions, addresses, exit reasons.
+const LONGEST_TEXT: usize = 256;
+/// Longest uptime in milliseconds: a hundred years.
+const LONGEST_UPTIME: u64 = 100 * 366 * 24 * 3600 * 1000;
+/// Longest part of a decoder's complaint that is passed on.
+const LONGEST_COMPLAINT: usize = 200;
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// The document in a body.
+pub(super) fn decode(body: &[u8]) -> Result<Stats, ScrapeError> {
+    let Versioned { version } = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    if version != STATS_VERSION {
+        return Err(ScrapeError::Version(version));
+    }
+    let stats: Stats = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    check(&stats).map_err(ScrapeError::Implausible)?;
+    Ok(stats)
+}
+
+fn malformed(error: &serde_json::Error) -> ScrapeError {
+    ScrapeError::Malformed(error.to_string().chars().take(LONGEST_COMPLAINT).collect())
+}
+
+fn check(stats: &Stats) -> Result<(), &'static str> {
+    if stats.slots.len() > MOST_SLOTS {
+        return Err("too many slots");
+    }
+    if stats.listeners.len() > MOST_LISTENERS {
+        return Err("too many listeners");
+    }
+    if stats.warnings.len() > MOST_WARNINGS {
+        return Err("too many warnings");
+    }
+    if stats.warnings.iter().any(|warning| warning.message.len() > LONGEST_MESSAGE) {
+        return Err("a warning's message is too long");
+    }
+    let exits = stats.slots.iter().filter_map(|slot| slot.last_exit.as_ref());
+    let mut texts = stats.listeners.iter().map(|listener| &listener.address).chain(exits);
+    if stats.primary_version.len() > LONGEST_TEXT || texts.any(|text| text.len() > LONGEST_TEXT) {
+        return Err("a text is too long");
+    }
+    if stats.uptime_milliseconds > LONGEST_UPTIME {
+        return Err("the primary is older than a hundred years");
+    }
+    let most = u32::try_from(MOST_SLOTS).unwrap_or(u32::MAX);
+    let counts = &stats.workers;
+    if [counts.desired, counts.ready, counts.running].into_iter().any(|count| count > most) {
+        return Err("too many workers");
+    }
+    if counts.ready > counts.running {
+        return Err("more workers are ready than run");
+    }
+    Ok(())
+}
