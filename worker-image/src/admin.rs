@@ -1,0 +1,155 @@
+//! `/livez`, `/readyz`, `/metrics` and `/v1/stats`: answered by the primary, never by a worker. Bounded in
+//! connections, in what a request may carry, and in time.
+
+mod metrics;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use primary_protocol::{ReplicaState, SlotState, Stats};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::listener;
+
+/// More connections wait until one of these ends.
+pub const MAX_CONNECTIONS: usize = 64;
+
+/// hyper needs 8 KiB at least; no asker of ours sends more than some hundred bytes.
+const MAX_HEADERS: usize = 8192;
+
+/// A client that sends no whole request in this time is cut off, also between two requests.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// A connection is closed after this time, in the middle of nothing or not; a scraper opens another one.
+const CONNECTION_TIME: Duration = Duration::from_secs(300);
+
+/// The loop answers within this time, or it is not alive.
+const LOOP_TIME: Duration = Duration::from_secs(2);
+
+/// A pause after a failed accept (out of descriptors), so that the server does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const PATHS: &str = "/livez\n/readyz\n/metrics\n/v1/stats\n";
+
+/// A question to the loop.
+#[derive(Debug)]
+pub struct Ask {
+    /// What.
+    pub want: Want,
+    /// Where the answer goes; nothing but a sign of life for [`Want::Life`].
+    pub reply: oneshot::Sender<Option<Box<Stats>>>,
+}
+
+/// What is asked of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Whether it turns.
+    Life,
+    /// Everything.
+    Stats,
+}
+
+/// Opens the port.
+///
+/// # Errors
+/// The kernel's.
+pub fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::from_std(std::net::TcpListener::from(listener::open_dual(address)?))
+}
+
+/// Serves for ever.
+pub async fn serve(listener: TcpListener, asks: mpsc::Sender<Ask>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let asks = asks.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| respond(request, asks.clone()));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_TIME)
+                .max_buf_size(MAX_HEADERS)
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path();
+    if !PATHS.lines().any(|known| known == path) {
+        return Ok(text(StatusCode::NOT_FOUND, format!("not found; there are:\n{PATHS}")));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_string());
+        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return Ok(response);
+    }
+    let want = if path == "/livez" { Want::Life } else { Want::Stats };
+    let (reply, answer) = oneshot::channel();
+    let asked = async { asks.send(Ask { want, reply }).await.ok().map(|()| answer)?.await.ok() };
+    let Ok(Some(stats)) = tokio::time::timeout(LOOP_TIME, asked).await else {
+        return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "the primary's loop does not turn\n".to_string()));
+    };
+    Ok(match (path, stats) {
+        ("/readyz", Some(stats)) => readiness(&stats),
+        ("/metrics", Some(stats)) => typed("text/plain; version=0.0.4; charset=utf-8", metrics::text(&stats)),
+        ("/v1/stats", Some(stats)) => match serde_json::to_string(&stats) {
+            Ok(json) => typed("application/json", json),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
+        _ => text(StatusCode::OK, "ok\n".to_string()),
+    })
+}
+
+fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
+    let (ready, desired) = (stats.workers.ready, stats.workers.desired);
+    let is_ready = ready > 0 && stats.state != ReplicaState::Draining;
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut body = format!("{ready}/{desired} workers ready\n");
+    if stats.state == ReplicaState::Draining {
+        body.push_str("draining: told to stop\n");
+    }
+    for slot in stats.slots.iter().filter(|slot| slot.state != SlotState::Ready) {
+        let last = slot.last_exit.as_deref().map(|exit| format!(", last ended with {exit}")).unwrap_or_default();
+        let retry = slot.retry_milliseconds.map(|time| format!(", next fork in {time} ms")).unwrap_or_default();
+        body.push_str(&format!("slot {}: {:?}{last}{retry}\n", slot.slot, slot.state));
+    }
+    for warning in &stats.warnings {
+        body.push_str(&format!("{:?}: {}\n", warning.reason, warning.message));
+    }
+    text(code, body)
+}
+
+fn text(code: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = typed("text/plain; charset=utf-8", body);
+    *response.status_mut() = code;
+    response
+}
+
+fn typed(kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let value = hyper::header::HeaderValue::from_static;
+    response.headers_mut().insert(CONTENT_TYPE, value(kind));
+    response.headers_mut().insert(CACHE_CONTROL, value("no-store"));
+    response
+}

@@ -1,0 +1,121 @@
+//! The stats as Prometheus text. Series are for slots and verdicts, so that their number does not grow with restarts.
+
+use std::fmt::Write;
+
+use primary_protocol::{SlotState, Stats};
+
+use crate::proc;
+
+/// One page of metrics under construction.
+#[derive(Default)]
+struct Page(String);
+
+/// The whole page.
+pub fn text(stats: &Stats) -> String {
+    let mut page = Page::default();
+    let workers = &stats.workers;
+    page.family("info", "gauge", "Version of the primary; always 1.");
+    page.sample("info", &format!("version={}", quoted(&stats.primary_version)), 1);
+    page.family("uptime_seconds", "gauge", "Seconds since the primary started.");
+    page.ratio("uptime_seconds", "", stats.uptime_milliseconds, 1000.0);
+    page.family("workers", "gauge", "Workers: desired, ready, running, and busy (holding a connection).");
+    page.sample("workers", "state=\"desired\"", workers.desired.into());
+    page.sample("workers", "state=\"ready\"", workers.ready.into());
+    page.sample("workers", "state=\"running\"", workers.running.into());
+    if let Some(busy) = workers.busy {
+        page.sample("workers", "state=\"busy\"", busy.into());
+    }
+    page.family("worker_ready", "gauge", "Whether the worker in a slot is ready.");
+    for slot in &stats.slots {
+        page.sample("worker_ready", &slot_label(slot.slot), u64::from(slot.state == SlotState::Ready));
+    }
+    page.family("worker_restarts_total", "counter", "Workers forked in a slot after the first.");
+    for slot in &stats.slots {
+        page.sample("worker_restarts_total", &slot_label(slot.slot), slot.restarts);
+    }
+    page.family("worker_deaths_total", "counter", "Ends of workers that the primary had not asked for, by verdict.");
+    let deaths = &stats.deaths;
+    for (verdict, number) in [
+        ("exited", deaths.exited),
+        ("crashed", deaths.crashed),
+        ("never_ready", deaths.never_ready),
+        ("out_of_memory", deaths.out_of_memory),
+    ] {
+        page.sample("worker_deaths_total", &format!("verdict=\"{verdict}\""), number);
+    }
+    page.family("listener_queue_depth", "gauge", "Connections that no worker has accepted yet.");
+    for listener in &stats.listeners {
+        if let Some(depth) = listener.queue_depth {
+            page.sample("listener_queue_depth", &address_label(&listener.address), depth.into());
+        }
+    }
+    page.family("listener_backlog", "gauge", "Connections that may wait to be accepted.");
+    for listener in &stats.listeners {
+        if let Some(backlog) = listener.backlog {
+            page.sample("listener_backlog", &address_label(&listener.address), backlog.into());
+        }
+    }
+    page.container(stats);
+    page.family("warning", "gauge", "1 for each warning that holds; the words are in /v1/stats.");
+    for warning in &stats.warnings {
+        page.sample("warning", &format!("reason=\"{:?}\"", warning.reason), 1);
+    }
+    if let Some(bytes) = proc::own_memory() {
+        page.family("resident_memory_bytes", "gauge", "Resident memory of the primary itself, without workers.");
+        page.sample("resident_memory_bytes", "", bytes);
+    }
+    page.0
+}
+
+impl Page {
+    fn container(&mut self, stats: &Stats) {
+        if let Some(cpu) = &stats.cpu {
+            self.family("container_cpu_seconds_total", "counter", "Processor time of the container.");
+            self.ratio("container_cpu_seconds_total", "", cpu.usage_microseconds, 1e6);
+            if let Some(limit) = cpu.limit_millicores {
+                self.family("container_cpu_limit_cores", "gauge", "Processors that the container may use.");
+                self.ratio("container_cpu_limit_cores", "", limit, 1000.0);
+            }
+        }
+        if let Some(memory) = &stats.memory {
+            self.family("container_memory_bytes", "gauge", "Memory of the container, as the kernel accounts it.");
+            self.sample("container_memory_bytes", "", memory.usage_bytes);
+            if let Some(limit) = memory.limit_bytes {
+                self.family("container_memory_limit_bytes", "gauge", "Memory that the container may use.");
+                self.sample("container_memory_limit_bytes", "", limit);
+            }
+        }
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ =
+            writeln!(self.0, "# HELP workercluster_primary_{name} {help}\n# TYPE workercluster_primary_{name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = writeln!(self.0, "workercluster_primary_{name}{} {value}", braced(labels));
+    }
+
+    fn ratio(&mut self, name: &str, labels: &str, value: u64, unit: f64) {
+        #[allow(clippy::cast_precision_loss)] // exact up to 2^53 microseconds: 285 years
+        let value = value as f64 / unit;
+        let _ = writeln!(self.0, "workercluster_primary_{name}{} {value}", braced(labels));
+    }
+}
+
+fn braced(labels: &str) -> String {
+    if labels.is_empty() { String::new() } else { format!("{{{labels}}}") }
+}
+
+fn slot_label(slot: u32) -> String {
+    format!("slot=\"{slot}\"")
+}
+
+fn address_label(address: &str) -> String {
+    format!("address={}", quoted(address))
+}
+
+/// A label's value with the escapes of the text format.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}

@@ -1,0 +1,286 @@
+//! The messages of Node's channel: what a worker says, parsed without trust, and what the primary answers.
+//!
+//! Wire-identical in Node 18 to 24: JSON lines; objects whose `cmd` starts with `NODE_` are Node's own, everything
+//! else is the program's and of no concern here, except `process.send('ready')`.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+/// The first worker's data for a server (TLS ticket keys: 48 bytes) is kept for the others up to this length.
+const MAX_DATA: usize = 64 * 1024;
+
+/// What a worker said, as far as it concerns the primary.
+#[derive(Debug)]
+pub enum FromWorker {
+    /// Its cluster module is there.
+    Online,
+    /// It wants to listen.
+    QueryServer(Box<Query>),
+    /// A server of it listens.
+    Listening,
+    /// It closed a server.
+    Close {
+        /// The key that the answer to its query carried.
+        key: String,
+    },
+    /// It is going to disconnect by itself; wants an acknowledgement.
+    ExitedAfterDisconnect {
+        /// The sequence number to acknowledge.
+        seq: u64,
+    },
+    /// It sent a handle along, which the primary drops; without an acknowledgement its next messages would wait.
+    Handle,
+    /// `process.send('ready')`.
+    Ready,
+    /// The program's own message, or one of Node's that needs nothing.
+    Other,
+}
+
+/// A worker wants to listen.
+#[derive(Debug, Deserialize)]
+pub struct Query {
+    /// The sequence number to acknowledge.
+    pub seq: u64,
+    /// Tells apart several servers of one worker with the same address.
+    #[serde(default)]
+    pub index: u64,
+    /// An IP address, a path, or nothing for any address.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The port; -1 for a path.
+    #[serde(default)]
+    pub port: Option<i64>,
+    /// What kind of address.
+    #[serde(default, rename = "addressType")]
+    pub address_type: AddressType,
+    /// A descriptor of the primary to listen on.
+    #[serde(default)]
+    pub fd: Option<i64>,
+    /// libuv's flags: 1 is IPv6 only, 4 reuses an address (UDP).
+    #[serde(default)]
+    pub flags: Option<u32>,
+    /// At most so many connections wait.
+    #[serde(default)]
+    pub backlog: Option<i64>,
+    /// What the first worker wants to share with the others.
+    #[serde(default)]
+    pub data: Option<Box<RawValue>>,
+}
+
+/// What kind of address a worker wants to listen on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "RawAddressType")]
+pub enum AddressType {
+    /// TCP over IPv4, or any address.
+    #[default]
+    V4,
+    /// TCP over IPv6.
+    V6,
+    /// A unix socket.
+    Path,
+    /// UDP over IPv4.
+    Udp4,
+    /// UDP over IPv6.
+    Udp6,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawAddressType {
+    Number(i64),
+    Text(String),
+    Nothing(()),
+}
+
+impl TryFrom<RawAddressType> for AddressType {
+    type Error = String;
+
+    fn try_from(raw: RawAddressType) -> Result<Self, String> {
+        match raw {
+            RawAddressType::Number(4) | RawAddressType::Nothing(()) => Ok(Self::V4),
+            RawAddressType::Number(6) => Ok(Self::V6),
+            RawAddressType::Number(-1) => Ok(Self::Path),
+            RawAddressType::Text(text) if text == "udp4" => Ok(Self::Udp4),
+            RawAddressType::Text(text) if text == "udp6" => Ok(Self::Udp6),
+            RawAddressType::Number(number) => Err(format!("unknown address type {number}")),
+            RawAddressType::Text(_) => Err("unknown address type".to_string()),
+        }
+    }
+}
+
+impl AddressType {
+    /// As Node writes it in keys.
+    pub fn wire_name(self) -> &'static str {
+        match self {
+            Self::V4 => "4",
+            Self::V6 => "6",
+            Self::Path => "-1",
+            Self::Udp4 => "udp4",
+            Self::Udp6 => "udp6",
+        }
+    }
+
+    /// Whether it is UDP.
+    pub fn is_udp(self) -> bool {
+        matches!(self, Self::Udp4 | Self::Udp6)
+    }
+}
+
+/// A frame that no Node writes; the channel cannot be trusted any more.
+#[derive(Debug, thiserror::Error)]
+#[error("a broken frame: {0}")]
+pub struct BrokenFrame(#[from] serde_json::Error);
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    cmd: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ClusterHead {
+    #[serde(default)]
+    act: Option<String>,
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    seq: Option<u64>,
+}
+
+/// Reads one line.
+///
+/// # Errors
+/// When it is not what Node would write.
+pub fn parse(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
+    if line.first() != Some(&b'{') {
+        if line == br#""ready""# {
+            return Ok(FromWorker::Ready);
+        }
+        return Ok(serde_json::from_slice::<IgnoredAny>(line).map(|_| FromWorker::Other)?);
+    }
+    let head: Head<'_> = serde_json::from_slice(line)?;
+    Ok(match head.cmd.map(RawValue::get) {
+        Some(r#""NODE_CLUSTER""#) => parse_cluster(line)?,
+        Some(r#""NODE_HANDLE""#) => FromWorker::Handle,
+        _ => FromWorker::Other,
+    })
+}
+
+fn parse_cluster(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
+    let head: ClusterHead = serde_json::from_slice(line)?;
+    Ok(match (head.act.as_deref(), head.key, head.seq) {
+        (Some("online"), ..) => FromWorker::Online,
+        (Some("queryServer"), ..) => {
+            let mut query: Box<Query> = serde_json::from_slice(line)?;
+            query.data = query.data.filter(|data| data.get().len() <= MAX_DATA);
+            FromWorker::QueryServer(query)
+        }
+        (Some("listening"), ..) => FromWorker::Listening,
+        (Some("close"), Some(key), _) => FromWorker::Close { key },
+        (Some("exitedAfterDisconnect"), _, Some(seq)) => FromWorker::ExitedAfterDisconnect { seq },
+        _ => FromWorker::Other,
+    })
+}
+
+/// Asks a worker to close its servers and then the channel.
+pub fn disconnect() -> Vec<u8> {
+    line(&serde_json::json!({"cmd": "NODE_CLUSTER", "act": "disconnect", "seq": 0}))
+}
+
+/// Acknowledges a message that needs nothing else.
+pub fn acknowledge(seq: u64) -> Vec<u8> {
+    line(&serde_json::json!({"cmd": "NODE_CLUSTER", "ack": seq}))
+}
+
+/// Answers a handle: it arrived, or it did not.
+pub fn handle_answer(arrived: bool) -> Vec<u8> {
+    line(&serde_json::json!({"cmd": if arrived { "NODE_HANDLE_ACK" } else { "NODE_HANDLE_NACK" }}))
+}
+
+/// Answers a query with the socket that goes along.
+pub fn server(key: &str, seq: u64, data: Option<&RawValue>, udp: bool) -> Vec<u8> {
+    let inner = serde_json::json!({"cmd": "NODE_CLUSTER", "errno": 0, "key": key, "ack": seq, "data": data});
+    let kind = if udp { "dgram.Native" } else { "net.Native" };
+    line(&serde_json::json!({"cmd": "NODE_HANDLE", "type": kind, "msg": inner}))
+}
+
+/// Answers a query with the error number, negative as libuv has it.
+pub fn refusal(key: &str, seq: u64, errno: i32, data: Option<&RawValue>) -> Vec<u8> {
+    line(&serde_json::json!({"cmd": "NODE_CLUSTER", "errno": -errno, "key": key, "ack": seq, "data": data}))
+}
+
+fn line(value: &serde_json::Value) -> Vec<u8> {
+    let mut bytes = value.to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_node_says_is_understood() {
+        let query = r#"{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"data":null,"address":null,"port":8000,"addressType":4,"fd":-1,"flags":0,"backlog":511,"seq":2}"#;
+        let Ok(FromWorker::QueryServer(query)) = parse(query.as_bytes()) else { panic!("no query") };
+        assert_eq!((query.seq, query.port, query.address, query.address_type), (2, Some(8000), None, AddressType::V4));
+        for (line, expected) in [
+            (r#"{"cmd":"NODE_CLUSTER","act":"online","seq":0}"#, "Online"),
+            (r#"{"cmd":"NODE_CLUSTER","act":"listening","port":8000,"seq":3}"#, "Listening"),
+            (r#"{"cmd":"NODE_CLUSTER","act":"close","key":"a","seq":4}"#, "Close { key: \"a\" }"),
+            (r#"{"cmd":"NODE_CLUSTER","act":"exitedAfterDisconnect","seq":5}"#, "ExitedAfterDisconnect { seq: 5 }"),
+            (r#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":{}}"#, "Handle"),
+            (r#""ready""#, "Ready"),
+            (r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true}"#, "Other"),
+            (r#"{"type":"process:msg","data":{"cmd":"NODE_HANDLE"}}"#, "Other"),
+            (r#"{"cmd":5}"#, "Other"),
+            ("[1,2]", "Other"),
+        ] {
+            assert_eq!(format!("{:?}", parse(line.as_bytes()).unwrap()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_no_node_says_is_refused() {
+        for line in [
+            "",
+            "{",
+            "nonsense",
+            r#"{"cmd":"NODE_CLUSTER","act":"queryServer"}"#,
+            r#"{"cmd":"NODE_CLUSTER","act":"queryServer","seq":1,"addressType":"sctp"}"#,
+        ] {
+            assert!(parse(line.as_bytes()).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn answers_are_single_lines() {
+        for bytes in [
+            disconnect(),
+            acknowledge(3),
+            handle_answer(true),
+            server("a\nb", 1, None, false),
+            refusal("k", 1, 98, None),
+        ] {
+            assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(bytes.last(), Some(&b'\n'));
+        }
+        assert!(String::from_utf8(refusal("k", 1, 98, None)).unwrap().contains(r#""errno":-98"#));
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_parsed_or_refused(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&line);
+        }
+
+        #[test]
+        fn any_query_is_parsed_or_refused(act in "(online|queryServer|close)", port in any::<i64>(), kind in "(4|6|-1|\"udp4\"|null|\"\")", address in "(null|\"[ -~]{0,9}\")") {
+            let line = format!(r#"{{"cmd":"NODE_CLUSTER","act":"{act}","seq":1,"port":{port},"addressType":{kind},"address":{address}}}"#);
+            let _ = parse(line.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Opens the sockets that workers share, and asks the kernel how long their accept queues are.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
+};
+
+/// As many connections as may wait to be accepted; the kernel lowers it to net.core.somaxconn.
+pub const BACKLOG: i32 = 4096;
+
+/// What a socket is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP, listening with this backlog.
+    Tcp {
+        /// At most so many connections wait.
+        backlog: i32,
+    },
+    /// UDP, bound.
+    Udp {
+        /// Whether several sockets may have the port.
+        reuse: bool,
+    },
+}
+
+/// Opens a socket on an internet address. It does not block, because workers that share it (and Node 18) need that.
+///
+/// # Errors
+/// The kernel's error number, which Node passes on to the program as it is.
+pub fn open(address: SocketAddr, only_v6: bool, transport: Transport) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (kind, protocol) = match transport {
+        Transport::Tcp { .. } => (SocketType::STREAM, ipproto::TCP),
+        Transport::Udp { .. } => (SocketType::DGRAM, ipproto::UDP),
+    };
+    let socket = socket_with(family, kind, flags, Some(protocol))?;
+    if !matches!(transport, Transport::Udp { reuse: false }) {
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, only_v6)?;
+    }
+    bind(&socket, &address)?;
+    if let Transport::Tcp { backlog } = transport {
+        listen(&socket, backlog)?;
+    }
+    Ok(socket)
+}
+
+/// Opens a listening socket for both versions of the internet protocol where `[::]` is asked for and the machine
+/// has IPv6, and for version 4 alone where it has not.
+///
+/// # Errors
+/// The kernel's error number.
+pub fn open_dual(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let transport = Transport::Tcp { backlog: BACKLOG };
+    match open(address, false, transport) {
+        Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if address.ip().is_unspecified() && address.is_ipv6() => {
+            open(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()), false, transport)
+        }
+        opened => opened,
+    }
+}
+
+/// Opens a listening unix socket. A file that is there is an error, as in Node.
+///
+/// # Errors
+/// The kernel's error number.
+pub fn open_unix(path: &Path, backlog: i32) -> Result<OwnedFd, Errno> {
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+/// How full an accept queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Connections that no worker has taken yet.
+    pub depth: u32,
+    /// How many may wait.
+    pub backlog: u32,
+}
+
+/// Where the number of the socket's file is, to find it in `/proc`. `None` for what is no socket.
+pub fn inode(socket: impl AsFd) -> Option<u64> {
+    rustix::fs::fstat(socket).ok().map(|stat| stat.st_ino)
+}
+
+/// The address that a socket is bound to.
+pub fn local_address(socket: impl AsFd) -> Option<SocketAddr> {
+    let address = rustix::net::getsockname(socket).ok()?;
+    SocketAddr::try_from(address).ok()
+}
+
+/// Asks the kernel for a listening socket's accept queue.
+pub fn queue(socket: &OwnedFd) -> Option<Queue> {
+    crate::kernel::accept_queue(socket).map(|(depth, backlog)| Queue { depth, backlog })
+}

@@ -1,0 +1,134 @@
+//! What only `/proc` knows: who listens on a port, who holds a connection, who waits on an inherited socket.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+/// Larger tables of connections are not read: at some thousand connections it takes milliseconds.
+const TABLE_MAX: u64 = 4 << 20;
+
+/// More descriptors of one process are not looked at.
+const DESCRIPTORS_MAX: usize = 16_384;
+
+/// `TCP_LISTEN` and `TCP_TIME_WAIT` of the kernel, as `/proc/net/tcp` shows them.
+const LISTEN: &str = "0A";
+const TIME_WAIT: &str = "06";
+
+/// The numbers of sockets.
+pub type Inodes = BTreeSet<u64>;
+
+/// The listening sockets on a port. `None` when the table cannot be read.
+pub fn listening_on(port: u16) -> Option<Inodes> {
+    sockets(|state, local| state == LISTEN && local == port)
+}
+
+/// The accepted connections to these ports. `None` when the table cannot be read, or is too long.
+pub fn accepted_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
+    // A connection that nobody has accepted yet has no number.
+    sockets(|state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
+}
+
+fn sockets(wanted: impl Fn(&str, u16) -> bool) -> Option<Inodes> {
+    let mut found = Inodes::new();
+    let mut read_any = false;
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let Some(text) = read_bounded(table) else { continue };
+        read_any = true;
+        found.extend(text.lines().skip(1).filter_map(|line| socket(line, &wanted)));
+    }
+    read_any.then_some(found)
+}
+
+fn read_bounded(path: &str) -> Option<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let length = fs::File::open(path).ok()?.take(TABLE_MAX).read_to_string(&mut text).ok()?;
+    (u64::try_from(length).ok()? < TABLE_MAX).then_some(text)
+}
+
+fn socket(line: &str, wanted: impl Fn(&str, u16) -> bool) -> Option<u64> {
+    let mut fields = line.split_ascii_whitespace();
+    let local = u16::from_str_radix(fields.nth(1)?.rsplit(':').next()?, 16).ok()?;
+    let state = fields.nth(1)?;
+    let inode: u64 = fields.nth(5)?.parse().ok()?;
+    (inode != 0 && wanted(state, local)).then_some(inode)
+}
+
+/// The processes of each process group.
+pub fn groups() -> BTreeMap<u32, Vec<u32>> {
+    let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let Ok(entries) = fs::read_dir("/proc") else { return groups };
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The name in parentheses may contain anything, also parentheses; what follows is: state, parent, group.
+        let group = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(2)?.parse().ok());
+        if let Some(group) = group {
+            groups.entry(group).or_default().push(pid);
+        }
+    }
+    groups
+}
+
+/// Whether a process has one of these sockets. `None` when its descriptors may not be seen.
+pub fn holds(pid: u32, sockets: &Inodes) -> Option<bool> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let links = entries.flatten().take(DESCRIPTORS_MAX).filter_map(|entry| fs::read_link(entry.path()).ok());
+    Some(links.filter_map(|link| socket_number(&link)).any(|number| sockets.contains(&number)))
+}
+
+/// `socket:[123]`
+fn socket_number(link: &std::path::Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether a process waits for events of this socket with epoll, as event loops do.
+pub fn polls(pid: u32, socket: u64) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let wanted = format!("ino:{socket:x}");
+    entries.flatten().take(DESCRIPTORS_MAX).any(|entry| {
+        let is_epoll = fs::read_link(entry.path()).is_ok_and(|link| link == PathBuf::from("anon_inode:[eventpoll]"));
+        is_epoll
+            && entry.file_name().to_str().is_some_and(|name| {
+                let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap_or_default();
+                info.lines().any(|line| line.split_ascii_whitespace().any(|word| word == wanted))
+            })
+    })
+}
+
+/// The resident memory of this process in bytes.
+pub fn own_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernels_table_is_read() {
+        let listening = "   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0 0 10 0";
+        assert_eq!(socket(listening, |state, port| state == LISTEN && port == 8000), Some(4242));
+        assert_eq!(socket(listening, |_, port| port == 8001), None);
+        let waiting = "   1: 0100007F:1F40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1";
+        assert_eq!(socket(waiting, |_, _| true), None, "nobody has accepted it");
+    }
+
+    #[test]
+    fn this_process_and_its_sockets_are_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listening = listening_on(port).unwrap();
+        assert_eq!(listening.len(), 1);
+        assert_eq!(holds(std::process::id(), &listening), Some(true));
+        assert_eq!(holds(std::process::id(), &Inodes::new()), Some(false));
+        assert!(groups().values().flatten().any(|pid| *pid == std::process::id()));
+        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(accepted_on(&BTreeSet::from([port])).unwrap().len(), 0, "not accepted yet");
+        let _accepted = listener.accept().unwrap();
+        assert_eq!(accepted_on(&BTreeSet::from([port])).unwrap().len(), 1);
+        drop(client);
+    }
+}

@@ -1,0 +1,237 @@
+//! The loop around the machine: turns signals, ends of processes, messages and time into events, and does what the
+//! machine says. Everything here is on one thread; nothing in it waits for a worker.
+
+mod effects;
+mod events;
+mod probe;
+mod report;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::admin::{self, Ask};
+use crate::cgroup::Cgroups;
+use crate::command::{Kind, resolve};
+use crate::config::{Config, Ipc};
+use crate::count::{self, Processors};
+use crate::ipc::channel::{Answer, ChannelEvent};
+use crate::ipc::servers::{Main, Servers};
+use crate::kernel::Forked;
+use crate::launch::Launcher;
+use crate::listener;
+use crate::log::{Level, Log};
+use crate::machine::{Event, Machine, Moment, Policy, Wording};
+use crate::notify::{self, ReadyMessage};
+use probe::Probe;
+use report::Samples;
+
+/// Messages from all channels that may wait for the loop; a worker that says more waits in its own socket.
+const CHANNEL_QUEUE: usize = 256;
+
+/// The same for `READY=1`.
+const NOTIFY_QUEUE: usize = 64;
+
+/// Why the primary cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The command is not there, and nobody would see it in the stats.
+    #[error("{0}. Correct the command after `--`, or PATH")]
+    Command(#[from] crate::command::CommandError),
+    /// A port is taken, or may not be opened.
+    #[error("{flag} {address}: {cause}. {next}")]
+    Listen {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        address: std::net::SocketAddr,
+        /// The kernel's words.
+        cause: io::Error,
+        /// What to do.
+        next: &'static str,
+    },
+    /// The kernel refused something else.
+    #[error("the system refused to {action}: {cause}")]
+    System {
+        /// What.
+        action: &'static str,
+        /// The kernel's words.
+        cause: io::Error,
+    },
+}
+
+/// The primary with everything it holds.
+struct Primary {
+    config: Config,
+    machine: Machine,
+    started: Instant,
+    launcher: Launcher,
+    /// The listening socket, while the primary has one.
+    main: Option<Main>,
+    servers: Servers,
+    children: BTreeMap<u32, Child>,
+    /// `NOTIFY_SOCKET` of each slot.
+    notify: Vec<String>,
+    /// Events that effects brought about, not taken in yet.
+    pending: VecDeque<Event>,
+    channel_events: mpsc::Sender<(u32, ChannelEvent)>,
+    tasks: JoinSet<()>,
+    probe: Probe,
+    samples: Samples,
+    wording: Wording,
+    channel_swallowed: bool,
+    log: Log,
+    /// Ended processes may be left to be collected.
+    unreaped: bool,
+    finished: bool,
+}
+
+/// What the primary keeps of a worker.
+struct Child {
+    forked: Forked,
+    /// Answers to Node's channel.
+    answers: Option<mpsc::Sender<Answer>>,
+    /// The log knows that a message of the worker was too long.
+    reported_drop: bool,
+}
+
+/// Runs workers until told to stop.
+///
+/// # Errors
+/// When the primary cannot start; what happens later is no error but a state.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let system = |action| move |cause| StartError::System { action, cause };
+    let file = config.command.first().map(|name| resolve(name, std::env::var_os("PATH").as_deref()));
+    if let (Some(Err(error)), None) = (&file, config.admin) {
+        return Err(error.clone().into());
+    }
+    let kind = Kind::of(&config.command, file.and_then(Result::ok).as_deref());
+    let channel = kind.wants_channel(config.ipc);
+    let admin = match config.admin {
+        Some(address) => Some(admin::open(address).map_err(|cause| busy("--admin", address, cause))?),
+        None => None,
+    };
+    let main = match config.listen {
+        Some(address) => Some(open_main(address).map_err(|cause| busy("--listen", address, cause))?),
+        None => None,
+    };
+    let cgroups = Cgroups::of_this_process();
+    let count = count::resolve(config.count, Processors::of_this_process(&cgroups, config.cpu_request_millicores));
+    let port = config.listen.map(|address| address.port());
+    let launcher = Launcher::new(config.command.clone(), port, channel).map_err(system("take the command"))?;
+    // As PID 1 orphans fall to us anyway; elsewhere only this way, and then whole trees can be ended.
+    let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
+
+    let signals = events::Signals::new().map_err(system("watch signals"))?;
+    let log = Log::start(config.log_format, config.name.clone()).map_err(system("start the log"))?;
+    let mut tasks = JoinSet::new();
+    let (ready, ready_messages) = mpsc::channel::<ReadyMessage>(NOTIFY_QUEUE);
+    let notify = (0..usize::try_from(count).unwrap_or_default())
+        .map(|slot| notify::serve(slot, ready.clone(), &mut tasks))
+        .collect::<io::Result<_>>()
+        .map_err(system("open notify sockets"))?;
+    let (asks, asked) = mpsc::channel::<Ask>(admin::MAX_CONNECTIONS);
+    if let Some(listener) = admin {
+        tasks.spawn(admin::serve(listener, asks));
+    }
+    let (channel_events, channel_messages) = mpsc::channel(CHANNEL_QUEUE);
+
+    let mut primary = Primary {
+        machine: Machine::new(policy(&config, count, channel, kind)),
+        started: Instant::now(),
+        launcher,
+        main,
+        servers: Servers::default(),
+        children: BTreeMap::new(),
+        notify,
+        pending: VecDeque::new(),
+        channel_events,
+        tasks,
+        probe: Probe::default(),
+        samples: Samples::new(cgroups),
+        wording: Wording { command: command_line(&config), port },
+        channel_swallowed: kind == Kind::PackageRunner && config.ipc != Ipc::None,
+        log,
+        config,
+        unreaped: false,
+        finished: false,
+    };
+    primary.greet(count);
+    let inputs = events::Inputs { signals, channel_messages, ready_messages, asked };
+    primary.turn(inputs).await;
+    primary.log.finish();
+    Ok(())
+}
+
+fn policy(config: &Config, count: u32, channel: bool, kind: Kind) -> Policy {
+    let mut seed = [0_u8; 8];
+    let _ = getrandom(&mut seed, GetRandomFlags::empty()); // a fixed seed only makes replicas retry together
+    Policy {
+        count,
+        ready: config.ready,
+        startup: config.startup,
+        drain: config.drain,
+        endpoints_delay: config.endpoints_delay,
+        backoff: config.backoff,
+        listens: config.listen.is_some(),
+        channel,
+        stop_group: kind.needs_group_signal(),
+        seed: u64::from_ne_bytes(seed),
+    }
+}
+
+fn busy(flag: &'static str, address: std::net::SocketAddr, cause: io::Error) -> StartError {
+    let next = match cause.kind() {
+        io::ErrorKind::AddrInUse => "Another program has this port: stop it, or give another port",
+        io::ErrorKind::PermissionDenied => "Ports below 1024 need a privilege: give one from 1024 up",
+        io::ErrorKind::AddrNotAvailable => "Give an address of this machine, or [::] for all",
+        _ => "Give another address",
+    };
+    StartError::Listen { flag, address, cause, next }
+}
+
+fn open_main(address: std::net::SocketAddr) -> io::Result<Main> {
+    let socket = listener::open_dual(address)?;
+    let address = listener::local_address(&socket).unwrap_or(address);
+    Ok(Main { socket: Arc::new(socket), address })
+}
+
+fn command_line(config: &Config) -> String {
+    let words: Vec<String> = config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    words.join(" ").chars().take(200).collect()
+}
+
+impl Primary {
+    /// The time, as the machine counts it.
+    fn now(&self) -> Moment {
+        self.started.elapsed()
+    }
+
+    /// Says what was understood.
+    fn greet(&mut self, count: u32) {
+        let channel = if self.launcher.gives_channel() { ", with Node's channel" } else { "" };
+        let listens = self.main.as_ref().map(|main| format!(" on {}", main.address)).unwrap_or_default();
+        let message = format!("{count} workers{listens}{channel}: {}", self.wording.command);
+        let fields = [("event", serde_json::json!("started")), ("workers", serde_json::json!(count))];
+        self.log.write(Level::Info, &message, &fields);
+        if let Some(warning) = self.swallowed_warning() {
+            self.log.write(Level::Warning, &warning.message, &[("reason", serde_json::json!(warning.reason))]);
+        }
+    }
+
+    /// Lets the machine take in an event, and does what it says, until nothing more follows from it.
+    fn feed(&mut self, event: Event) {
+        self.pending.push_back(event);
+        while let Some(event) = self.pending.pop_front() {
+            let now = self.now();
+            for effect in self.machine.step(event, now) {
+                self.perform(effect);
+            }
+        }
+    }
+}
