@@ -1,3 +1,6 @@
 //! Decisions: pure functions from what was seen to what should be. No client, no clock, no environment, no randomness.
 
 pub mod autoscale;
+pub mod backoff;
+pub mod ranking;
+pub mod replicas;

@@ -1,0 +1,241 @@
+//! A replica's pod: the user's template with the primary put in front of the command.
+
+use crds::{Ipc, Ready, WorkerClusterSpec, WorkerCount, names};
+use primary_protocol::ADMIN_PORT;
+use serde_json::{Map, Value, json};
+
+use super::{Valid, security};
+
+/// What a pod needs to know beside the spec.
+pub struct Context<'a> {
+    pub namespace: &'a str,
+    /// The WorkerCluster's name and UID.
+    pub cluster: &'a str,
+    pub cluster_uid: &'a str,
+    pub revision: &'a str,
+    /// Image of the primary, and when it is pulled.
+    pub primary_image: &'a str,
+    pub pull_policy: &'a str,
+}
+
+/// Seconds that a replica goes on serving after SIGTERM, while Kubernetes takes it out of its Services.
+pub const ENDPOINTS_DELAY_SECONDS: i64 = 5;
+/// Seconds that the primary has for itself when the workers' time is over.
+const LAST_SECONDS: i64 = 5;
+/// Labels of the nodes that the primary's binary can run on.
+const NODE_LABELS: [(&str, &str); 2] = [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "amd64")];
+
+/// The pod `name` in `slot`.
+pub fn build(spec: &WorkerClusterSpec, valid: &Valid, context: &Context<'_>, name: &str, slot: u32) -> Value {
+    let mut pod = valid.pod.clone();
+    let resources = valid.pod["containers"][valid.worker].get("resources").cloned();
+    if let Some(Value::Array(containers)) = pod.get_mut("containers")
+        && let Some(Value::Object(worker)) = containers.get_mut(valid.worker)
+    {
+        wrap(worker, spec, valid);
+    }
+    push_first(&mut pod, "initContainers", init_container(context, resources));
+    push(&mut pod, "volumes", json!({"name": names::VOLUME, "emptyDir": {}}));
+    let grace = pod.get("terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let needed = ENDPOINTS_DELAY_SECONDS + spec.workers.drain_seconds + LAST_SECONDS;
+    pod.insert("terminationGracePeriodSeconds".into(), json!(grace.max(needed)));
+    let selector = pod.entry("nodeSelector").or_insert_with(|| json!({}));
+    if let Value::Object(selector) = selector {
+        for (label, value) in NODE_LABELS {
+            selector.entry(label).or_insert_with(|| json!(value));
+        }
+    }
+    security::fill(&mut pod);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata(valid, context, name, slot), "spec": pod})
+}
+
+/// The labels by which a WorkerCluster's objects are found.
+pub fn labels(cluster: &str) -> Value {
+    json!({names::LABEL_NAME: cluster, names::LABEL_INSTANCE: cluster, names::LABEL_MANAGED_BY: names::MANAGED_BY})
+}
+
+/// The reference from an object to the WorkerCluster that controls it.
+pub fn owner(cluster: &str, uid: &str) -> Value {
+    json!({
+        "apiVersion": format!("{}/v1alpha1", names::GROUP), "kind": "WorkerCluster", "name": cluster, "uid": uid,
+        "controller": true, "blockOwnerDeletion": true
+    })
+}
+
+fn metadata(valid: &Valid, context: &Context<'_>, name: &str, slot: u32) -> Value {
+    let mut own = labels(context.cluster);
+    own[names::LABEL_REVISION] = json!(context.revision);
+    own[names::LABEL_SLOT] = json!(slot.to_string());
+    let mut all = valid.metadata.get("labels").cloned().unwrap_or_else(|| json!({}));
+    if let (Value::Object(all), Value::Object(own)) = (&mut all, own) {
+        all.extend(own);
+    }
+    let mut metadata = json!({
+        "name": name, "namespace": context.namespace, "labels": all, "ownerReferences": [owner(context.cluster, context.cluster_uid)]
+    });
+    if let Some(annotations) = valid.metadata.get("annotations") {
+        metadata["annotations"] = annotations.clone();
+    }
+    metadata
+}
+
+/// Puts the primary before the user's command.
+fn wrap(worker: &mut Map<String, Value>, spec: &WorkerClusterSpec, valid: &Valid) {
+    worker.insert("command".into(), json!([format!("{}/primary", names::MOUNT)]));
+    worker.insert("args".into(), std::iter::once(json!("--")).chain(valid.command.iter().cloned()).collect());
+    for variable in environment(spec).into_iter().rev() {
+        push_first(worker, "env", variable);
+    }
+    push(worker, "volumeMounts", json!({"name": names::VOLUME, "mountPath": names::MOUNT, "readOnly": true}));
+    push(worker, "ports", json!({"name": names::ADMIN_PORT_NAME, "containerPort": ADMIN_PORT, "protocol": "TCP"}));
+    let probe = |path: &str, period: u32, failures: u32| json!({"httpGet": {"path": path, "port": ADMIN_PORT}, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures});
+    // Only where the user has none: theirs say more about their program than ours can.
+    worker.entry("readinessProbe").or_insert_with(|| probe("/readyz", 1, 1));
+    worker.entry("livenessProbe").or_insert_with(|| probe("/livez", 10, 3));
+}
+
+/// The primary's settings. The environment and not flags, so that `ps` and the logs show the user's own command.
+fn environment(spec: &WorkerClusterSpec) -> Vec<Value> {
+    let variable = |name: &str, value: String| json!({"name": format!("WORKERCLUSTER_{name}"), "value": value});
+    let workers = &spec.workers;
+    let count = match workers.count {
+        WorkerCount::Auto => "max".to_owned(),
+        WorkerCount::Fixed(count) => count.to_string(),
+    };
+    let ready = match workers.ready {
+        Ready::Auto => "auto",
+        Ready::Listening => "listening",
+        Ready::Notify => "notify",
+        Ready::Immediate => "immediate",
+    };
+    let ipc = match workers.ipc {
+        Ipc::Auto => "auto",
+        Ipc::Node => "node",
+        Ipc::None => "none",
+    };
+    let mut environment = vec![
+        variable("ADMIN", format!("[::]:{ADMIN_PORT}")),
+        variable("INSTANCES", count),
+        variable("READY", ready.into()),
+        variable("IPC", ipc.into()),
+        variable("DRAIN_SECONDS", workers.drain_seconds.to_string()),
+        variable("ENDPOINTS_DELAY_SECONDS", ENDPOINTS_DELAY_SECONDS.to_string()),
+        variable("RESTART_INITIAL_MILLISECONDS", workers.restart.initial_milliseconds.to_string()),
+        variable("RESTART_MAX_SECONDS", workers.restart.max_seconds.to_string()),
+        variable("RESTART_RESET_AFTER_SECONDS", workers.restart.reset_after_seconds.to_string()),
+        json!({"name": "WORKERCLUSTER_CPU_REQUEST_MILLICORES", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}}),
+    ];
+    if let Some(http) = &spec.http {
+        environment.insert(0, variable("LISTEN", format!("[::]:{}", http.port)));
+    }
+    environment
+}
+
+/// Copies the primary into the pod. It has the worker's own resources, so that the pod's effective request and class of service stay
+/// what the user wrote.
+fn init_container(context: &Context<'_>, resources: Option<Value>) -> Value {
+    let mut container = json!({
+        "name": names::INIT_CONTAINER,
+        "image": context.primary_image,
+        "imagePullPolicy": context.pull_policy,
+        "command": ["/primary", "install", names::MOUNT],
+        "securityContext": security::own_context(),
+        "volumeMounts": [{"name": names::VOLUME, "mountPath": names::MOUNT}]
+    });
+    if let Some(mut resources) = resources {
+        if let Value::Object(resources) = &mut resources {
+            resources.remove("claims"); // devices are the worker's
+        }
+        container["resources"] = resources;
+    }
+    container
+}
+
+fn push(map: &mut Map<String, Value>, key: &str, item: Value) {
+    if let Value::Array(list) = map.entry(key).or_insert_with(|| json!([])) {
+        list.push(item);
+    }
+}
+
+fn push_first(map: &mut Map<String, Value>, key: &str, item: Value) {
+    if let Value::Array(list) = map.entry(key).or_insert_with(|| json!([])) {
+        list.insert(0, item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{
+        validate,
+        validate::tests::{spec, spec_with},
+    };
+
+    fn built(spec: &WorkerClusterSpec) -> Value {
+        let context = Context {
+            namespace: "default",
+            cluster: "web",
+            cluster_uid: "uid",
+            revision: "rev",
+            primary_image: "workercluster/primary:1",
+            pull_policy: "IfNotPresent",
+        };
+        build(spec, &validate(spec).unwrap(), &context, "web-x", 3)
+    }
+
+    #[test]
+    fn the_command_is_wrapped_and_the_primary_is_copied_in_first() {
+        let spec = spec_with(
+            json!({"containers": [{"name": "worker", "image": "node:22", "command": ["node", "a.js"], "args": ["b"]}],
+            "initContainers": [{"name": "mine"}]}),
+        );
+        let pod = built(&spec);
+        let worker = &pod["spec"]["containers"][0];
+        assert_eq!(worker["command"], json!(["/run/workercluster/primary"]));
+        assert_eq!(worker["args"], json!(["--", "node", "a.js", "b"]));
+        assert_eq!(pod["spec"]["initContainers"][0]["name"], "workercluster-primary");
+        assert_eq!(pod["spec"]["initContainers"][1]["name"], "mine");
+        assert_eq!(worker["env"][0], json!({"name": "WORKERCLUSTER_LISTEN", "value": "[::]:8000"}));
+    }
+
+    #[test]
+    fn probes_of_the_user_stay() {
+        let spec = spec_with(
+            json!({"containers": [{"name": "worker", "command": ["x"], "readinessProbe": {"exec": {"command": ["y"]}}}]}),
+        );
+        let pod = built(&spec);
+        assert_eq!(pod["spec"]["containers"][0]["readinessProbe"], json!({"exec": {"command": ["y"]}}));
+        assert_eq!(pod["spec"]["containers"][0]["livenessProbe"]["httpGet"]["path"], "/livez");
+    }
+
+    #[test]
+    fn the_grace_period_covers_the_drain_and_never_shrinks() {
+        assert_eq!(built(&spec())["spec"]["terminationGracePeriodSeconds"], 40);
+        let long = spec_with(json!({"containers": [{"command": ["x"]}], "terminationGracePeriodSeconds": 600}));
+        assert_eq!(built(&long)["spec"]["terminationGracePeriodSeconds"], 600);
+    }
+
+    #[test]
+    fn labels_of_the_template_stay_and_ours_win() {
+        let mut spec = spec();
+        spec.template.0.insert("metadata".into(), json!({"labels": {"tier": "a", "workercluster.dev/name": "evil"}}));
+        let labels = &built(&spec)["metadata"]["labels"];
+        assert_eq!((&labels["tier"], &labels["workercluster.dev/name"]), (&json!("a"), &json!("web")));
+    }
+
+    #[test]
+    fn the_init_container_asks_for_no_more_than_the_worker() {
+        let resources = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}});
+        let pod = built(&spec_with(json!({"containers": [{"command": ["x"], "resources": resources}]})));
+        assert_eq!(pod["spec"]["initContainers"][0]["resources"], resources);
+    }
+
+    #[test]
+    fn fields_that_this_program_does_not_know_pass_through() {
+        let pod = built(&spec_with(
+            json!({"containers": [{"command": ["x"], "fieldOfTomorrow": {"a": 1}}], "alsoNew": true}),
+        ));
+        assert_eq!(pod["spec"]["containers"][0]["fieldOfTomorrow"], json!({"a": 1}));
+        assert_eq!(pod["spec"]["alsoNew"], true);
+    }
+}

@@ -1,0 +1,168 @@
+//! Carries out one decision about pods: one attempt each, creates in growing batches, deletes exactly what was decided on.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use super::{check::pod_context, context::Context, observe::Seen};
+use crate::{
+    api::{ApiError, Deleted},
+    build::{self, Valid},
+    decide::replicas::{Decision, NewPod, Removal},
+    text::clip,
+    view::PodView,
+};
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub created: Vec<String>,
+    pub deleted: Vec<Removal>,
+    /// The API server refused a pod: its words.
+    pub rejection: Option<String>,
+    /// A foreign pod has a name that we need.
+    pub foreign: Option<String>,
+    /// What was left undone is tried again after this time.
+    pub requeue: Option<Duration>,
+    /// What went wrong and is no fault of the spec.
+    pub error: Option<ApiError>,
+    pub services: Result<Vec<String>, ApiError>,
+}
+
+/// What came of one create.
+enum Created {
+    Yes,
+    /// It was there already, and ours.
+    Before,
+    Foreign,
+    Rejected(String),
+    Failed(ApiError),
+}
+
+/// Something changed under the decision: a new one is due soon.
+const SOON: Duration = Duration::from_millis(200);
+
+/// Creates, then deletes.
+pub async fn apply(
+    context: &Context,
+    seen: &Seen,
+    valid: Option<&Valid>,
+    revision: &str,
+    decision: &Decision,
+) -> Outcome {
+    let mut outcome = Outcome {
+        created: Vec::new(),
+        deleted: Vec::new(),
+        rejection: None,
+        foreign: None,
+        requeue: None,
+        error: None,
+        services: Ok(Vec::new()),
+    };
+    if let Some(valid) = valid {
+        create(context, seen, valid, revision, &decision.create, &mut outcome).await;
+    }
+    if outcome.error.is_none() {
+        delete(context, seen, &decision.delete, &mut outcome).await;
+    }
+    outcome
+}
+
+/// 1, 2, 4, … at a time, until a batch has a failure: a quota that is used up costs one call, not five hundred.
+async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, pods: &[NewPod], outcome: &mut Outcome) {
+    let mut rest = pods;
+    let mut size = 1;
+    while !rest.is_empty() {
+        let (batch, later) = rest.split_at(size.min(rest.len()));
+        let created = join_all(batch.iter().map(|pod| create_one(context, seen, valid, revision, pod))).await;
+        for (pod, created) in batch.iter().zip(created) {
+            match created {
+                Created::Yes => outcome.created.push(pod.name.clone()),
+                Created::Before => outcome.requeue = Some(SOON),
+                Created::Foreign => outcome.foreign = Some(pod.name.clone()),
+                Created::Rejected(message) => outcome.rejection = Some(message),
+                Created::Failed(error) => outcome.error = Some(error),
+            }
+        }
+        if outcome.rejection.is_some() || outcome.foreign.is_some() {
+            let now = Instant::now();
+            outcome.requeue = context.memory(&seen.key, |memory| {
+                memory.rejection.clone_from(&outcome.rejection);
+                memory.backoff = std::mem::take(&mut memory.backoff).fail(now);
+                memory.backoff.remaining(now)
+            });
+        }
+        if outcome.rejection.is_some() || outcome.foreign.is_some() || outcome.error.is_some() {
+            return;
+        }
+        (rest, size) = (later, size * 2);
+    }
+    if !outcome.created.is_empty() {
+        context.memory(&seen.key, |memory| memory.rejection = None);
+    }
+}
+
+async fn create_one(context: &Context, seen: &Seen, valid: &Valid, revision: &str, pod: &NewPod) -> Created {
+    let body = build::pod::build(&seen.cluster.spec, valid, &pod_context(context, seen, revision), &pod.name, pod.slot);
+    let result = context.api.create_pod(&seen.namespace, &body, false).await;
+    let (label, created) = match result {
+        Ok(pod) => {
+            if let Some(view) = PodView::read(&pod) {
+                context.cache.pods.put(&seen.key, view);
+            }
+            ("created", Created::Yes)
+        }
+        Err(error) if error.code() == Some(409) => ("exists", existing(context, seen, pod, error).await),
+        Err(ApiError::Answered { status, .. }) if matches!(status.code, 400 | 403 | 422) => {
+            ("rejected", Created::Rejected(clip(&status.message, 600).to_owned()))
+        }
+        Err(error) => ("error", Created::Failed(error)),
+    };
+    context.metrics.pod_created(label);
+    created
+}
+
+/// The name is taken: by our own earlier create, whose answer was lost, or by a stranger.
+async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiError) -> Created {
+    match context.api.pod(&seen.namespace, &pod.name).await {
+        Ok(Some(found)) => match PodView::read(&found) {
+            Some(view) if view.controller.as_deref() == Some(&seen.uid) => {
+                context.cache.pods.put(&seen.key, view);
+                Created::Before
+            }
+            _ => Created::Foreign,
+        },
+        Ok(None) => Created::Failed(conflict), // gone again: the next look decides anew
+        Err(error) => Created::Failed(error),
+    }
+}
+
+async fn delete(context: &Context, seen: &Seen, removals: &[Removal], outcome: &mut Outcome) {
+    // As many at a time as the API server takes from one client without queueing.
+    for batch in removals.chunks(32) {
+        let results = join_all(batch.iter().map(|removal| context.api.delete_pod(&seen.namespace, removal))).await;
+        for (removal, result) in batch.iter().zip(results) {
+            match result {
+                Ok(Deleted::Ending(pod)) => {
+                    if let Some(view) = PodView::read(&pod) {
+                        context.cache.pods.put(&seen.key, view);
+                    }
+                }
+                Ok(Deleted::Gone) => context.cache.pods.remove(&seen.key, &removal.name, &removal.uid),
+                Err(error) if error.code() == Some(409) => {
+                    outcome.requeue = Some(SOON); // it changed since the decision: the watch says how
+                    continue;
+                }
+                Err(error) => {
+                    outcome.error = Some(error);
+                    continue;
+                }
+            }
+            context.metrics.pod_deleted(removal.why.as_str());
+            outcome.deleted.push(removal.clone());
+        }
+        if outcome.error.is_some() {
+            return;
+        }
+    }
+}

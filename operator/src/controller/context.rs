@@ -1,0 +1,123 @@
+//! What all reconciles share, and what is remembered of each WorkerCluster between two of them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant as StdInstant},
+};
+
+use crds::WorkerCluster;
+use kube::runtime::events::Recorder;
+use tokio::time::Instant;
+
+use super::{check::Verdict, events::Events, observe::Seen};
+use crate::{
+    api::ApiServer,
+    decide::{autoscale::History, backoff::Backoff},
+    metrics::Metrics,
+    signal::Handle,
+    view::{Cache, Key},
+};
+
+/// What the settings say about building and scaling.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub primary_image: String,
+    pub pull_policy: &'static str,
+    pub downscale_stabilization: Duration,
+}
+
+/// What all reconciles of one term share.
+pub struct Context {
+    pub api: ApiServer,
+    pub cache: Arc<Cache>,
+    pub signals: Handle,
+    pub events: Events,
+    pub metrics: Metrics,
+    pub settings: Settings,
+    /// When the term began: monotonic time is reckoned from here.
+    pub epoch: Instant,
+    memories: Mutex<HashMap<Key, Memory>>,
+}
+
+/// What is remembered of one WorkerCluster. Nothing of it is needed to be right, only to be quick and quiet: a new operator begins without.
+#[derive(Default)]
+pub struct Memory {
+    /// As our own last write left it, until the watch shows something newer.
+    pub written: Option<Arc<WorkerCluster>>,
+    pub backoff: Backoff,
+    /// What the API server said when it last refused a pod.
+    pub rejection: Option<String>,
+    /// `None` until the first decision of this term.
+    pub history: Option<History>,
+    /// The last dry run.
+    pub verdict: Option<Verdict>,
+    /// Reconciles that failed in a row.
+    pub failures: u32,
+    /// The version of the resource into which a number of replicas was mirrored last.
+    pub mirrored: Option<(String, i32)>,
+    /// Passwords of queues by Secret and key, with the time of reading.
+    pub passwords: BTreeMap<(String, String), (StdInstant, Result<Option<Arc<str>>, String>)>,
+    /// Ready and total workers, restarts and warnings as last reported: news of others only is no news.
+    pub digest: u64,
+}
+
+// === impl Context ===
+
+impl Context {
+    pub fn new(
+        api: ApiServer,
+        cache: Arc<Cache>,
+        signals: Handle,
+        recorder: Recorder,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> Self {
+        let events = Events::new(recorder);
+        Self { api, cache, signals, events, metrics, settings, epoch: Instant::now(), memories: Mutex::default() }
+    }
+
+    /// Reads or changes what is remembered of a WorkerCluster.
+    pub fn memory<T>(&self, key: &Key, change: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memories.entry(key.clone()).or_default())
+    }
+
+    /// A WorkerCluster is gone, or going.
+    pub fn forget(&self, key: &Key) {
+        self.signals.withdraw(key);
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.remove(key);
+    }
+
+    /// The WorkerCluster as the watch shows it or as our own last write left it, whichever is newer.
+    pub fn newest(&self, key: &Key, watched: &WorkerCluster) -> Arc<WorkerCluster> {
+        let version = |cluster: &WorkerCluster| {
+            cluster.metadata.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok())
+        };
+        self.memory(key, |memory| {
+            if let Some(written) = &memory.written {
+                if written.metadata.uid == watched.metadata.uid && version(written) > version(watched) {
+                    return written.clone();
+                }
+                memory.written = None;
+            }
+            Arc::new(watched.clone())
+        })
+    }
+
+    /// Counts failed pods and says how long nothing may be created yet.
+    pub fn back_off(&self, seen: &Seen, wanted: i32) -> Option<Duration> {
+        let owned = seen.owned();
+        let ready = owned.iter().filter(|pod| pod.is_active() && pod.is_ready()).count();
+        let all_ready = i32::try_from(ready).is_ok_and(|ready| ready >= wanted);
+        let now = StdInstant::now();
+        self.memory(&seen.key, |memory| {
+            memory.backoff = std::mem::take(&mut memory.backoff).observe(&owned, all_ready, now);
+            if all_ready {
+                memory.rejection = None;
+            }
+            memory.backoff.remaining(now)
+        })
+    }
+}

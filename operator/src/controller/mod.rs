@@ -1,0 +1,118 @@
+//! One reconcile, as a straight list of steps: observe (IO), check and decide (pure, but for the dry run), commit and apply (IO), report (IO).
+
+mod apply;
+mod check;
+mod context;
+mod events;
+mod observe;
+mod report;
+mod scale;
+mod services;
+
+use std::{sync::Arc, time::Duration};
+
+pub use context::{Context, Settings};
+use kube::{Resource, ResourceExt, runtime::controller::Action};
+use tokio::time::Instant;
+
+use crate::{
+    api::ApiError,
+    build,
+    decide::replicas,
+    view::{Key, watch::Object},
+};
+
+/// Why a reconcile could not be finished; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// After this time a WorkerCluster is looked at even if nothing has happened: only a net under the watches.
+const RESYNC: Duration = Duration::from_secs(600);
+/// Delays after failed reconciles: doubled from the first to the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// Brings one WorkerCluster closer to what its spec says.
+pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let result = steps(&object, &context).await;
+    context.metrics.reconcile(if result.is_ok() { "ok" } else { "error" }, started.elapsed());
+    if result.is_ok() {
+        context.memory(&key(&object), |memory| memory.failures = 0);
+    }
+    result
+}
+
+async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
+    let key = key(object);
+    if object.meta().deletion_timestamp.is_some() {
+        context.forget(&key);
+        return Ok(Action::await_change()); // what is owned goes with it
+    }
+    let cluster = match &object.0 {
+        Ok(cluster) => context.newest(&key, cluster),
+        Err(invalid) => return report::unreadable(context, &key, invalid).await,
+    };
+    let mut seen = observe::observe(context, &key, cluster).await?;
+    let checked = check::check(context, &seen).await;
+    let scaling = scale::decide(context, &seen);
+    if let Some(scaling) = &scaling {
+        // Written before it is acted on: an operator that starts anew must find it.
+        report::commit(context, &mut seen, scaling).await?;
+    }
+    let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
+    let revision = build::revision(&seen.cluster.spec);
+    let hold = context.back_off(&seen, wanted);
+    let decision = match &checked {
+        Ok(_) => replicas::decide(&replicas::Input {
+            cluster: &seen.name,
+            wanted: usize::try_from(wanted).unwrap_or(0),
+            revision: &revision,
+            pods: &seen.owned(),
+            busy: &|uid| seen.busy(uid),
+            hold,
+            now: seen.wall,
+        }),
+        Err(_) => replicas::Decision::default(), // what runs is left alone until the spec can be built
+    };
+    let mut outcome = apply::apply(context, &seen, checked.as_ref().ok(), &revision, &decision).await;
+    outcome.services = services::apply(context, &seen).await;
+    report::report(
+        context,
+        &mut seen,
+        &report::Facts {
+            checked: &checked,
+            scaling: scaling.as_ref(),
+            wanted,
+            revision: &revision,
+            decision: &decision,
+            outcome: &outcome,
+        },
+    )
+    .await?;
+    if let Some(error) = outcome.error.or_else(|| outcome.services.err()) {
+        return Err(error.into());
+    }
+    let again = [hold, outcome.requeue, checked.is_err().then_some(check::RECHECK)];
+    Ok(Action::requeue(again.into_iter().flatten().min().unwrap_or(RESYNC).min(RESYNC)))
+}
+
+/// How long a WorkerCluster waits after a reconcile that failed.
+pub fn on_error(object: &Arc<Object>, error: &Error, context: &Arc<Context>) -> Action {
+    let Error::Api(api) = error;
+    let failures = context.memory(&key(object), |memory| {
+        memory.failures = memory.failures.saturating_add(1);
+        memory.failures
+    });
+    let delay = FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.min(16) - 1)).min(LONGEST_RETRY);
+    let delay = api.retry_after().map_or(delay, |asked| asked.max(delay));
+    tracing::warn!(cluster = %key(object), %error, category = api.category(), retry_in = ?delay, "reconcile failed");
+    Action::requeue(delay)
+}
+
+fn key(object: &Object) -> Key {
+    Key::new(&object.namespace().unwrap_or_default(), &object.name_any())
+}

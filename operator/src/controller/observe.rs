@@ -1,0 +1,170 @@
+//! Everything that one decision reads, gathered at one moment: the only place that looks at the cluster, adoption of orphans included.
+
+use std::{net::IpAddr, sync::Arc, time::Instant as StdInstant};
+
+use crds::WorkerCluster;
+use k8s_openapi::jiff::Timestamp;
+use primary_protocol::Stats;
+use tokio::time::{Duration, Instant};
+
+use super::context::Context;
+use crate::{
+    api::ApiError,
+    build,
+    signal::{PodTarget, QueueSource, Readings, Targets},
+    view::{Key, PodView},
+};
+
+/// What was seen of one WorkerCluster.
+pub struct Seen {
+    pub key: Key,
+    pub name: String,
+    pub namespace: String,
+    pub uid: String,
+    pub cluster: Arc<WorkerCluster>,
+    /// All pods that carry the label, also those of others.
+    pub pods: Vec<PodView>,
+    pub readings: Readings,
+    /// The queue of each metric, in the order of the spec; an error where its password cannot be had.
+    pub queues: Vec<Option<Result<QueueSource, String>>>,
+    pub wall: Timestamp,
+    pub now: Instant,
+}
+
+/// Stats that are older say nothing about now.
+const STATS_MAX_AGE: Duration = Duration::from_secs(5);
+/// How long a password is used before its Secret is read again.
+const PASSWORD_MAX_AGE: Duration = Duration::from_secs(30);
+
+// === impl Seen ===
+
+impl Seen {
+    /// The pods that this WorkerCluster controls.
+    pub fn owned(&self) -> Vec<&PodView> {
+        self.pods.iter().filter(|pod| pod.controller.as_deref() == Some(&self.uid)).collect()
+    }
+
+    /// What a pod's primary said a moment ago.
+    pub fn stats(&self, pod_uid: &str) -> Option<&Stats> {
+        let (stats, at) = self.readings.pods.get(pod_uid)?.stats.as_ref()?;
+        (self.now.saturating_duration_since(*at) <= STATS_MAX_AGE).then_some(stats)
+    }
+
+    /// Whether a worker of the pod holds work; `None` where it is not known.
+    pub fn busy(&self, pod_uid: &str) -> Option<bool> {
+        Some(self.stats(pod_uid)?.workers.busy? > 0)
+    }
+}
+
+/// Looks.
+pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) -> Result<Seen, ApiError> {
+    let namespace = key.namespace.to_string();
+    let uid = cluster.metadata.uid.clone().unwrap_or_default();
+    adopt(context, key, &cluster, &uid).await?;
+    let queues = queues(context, key, &cluster).await;
+    let pods = context.cache.pods.of(key);
+    context.signals.publish(key, targets(&pods, &uid, &queues));
+    Ok(Seen {
+        name: key.name.to_string(),
+        namespace,
+        uid,
+        cluster,
+        pods,
+        readings: context.signals.readings(key),
+        queues,
+        wall: Timestamp::now(),
+        now: Instant::now(),
+        key: key.clone(),
+    })
+}
+
+/// Takes pods that carry our label and have no controller, after a live look showed that the WorkerCluster and the pod are still the same.
+async fn adopt(context: &Context, key: &Key, cluster: &WorkerCluster, uid: &str) -> Result<(), ApiError> {
+    let orphans = context
+        .cache
+        .pods
+        .of(key)
+        .into_iter()
+        .filter(|pod| pod.controller.is_none() && !pod.deleting && pod.revision.is_some());
+    for orphan in orphans {
+        let Some(pod) = context.api.pod(&key.namespace, &orphan.name).await? else { continue };
+        let Some(live) = PodView::read(&pod) else { continue };
+        if live.uid != orphan.uid
+            || live.deleting
+            || live.controller.is_some()
+            || cluster.metadata.deletion_timestamp.is_some()
+        {
+            context.cache.pods.put(key, live);
+            continue;
+        }
+        let owner = build::pod::owner(&key.name, uid);
+        let version = live.version.to_string();
+        match context.api.adopt_pod(&key.namespace, &live.name, &live.uid, &version, &owner).await {
+            Ok(adopted) => {
+                tracing::info!(cluster = %key, pod = live.name, "pod adopted");
+                if let Some(adopted) = PodView::read(&adopted) {
+                    context.cache.pods.put(key, adopted);
+                }
+            }
+            Err(error) if matches!(error.code(), Some(404 | 409 | 422)) => {} // it changed meanwhile: the watch says how
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Only pods of its own are ever dialled.
+fn targets(pods: &[PodView], uid: &str, queues: &[Option<Result<QueueSource, String>>]) -> Targets {
+    let ours = pods.iter().filter(|pod| pod.controller.as_deref() == Some(uid) && !pod.is_finished());
+    let pods = ours.filter_map(|pod| {
+        Some(PodTarget { uid: pod.uid.as_str().into(), ip: pod.ip.as_deref()?.parse::<IpAddr>().ok()? })
+    });
+    Targets {
+        pods: pods.collect(),
+        queues: queues.iter().flatten().filter_map(|queue| queue.as_ref().ok().cloned()).collect(),
+    }
+}
+
+async fn queues(context: &Context, key: &Key, cluster: &WorkerCluster) -> Vec<Option<Result<QueueSource, String>>> {
+    let metrics = cluster.spec.autoscaling.iter().flat_map(|autoscaling| &autoscaling.metrics);
+    let mut queues = Vec::new();
+    for metric in metrics {
+        let Some(queue) = &metric.queue else {
+            queues.push(None);
+            continue;
+        };
+        let secret = queue.redis_list.as_ref().map_or_else(
+            || queue.redis_stream.as_ref().and_then(|stream| stream.secret_ref.as_ref()),
+            |list| list.secret_ref.as_ref(),
+        );
+        let password = match secret {
+            None => Ok(None),
+            Some(secret) => password(context, key, &secret.name, &secret.key).await.map(Some),
+        };
+        queues.push(match password {
+            Ok(password) => QueueSource::from_spec(queue, password).map(Ok),
+            Err(error) => Some(Err(error)),
+        });
+    }
+    queues
+}
+
+/// The password under `key` of the Secret `name`, read again now and then.
+async fn password(context: &Context, cluster: &Key, name: &str, key: &str) -> Result<Arc<str>, String> {
+    let id = (name.to_owned(), key.to_owned());
+    let now = StdInstant::now();
+    let known = context.memory(cluster, |memory| memory.passwords.get(&id).cloned());
+    let found = match known {
+        Some((at, found)) if now.duration_since(at) < PASSWORD_MAX_AGE => found,
+        _ => {
+            let found = context.api.secret_key(&cluster.namespace, name, key).await;
+            let found = found.map(|text| text.map(|text| Arc::from(text.trim_end_matches('\n')))).map_err(|error| match error.code() {
+                Some(403) => format!("the operator may not read Secret {name}: add the namespace to the chart's secretAccess.namespaces"),
+                _ => error.to_string(),
+            });
+            context.memory(cluster, |memory| memory.passwords.insert(id, (now, found.clone())));
+            found
+        }
+    };
+    found?.ok_or_else(|| format!("Secret {name} has no key {key}: create it, or change secretRef"))
+}

@@ -1,0 +1,324 @@
+//! What users see: status, written only when it says something new, and events.
+
+use std::time::Duration;
+
+use crds::{AutoscalingStatus, WorkerClusterStatus, WorkerTotals, names};
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::{core::error_boundary::InvalidObject, runtime::controller::Action};
+use primary_protocol::WarningReason;
+
+use super::{Error, apply::Outcome, context::Context, events::Happening, observe::Seen};
+use crate::{
+    api::ApiError,
+    build::{Problem, Valid, validate::Category},
+    decide::{
+        autoscale::Decision as Scaling,
+        replicas::{Decision, RemovalReason},
+    },
+    status::{self, Workers},
+    view::Key,
+};
+
+/// What the steps before found.
+pub struct Facts<'a> {
+    pub checked: &'a Result<Valid, Vec<Problem>>,
+    pub scaling: Option<&'a Scaling>,
+    pub wanted: i32,
+    pub revision: &'a str,
+    pub decision: &'a Decision,
+    pub outcome: &'a Outcome,
+}
+
+/// Figures that change all the time are written no more often than this.
+const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+/// Writes a changed number of replicas before it is acted on: to status, where it is kept, and to the spec, where others look.
+pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Result<(), ApiError> {
+    let before = seen.cluster.status.clone().unwrap_or_default();
+    let old = before.autoscaling.as_ref().map(|autoscaling| autoscaling.desired_replicas);
+    if old != Some(scaling.desired) {
+        let autoscaling = autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, true);
+        write(context, seen, WorkerClusterStatus { autoscaling: Some(autoscaling), ..before }).await?;
+        if let Some(old) = old.or(Some(seen.cluster.spec.replicas)).filter(|old| *old != scaling.desired) {
+            let up = scaling.desired > old;
+            context.metrics.scaled(up, scaling.reason.as_str());
+            let action = format!("Scale{old}To{}", scaling.desired);
+            let note = format!(
+                "{} from {old} to {} replicas ({}): {}",
+                if up { "up" } else { "down" },
+                scaling.desired,
+                scaling.reason,
+                scaling.message
+            );
+            let reason = if up { "ScaledUp" } else { "ScaledDown" };
+            context.events.publish(&reference(seen), vec![Happening::normal(reason, action, note)]).await;
+        }
+    }
+    mirror(context, seen, scaling.desired).await
+}
+
+async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), ApiError> {
+    if seen.cluster.spec.replicas == desired {
+        return Ok(());
+    }
+    let mark = Some((seen.cluster.metadata.resource_version.clone().unwrap_or_default(), desired));
+    if context.memory(&seen.key, |memory| memory.mirrored == mark) {
+        return Ok(()); // written already; the watch has not shown it yet
+    }
+    context.api.scale(&seen.namespace, &seen.name, desired).await?;
+    context.memory(&seen.key, |memory| memory.mirrored = mark);
+    Ok(())
+}
+
+/// Writes status where it changed, and publishes what happened.
+pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<(), ApiError> {
+    let before = seen.cluster.status.clone().unwrap_or_default();
+    let status = compose(context, seen, facts, &before);
+    let happenings = happenings(seen, facts, &before, &status);
+    if differs(&before, &status) {
+        write(context, seen, status).await?;
+    }
+    context.events.publish(&reference(seen), happenings).await;
+    Ok(())
+}
+
+fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClusterStatus) -> WorkerClusterStatus {
+    let generation = seen.cluster.metadata.generation.unwrap_or(0);
+    // As the writes of this pass left them.
+    let pods = context.cache.pods.of(&seen.key);
+    let owned: Vec<_> = pods.iter().filter(|pod| pod.controller.as_deref() == Some(&seen.uid)).collect();
+    let active: Vec<_> = owned.iter().copied().filter(|pod| pod.is_active()).collect();
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let ready = active.iter().filter(|pod| pod.is_ready()).count();
+    let updated = active.iter().filter(|pod| pod.revision.as_deref() == Some(facts.revision)).count();
+    let stats: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.stats(&pod.uid)?))).collect();
+    let mut totals = WorkerTotals::default();
+    for (_, stats) in &stats {
+        totals.ready += i64::from(stats.workers.ready);
+        totals.total += i64::from(stats.workers.desired);
+        totals.restarts = totals.restarts.saturating_add(i64::try_from(stats.workers.restarts).unwrap_or(i64::MAX));
+    }
+    let warned = stats.iter().find_map(|(pod, stats)| {
+        let warning = stats.warnings.first()?;
+        Some((*pod, reason(warning.reason), warning.message.as_str()))
+    });
+    let workers = match warned {
+        Some((pod, reason, message)) => Workers::Warned { pod, reason, message },
+        None if active.is_empty() => Workers::None,
+        None if stats.is_empty() => Workers::Unknown,
+        None => Workers::Well { ready: totals.ready, total: totals.total },
+    };
+    let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
+    let rejection = context.memory(&seen.key, |memory| memory.rejection.clone());
+    let foreign: Vec<String> =
+        facts.outcome.foreign.iter().map(|name| format!("Pod {name}")).chain(foreign_services(facts.outcome)).collect();
+    let nothing = Vec::new();
+    let conditions = status::conditions(
+        &status::Facts {
+            problems: facts.checked.as_ref().err().unwrap_or(&nothing),
+            wanted: facts.wanted,
+            active: count(active.len()),
+            ready: count(ready),
+            updated: count(updated),
+            rolling: facts.decision.rolling,
+            rejection: rejection.as_deref(),
+            foreign: &foreign,
+            trouble: troubled,
+            workers,
+            scaling: facts.scaling.map(|scaling| (&scaling.scaling_active, &scaling.scaling_limited)),
+        },
+        &before.conditions,
+        generation,
+        seen.wall,
+    );
+    WorkerClusterStatus {
+        replicas: count(active.len()),
+        ready_replicas: count(ready),
+        updated_replicas: count(updated),
+        terminating_replicas: count(owned.iter().filter(|pod| pod.deleting).count()),
+        workers: totals,
+        selector: format!("{}={}", names::LABEL_NAME, seen.name),
+        observed_generation: generation,
+        current_revision: facts.revision.to_owned(),
+        conditions,
+        autoscaling: facts
+            .scaling
+            .map(|scaling| autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, false)),
+    }
+}
+
+fn foreign_services(outcome: &Outcome) -> impl Iterator<Item = String> {
+    outcome.services.iter().flatten().map(|name| format!("Service {name}"))
+}
+
+fn reason(reason: WarningReason) -> &'static str {
+    match reason {
+        WarningReason::PortBoundByWorker => "PortBoundByWorker",
+        WarningReason::CrashLoop => "CrashLoop",
+        WarningReason::NeverReady => "NeverReady",
+        WarningReason::CommandNotFound => "CommandNotFound",
+        WarningReason::ChannelSwallowed => "ChannelSwallowed",
+        WarningReason::Unknown => "WorkersWarn",
+    }
+}
+
+/// The decision as status shows it. The figures are those of before for a while, so that status is not written each second.
+fn autoscaling_status(
+    scaling: &Scaling,
+    before: Option<&AutoscalingStatus>,
+    now: Timestamp,
+    scaled: bool,
+) -> AutoscalingStatus {
+    let now = Timestamp::from_second(now.as_second()).map_or(Time(now), Time);
+    let fresh = AutoscalingStatus {
+        desired_replicas: scaling.desired,
+        reason: scaling.reason.to_string(),
+        message: scaling.message.clone(),
+        last_scale_time: if scaled {
+            Some(now.clone())
+        } else {
+            before.and_then(|before| before.last_scale_time.clone())
+        },
+        sampled_at: scaling.sampled_at.and_then(|at| Timestamp::from_second(at.as_second()).ok()).map(Time),
+        metrics: scaling.metrics.clone(),
+    };
+    match before {
+        Some(before) if !scaled && same_decision(before, &fresh) && !figures_due(before, &now) => before.clone(),
+        _ => fresh,
+    }
+}
+
+fn same_decision(a: &AutoscalingStatus, b: &AutoscalingStatus) -> bool {
+    let errors =
+        |status: &AutoscalingStatus| status.metrics.iter().map(|metric| metric.error.clone()).collect::<Vec<_>>();
+    a.desired_replicas == b.desired_replicas && a.reason == b.reason && errors(a) == errors(b)
+}
+
+fn figures_due(before: &AutoscalingStatus, now: &Time) -> bool {
+    before.sampled_at.as_ref().is_none_or(|at| now.0.duration_since(at.0) >= FIGURES_EVERY)
+}
+
+/// Whether status says something new. The time of the figures alone is nothing new.
+fn differs(before: &WorkerClusterStatus, after: &WorkerClusterStatus) -> bool {
+    let bare = |status: &WorkerClusterStatus| {
+        let mut status = status.clone();
+        if let Some(autoscaling) = &mut status.autoscaling {
+            autoscaling.sampled_at = None;
+        }
+        status
+    };
+    bare(before) != bare(after)
+}
+
+async fn write(context: &Context, seen: &mut Seen, status: WorkerClusterStatus) -> Result<(), ApiError> {
+    let body = serde_json::to_value(&status).unwrap_or_default();
+    let written = std::sync::Arc::new(context.api.apply_status(&seen.namespace, &seen.name, &seen.uid, &body).await?);
+    context.memory(&seen.key, |memory| memory.written = Some(written.clone()));
+    seen.cluster = written;
+    Ok(())
+}
+
+/// What is worth an event: pods that came and went, and every new reason of trouble.
+fn happenings(
+    seen: &Seen,
+    facts: &Facts<'_>,
+    before: &WorkerClusterStatus,
+    after: &WorkerClusterStatus,
+) -> Vec<Happening> {
+    let mut happenings = Vec::new();
+    let created = &facts.outcome.created;
+    if let Some(first) = created.first() {
+        let note = format!("created {}", listed(created.iter().map(String::as_str)));
+        happenings.push(Happening::normal("PodsCreated", format!("Create-{first}"), note));
+    }
+    for why in
+        [RemovalReason::ScaledDown, RemovalReason::Replaced, RemovalReason::NeverReady, RemovalReason::FailedHistory]
+    {
+        let gone: Vec<&str> = facts
+            .outcome
+            .deleted
+            .iter()
+            .filter(|removal| removal.why == why)
+            .map(|removal| removal.name.as_str())
+            .collect();
+        if let Some(first) = gone.first() {
+            let note = format!("deleted {} ({})", listed(gone.iter().copied()), why.as_str());
+            happenings.push(Happening::normal("PodsDeleted", format!("Delete-{first}"), note));
+        }
+    }
+    for kind in ["Stalled", "WorkersHealthy", "ScalingActive", "Ready"] {
+        let of =
+            |status: &WorkerClusterStatus| status.conditions.iter().find(|condition| condition.type_ == kind).cloned();
+        let bad = if kind == "Stalled" { "True" } else { "False" };
+        let Some(now) = of(after).filter(|condition| condition.status == bad) else { continue };
+        let known = of(before).is_some_and(|old| old.status == now.status && old.reason == now.reason);
+        let told = matches!(kind, "Ready") && !matches!(now.reason.as_str(), "PodRejected");
+        if !known && !told {
+            happenings.push(Happening::warning(now.reason.clone(), kind, now.message.clone()));
+        }
+    }
+    for pod in seen.owned().iter().filter(|pod| pod.is_finished() && !pod.deleting && pod.trouble.is_some()) {
+        // Told once: by the pass that replaces it.
+        if !created.is_empty() {
+            let note = format!("pod {} failed: {}", pod.name, pod.trouble.as_deref().unwrap_or_default());
+            happenings.push(Happening::warning("PodFailed", format!("Replace-{}", pod.name), note));
+        }
+    }
+    happenings
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let shown = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        1 => format!("pod {shown}"),
+        number @ 2..=5 => format!("{number} pods: {shown}"),
+        number => format!("{number} pods: {shown} and {} more", number - 5),
+    }
+}
+
+fn reference(seen: &Seen) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(format!("{}/v1alpha1", names::GROUP)),
+        kind: Some("WorkerCluster".into()),
+        name: Some(seen.name.clone()),
+        namespace: Some(seen.namespace.clone()),
+        uid: Some(seen.uid.clone()),
+        ..ObjectReference::default()
+    }
+}
+
+/// The resource itself cannot be read: an older operator, or a schema that was changed by hand.
+pub async fn unreadable(context: &Context, key: &Key, invalid: &InvalidObject) -> Result<Action, Error> {
+    let problem = [Problem { path: "spec".into(), message: invalid.error.clone(), category: Category::InvalidSpec }];
+    let facts = status::Facts {
+        problems: &problem,
+        wanted: 0,
+        active: 0,
+        ready: 0,
+        updated: 0,
+        rolling: false,
+        rejection: None,
+        foreign: &[],
+        trouble: None,
+        workers: Workers::Unknown,
+        scaling: None,
+    };
+    let generation = invalid.metadata.generation.unwrap_or(0);
+    let uid = invalid.metadata.uid.clone().unwrap_or_default();
+    let digest = generation.unsigned_abs() | 1 << 63;
+    if context.memory(key, |memory| std::mem::replace(&mut memory.digest, digest)) != digest {
+        let conditions = status::conditions(&facts, &[], generation, Timestamp::now());
+        let status =
+            WorkerClusterStatus { observed_generation: generation, conditions, ..WorkerClusterStatus::default() };
+        context
+            .api
+            .apply_status(&key.namespace, &key.name, &uid, &serde_json::to_value(&status).unwrap_or_default())
+            .await?;
+    }
+    Ok(Action::requeue(Duration::from_secs(600)))
+}

@@ -1,0 +1,144 @@
+//! Which pod goes first: a total order over the pods of one WorkerCluster.
+
+use std::cmp::Ordering;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::view::{Phase, PodView, Readiness};
+
+/// What the order reads beside the pod itself.
+pub struct Ranked<'a> {
+    pub pod: &'a PodView,
+    /// Of a revision that is not the current one.
+    pub outdated: bool,
+    /// Whether a worker holds work; `None` where that is not known, which counts as busy.
+    pub busy: Option<bool>,
+    /// Pods of the same WorkerCluster on the same node.
+    pub together: usize,
+}
+
+/// Compares two pods: `Less` goes first. A ReplicaSet's order (kubernetes `ActivePodsWithRanks`) with two ranks added: old revision, and idle before busy.
+pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
+    let key = |ranked: &Ranked<'_>| {
+        let pod = ranked.pod;
+        (
+            pod.node.is_some(),
+            match pod.phase {
+                Phase::Pending => 0,
+                Phase::Unknown => 1,
+                _ => 2,
+            },
+            pod.is_ready(),
+            !ranked.outdated,
+            ranked.busy.unwrap_or(true),
+            pod.deletion_cost,
+            std::cmp::Reverse(ranked.together),
+        )
+    };
+    key(a)
+        .cmp(&key(b))
+        // ready for less time goes first, in buckets of powers of two, so that no fixed order hits the same pods
+        .then_with(|| ready_bucket(a.pod, now).cmp(&ready_bucket(b.pod, now)))
+        .then_with(|| b.pod.restarts.cmp(&a.pod.restarts))
+        // newer goes first, in the same buckets
+        .then_with(|| bucket(age(a.pod.created, now)).cmp(&bucket(age(b.pod.created, now))))
+        .then_with(|| a.pod.uid.cmp(&b.pod.uid))
+}
+
+/// The pods in the order in which they go.
+pub fn rank<'a>(mut pods: Vec<Ranked<'a>>, now: Timestamp) -> Vec<&'a PodView> {
+    pods.sort_by(|a, b| order(a, b, now));
+    pods.into_iter().map(|ranked| ranked.pod).collect()
+}
+
+fn ready_bucket(pod: &PodView, now: Timestamp) -> Option<u32> {
+    match pod.readiness {
+        Readiness::Ready(since) => Some(bucket(age(Some(since), now))),
+        _ => None,
+    }
+}
+
+fn age(since: Option<Timestamp>, now: Timestamp) -> u64 {
+    since.map_or(0, |since| u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0))
+}
+
+/// floor(log2(seconds)), 0 for less than two seconds.
+fn bucket(seconds: u64) -> u32 {
+    seconds.max(1).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::view::pod::tests::pod;
+
+    fn ranked(pod: &PodView) -> Ranked<'_> {
+        Ranked { pod, outdated: false, busy: Some(false), together: 1 }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_000_000).unwrap()
+    }
+
+    #[test]
+    fn each_rank_decides_over_all_that_follow_it() {
+        let plain = pod("plain");
+        let better: [(&str, PodView, PodView); 6] = [
+            ("unassigned goes before pending on a node", plain.clone().node(None), plain.clone().phase(Phase::Pending)),
+            ("pending before unknown", plain.clone().phase(Phase::Pending), plain.clone().phase(Phase::Unknown)),
+            ("unknown before running", plain.clone().phase(Phase::Unknown), plain.clone()),
+            ("not ready before ready", plain.clone().not_ready(), plain.clone()),
+            ("cheaper before dearer", PodView { deletion_cost: -1, ..plain.clone() }, plain.clone()),
+            (
+                "ready for less time before longer",
+                plain.clone().ready_since(999_990),
+                plain.clone().ready_since(900_000),
+            ),
+        ];
+        for (why, first, second) in &better {
+            assert_eq!(order(&ranked(first), &ranked(second), now()), Ordering::Less, "{why}");
+        }
+    }
+
+    #[test]
+    fn idle_goes_before_busy_and_unknown_counts_as_busy() {
+        let (a, b) = (pod("a"), pod("b"));
+        let idle = Ranked { busy: Some(false), ..ranked(&b) };
+        let unknown = Ranked { busy: None, ..ranked(&a) };
+        assert_eq!(order(&idle, &unknown, now()), Ordering::Less);
+    }
+
+    #[test]
+    fn an_old_revision_goes_before_an_idle_new_one() {
+        let (a, b) = (pod("a"), pod("b"));
+        let old_busy = Ranked { outdated: true, busy: Some(true), ..ranked(&b) };
+        assert_eq!(order(&old_busy, &ranked(&a), now()), Ordering::Less);
+    }
+
+    prop_compose! {
+        fn any_pod()(uid in "[a-d]{1,2}", node in any::<bool>(), phase in 0..3u8, ready in any::<bool>(), since in 0i64..1_000_000,
+                     cost in -2i64..3, restarts in 0..3i32, outdated in any::<bool>(), busy in any::<Option<bool>>(), together in 0usize..3)
+                     -> (PodView, bool, Option<bool>, usize) {
+            let phase = [Phase::Pending, Phase::Unknown, Phase::Running][usize::from(phase)];
+            let mut pod = pod(&uid).node(node.then_some("n")).phase(phase);
+            if ready { pod = pod.ready_since(since); }
+            (PodView { deletion_cost: cost, restarts, ..pod }, outdated, busy, together)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_total_and_transitive(pods in proptest::collection::vec(any_pod(), 3)) {
+            let of = |i: usize| { let (pod, outdated, busy, together) = &pods[i]; Ranked { pod, outdated: *outdated, busy: *busy, together: *together } };
+            let cmp = |a: usize, b: usize| order(&of(a), &of(b), now());
+            for (a, b, c) in [(0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1)] {
+                prop_assert_eq!(cmp(a, b), cmp(b, a).reverse());
+                if cmp(a, b) != Ordering::Greater && cmp(b, c) != Ordering::Greater {
+                    prop_assert_ne!(cmp(a, c), Ordering::Greater);
+                }
+            }
+        }
+    }
+}

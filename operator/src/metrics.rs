@@ -1,0 +1,122 @@
+//! Prometheus metrics of the operator. No object's name is a label: series do not grow with the cluster.
+
+use std::time::Duration;
+
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// All metrics; clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    api_calls: IntCounterVec,
+    api_seconds: HistogramVec,
+    reconciles: IntCounterVec,
+    reconcile_seconds: HistogramVec,
+    pods_created: IntCounterVec,
+    pods_deleted: IntCounterVec,
+    scalings: IntCounterVec,
+    leading: IntGauge,
+    clusters: IntGauge,
+}
+
+// From a fast answer of the API server to its deadline.
+const SECONDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Makes and registers all metrics.
+    ///
+    /// # Errors
+    /// Where two have the same name, which the first start would show.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str]| {
+            let histogram = HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        Ok(Self {
+            api_calls: counter(
+                "workercluster_api_calls_total",
+                "Calls to the API server.",
+                &["verb", "resource", "outcome"],
+            )?,
+            api_seconds: histogram(
+                "workercluster_api_call_duration_seconds",
+                "Duration of calls to the API server.",
+                &["verb", "resource"],
+            )?,
+            reconciles: counter("workercluster_reconciles_total", "Reconciles by outcome.", &["outcome"])?,
+            reconcile_seconds: histogram("workercluster_reconcile_duration_seconds", "Duration of reconciles.", &[])?,
+            pods_created: counter(
+                "workercluster_pods_created_total",
+                "Pods created, or rejected at creation.",
+                &["outcome"],
+            )?,
+            pods_deleted: counter("workercluster_pods_deleted_total", "Pods deleted by reason.", &["reason"])?,
+            scalings: counter(
+                "workercluster_scalings_total",
+                "Changes of a decided number of replicas.",
+                &["direction", "reason"],
+            )?,
+            leading: gauge("workercluster_leading", "1 while this operator holds the lease.")?,
+            clusters: gauge("workercluster_clusters", "WorkerClusters that are watched.")?,
+            registry,
+        })
+    }
+
+    /// For what others register.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub fn api_call(&self, verb: &str, resource: &str, outcome: &str, took: Duration) {
+        self.api_calls.with_label_values(&[verb, resource, outcome]).inc();
+        self.api_seconds.with_label_values(&[verb, resource]).observe(took.as_secs_f64());
+    }
+
+    pub fn reconcile(&self, outcome: &str, took: Duration) {
+        self.reconciles.with_label_values(&[outcome]).inc();
+        self.reconcile_seconds.with_label_values(&[] as &[&str]).observe(took.as_secs_f64());
+    }
+
+    pub fn pod_created(&self, outcome: &str) {
+        self.pods_created.with_label_values(&[outcome]).inc();
+    }
+
+    pub fn pod_deleted(&self, reason: &str) {
+        self.pods_deleted.with_label_values(&[reason]).inc();
+    }
+
+    pub fn scaled(&self, up: bool, reason: &str) {
+        self.scalings.with_label_values(&[if up { "up" } else { "down" }, reason]).inc();
+    }
+
+    pub fn leading(&self, leading: bool) {
+        self.leading.set(i64::from(leading));
+    }
+
+    pub fn clusters(&self, count: usize) {
+        self.clusters.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be encoded");
+        }
+        text
+    }
+}

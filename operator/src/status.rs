@@ -1,0 +1,281 @@
+//! Conditions from facts: pure. A condition keeps its time of transition for as long as its status stays.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+use crate::{build::Problem, decide::autoscale::ConditionData, text::clip};
+
+/// All that the conditions are made from.
+pub struct Facts<'a> {
+    pub problems: &'a [Problem],
+    pub wanted: i32,
+    pub active: i32,
+    pub ready: i32,
+    pub updated: i32,
+    /// Pods of an older revision are still there.
+    pub rolling: bool,
+    /// What the API server said when it refused a pod.
+    pub rejection: Option<&'a str>,
+    /// Objects of others that have a name of ours.
+    pub foreign: &'a [String],
+    /// Of the first pod that is not well: its name and what it waits for.
+    pub trouble: Option<(&'a str, &'a str)>,
+    pub workers: Workers<'a>,
+    pub scaling: Option<(&'a ConditionData, &'a ConditionData)>,
+}
+
+/// What the primaries say about their workers.
+#[derive(Clone, Copy)]
+pub enum Workers<'a> {
+    /// No pod is to be asked.
+    None,
+    /// No primary has answered.
+    Unknown,
+    /// They are all well.
+    Well { ready: i64, total: i64 },
+    /// A primary warns.
+    Warned { pod: &'a str, reason: &'a str, message: &'a str },
+}
+
+/// A condition without its times.
+struct Draft {
+    kind: &'static str,
+    status: &'static str,
+    reason: String,
+    message: String,
+}
+
+/// The conditions, given those of before.
+pub fn conditions(facts: &Facts<'_>, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let mut drafts =
+        vec![ready(facts), available(facts), progressing(facts), reconciling(facts), stalled(facts), workers(facts)];
+    if let Some((active, limited)) = facts.scaling {
+        for (kind, data) in [("ScalingActive", active), ("ScalingLimited", limited)] {
+            drafts.push(draft(kind, data.status, data.reason, data.message.clone()));
+        }
+    }
+    drafts
+        .into_iter()
+        .map(|draft| {
+            let old = before.iter().find(|condition| condition.type_ == draft.kind && condition.status == draft.status);
+            Condition {
+                type_: draft.kind.into(),
+                status: draft.status.into(),
+                reason: draft.reason,
+                message: clip(&draft.message, 2000).to_owned(),
+                observed_generation: Some(generation),
+                last_transition_time: old.map_or(Time(whole_seconds(now)), |old| old.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}
+
+/// metav1.Time has whole seconds; without rounding a stored condition would differ from the one just made.
+fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+fn draft(kind: &'static str, status: bool, reason: impl Into<String>, message: impl Into<String>) -> Draft {
+    Draft { kind, status: if status { "True" } else { "False" }, reason: reason.into(), message: message.into() }
+}
+
+/// What keeps the WorkerCluster from getting on without somebody's help.
+fn blocked(facts: &Facts<'_>) -> Option<(String, String)> {
+    if let Some(first) = facts.problems.first() {
+        let all: Vec<String> = facts.problems.iter().map(ToString::to_string).collect();
+        return Some((first.category.as_str().into(), all.join("; ")));
+    }
+    if !facts.foreign.is_empty() {
+        let names = facts.foreign.join(", ");
+        return Some((
+            "NameTaken".into(),
+            format!(
+                "{names} already exists and belongs to somebody else: delete or rename it, or rename the WorkerCluster"
+            ),
+        ));
+    }
+    None
+}
+
+fn counts(facts: &Facts<'_>) -> String {
+    format!("{} of {} replicas ready", facts.ready, facts.wanted)
+}
+
+fn settled(facts: &Facts<'_>) -> bool {
+    facts.active == facts.wanted && facts.updated == facts.wanted && facts.ready >= facts.wanted && !facts.rolling
+}
+
+fn ready(facts: &Facts<'_>) -> Draft {
+    if let Some((reason, message)) = blocked(facts) {
+        return draft("Ready", false, reason, message);
+    }
+    if let Some(rejection) = facts.rejection {
+        return draft(
+            "Ready",
+            false,
+            "PodRejected",
+            format!(
+                "{}; the API server refuses a pod, and it is tried again ever more slowly: {rejection}",
+                counts(facts)
+            ),
+        );
+    }
+    if let Workers::Warned { pod, reason, message } = facts.workers {
+        return draft("Ready", false, reason, format!("{}; pod {pod}: {message}", counts(facts)));
+    }
+    if facts.wanted == 0 && facts.active == 0 {
+        return draft("Ready", true, "ScaledToZero", "no replicas are wanted");
+    }
+    if settled(facts) {
+        return draft("Ready", true, "AllReplicasReady", counts(facts));
+    }
+    let trouble = facts.trouble.map(|(pod, trouble)| format!("; pod {pod}: {trouble}")).unwrap_or_default();
+    let reason = if facts.rolling { "RollingOut" } else { "ReplicasNotReady" };
+    draft("Ready", false, reason, format!("{}, {} of the current revision{trouble}", counts(facts), facts.updated))
+}
+
+fn available(facts: &Facts<'_>) -> Draft {
+    let reason = if facts.ready >= facts.wanted { "EnoughReplicas" } else { "TooFewReplicas" };
+    draft("Available", facts.ready >= facts.wanted, reason, counts(facts))
+}
+
+fn progress(facts: &Facts<'_>) -> (bool, &'static str) {
+    if blocked(facts).is_some() {
+        return (false, "Blocked");
+    }
+    match settled(facts) {
+        true => (false, "Settled"),
+        false if facts.rolling => (true, "RollingOut"),
+        false if facts.active != facts.wanted => (true, "Scaling"),
+        false => (true, "WaitingForReadiness"),
+    }
+}
+
+fn progressing(facts: &Facts<'_>) -> Draft {
+    let (moving, reason) = progress(facts);
+    draft("Progressing", moving, reason, format!("{}, {} of the current revision", counts(facts), facts.updated))
+}
+
+/// kstatus: what Flux, Argo CD and `helm --wait` look at.
+fn reconciling(facts: &Facts<'_>) -> Draft {
+    let (moving, reason) = progress(facts);
+    draft("Reconciling", moving, reason, counts(facts))
+}
+
+fn stalled(facts: &Facts<'_>) -> Draft {
+    match blocked(facts) {
+        Some((reason, message)) => draft("Stalled", true, reason, message),
+        None => draft("Stalled", false, "NotStalled", "nothing stands in the way"),
+    }
+}
+
+fn workers(facts: &Facts<'_>) -> Draft {
+    match facts.workers {
+        Workers::None => draft("WorkersHealthy", true, "NoReplicas", "no replica runs"),
+        Workers::Unknown => Draft {
+            kind: "WorkersHealthy",
+            status: "Unknown",
+            reason: "NoStats".into(),
+            message: "no primary has answered on port 9180 yet: pods that start, or a NetworkPolicy between operator and pods".into(),
+        },
+        Workers::Well { ready, total } => draft("WorkersHealthy", true, "AllWell", format!("{ready} of {total} workers ready")),
+        Workers::Warned { pod, reason, message } => draft("WorkersHealthy", false, reason, format!("pod {pod}: {message}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::validate::Category;
+
+    fn facts() -> Facts<'static> {
+        Facts {
+            problems: &[],
+            wanted: 2,
+            active: 2,
+            ready: 2,
+            updated: 2,
+            rolling: false,
+            rejection: None,
+            foreign: &[],
+            trouble: None,
+            workers: Workers::Well { ready: 4, total: 4 },
+            scaling: None,
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn of(facts: &Facts<'_>, kind: &str) -> (String, String, String) {
+        let all = conditions(facts, &[], 1, at(0));
+        let condition = all.into_iter().find(|condition| condition.type_ == kind).unwrap();
+        (condition.status, condition.reason, condition.message)
+    }
+
+    fn brief(facts: &Facts<'_>, kind: &str) -> (String, String) {
+        let (status, reason, _) = of(facts, kind);
+        (status, reason)
+    }
+
+    fn pair(status: &str, reason: &str) -> (String, String) {
+        (status.into(), reason.into())
+    }
+
+    #[test]
+    fn when_all_is_well_it_is_ready_and_at_rest() {
+        assert_eq!(brief(&facts(), "Ready"), pair("True", "AllReplicasReady"));
+        assert_eq!(brief(&facts(), "Reconciling"), pair("False", "Settled"));
+    }
+
+    #[test]
+    fn a_problem_in_the_spec_stalls_and_names_the_field() {
+        let problems =
+            [Problem { path: "spec.x".into(), message: "is wrong".into(), category: Category::InvalidTemplate }];
+        let facts = Facts { problems: &problems, ..facts() };
+        assert_eq!(brief(&facts, "Stalled"), pair("True", "InvalidTemplate"));
+        assert_eq!(of(&facts, "Ready").2, "spec.x: is wrong");
+    }
+
+    #[test]
+    fn a_pod_in_trouble_is_named_in_ready() {
+        let facts = Facts { ready: 1, trouble: Some(("web-1", "ImagePullBackOff")), ..facts() };
+        let (status, reason, message) = of(&facts, "Ready");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "ReplicasNotReady"));
+        assert!(message.contains("pod web-1: ImagePullBackOff"), "{message}");
+    }
+
+    #[test]
+    fn a_rollout_is_progress() {
+        let facts = Facts { rolling: true, updated: 1, active: 3, ..facts() };
+        assert_eq!(
+            (brief(&facts, "Progressing"), brief(&facts, "Ready")),
+            (pair("True", "RollingOut"), pair("False", "RollingOut"))
+        );
+    }
+
+    #[test]
+    fn no_answer_is_unknown_and_not_unhealthy() {
+        let facts = Facts { workers: Workers::Unknown, ..facts() };
+        assert_eq!(brief(&facts, "WorkersHealthy"), pair("Unknown", "NoStats"));
+    }
+
+    #[test]
+    fn zero_replicas_are_ready_when_zero_are_wanted() {
+        let facts = Facts { wanted: 0, active: 0, ready: 0, updated: 0, workers: Workers::None, ..facts() };
+        assert_eq!(brief(&facts, "Ready"), pair("True", "ScaledToZero"));
+    }
+
+    #[test]
+    fn the_time_of_transition_stays_while_the_status_stays() {
+        let first = conditions(&facts(), &[], 1, at(10));
+        let second = conditions(&Facts { ready: 1, ..facts() }, &first, 2, at(20));
+        let time = |all: &[Condition], kind: &str| {
+            all.iter().find(|condition| condition.type_ == kind).unwrap().last_transition_time.0
+        };
+        assert_eq!((time(&second, "Ready"), time(&second, "Stalled")), (at(20), at(10)));
+    }
+}

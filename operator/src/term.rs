@@ -1,0 +1,176 @@
+//! One term of leadership: fresh watches, a fresh cache, the reconciler and the readers, all ended together when the Lease is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, future::BoxFuture};
+use kube::runtime::{
+    applier,
+    controller::{Config as ApplierConfig, ReconcileReason, ReconcileRequest},
+    events::{Recorder, Reporter},
+    reflector::{ObjectRef, store},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use crate::{
+    api::ApiServer,
+    controller::{self, Context, Settings},
+    metrics::Metrics,
+    signal,
+    view::{
+        Cache, Key,
+        watch::{News, Object, Watches},
+    },
+};
+
+/// What a term needs.
+#[derive(Clone)]
+pub struct Term {
+    pub api: ApiServer,
+    pub metrics: Metrics,
+    pub counters: signal::Counters,
+    pub settings: Settings,
+    pub identity: String,
+    pub namespaces: Vec<Option<String>>,
+    /// Whether the caches are filled.
+    pub synced: watch::Sender<bool>,
+}
+
+/// WorkerClusters that are reconciled at the same time.
+const CONCURRENCY: u16 = 16;
+/// Changes that come together are one reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+/// News that wait for the reconciler; a watch that finds it full waits.
+const NEWS: usize = 1024;
+/// Reconciles under way may finish for so long when the term ends.
+const LAST_RECONCILES: Duration = Duration::from_secs(12);
+
+// === impl Term ===
+
+impl Term {
+    /// Works until `over` is true.
+    ///
+    /// # Errors
+    /// Where a task that should run for the whole term ended by itself.
+    pub async fn run(&self, mut over: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let (signals, readers) = signal::new(signal::Config::default(), self.counters.clone());
+        let reporter = Reporter { controller: crds::names::MANAGED_BY.into(), instance: Some(self.identity.clone()) };
+        let recorder = Recorder::new(self.api.client(), reporter);
+        let cache = Arc::new(Cache::default());
+        let context = Arc::new(Context::new(
+            self.api.clone(),
+            cache,
+            signals,
+            recorder,
+            self.metrics.clone(),
+            self.settings.clone(),
+        ));
+        let mut scopes: Vec<BoxFuture<'_, ()>> = Vec::new();
+        let mut queues = Vec::new();
+        for namespace in &self.namespaces {
+            let (news, queue) = mpsc::channel(NEWS);
+            queues.push((namespace.clone(), news.clone()));
+            scopes.push(Box::pin(self.scope(namespace.clone(), context.clone(), news, queue, over.clone())));
+        }
+        let mut stop_readers = over.clone();
+        let readers = readers.run(async move {
+            let _ = stop_readers.wait_for(|over| *over).await;
+        });
+        let ended = tokio::select! {
+            () = async { futures::future::join_all(scopes).await; } => "the reconciler",
+            ended = readers => {
+                ended?;
+                "the readers"
+            }
+            () = forward(&context, &queues) => "the news",
+        };
+        let asked = *over.borrow_and_update();
+        self.synced.send_replace(false);
+        if asked { Ok(()) } else { anyhow::bail!("{ended} ended by itself") }
+    }
+
+    /// Watches and reconciles one namespace, or all.
+    async fn scope(
+        &self,
+        namespace: Option<String>,
+        context: Arc<Context>,
+        news: mpsc::Sender<News>,
+        queue: mpsc::Receiver<News>,
+        mut over: watch::Receiver<bool>,
+    ) {
+        let (clusters, writer) = store::<Object>();
+        let watches = Watches { client: self.api.client(), namespace, cache: context.cache.clone(), news };
+        let forgetting = context.clone();
+        let requests = tokio_stream(queue).filter_map(move |news| {
+            let request = match news {
+                News::Changed(key) => Some(request(&key)),
+                News::Gone(key) => {
+                    forgetting.forget(&key);
+                    None
+                }
+            };
+            std::future::ready(request.map(Ok::<_, std::convert::Infallible>))
+        });
+        let mut until = over.clone();
+        let requests = requests.take_until(async move {
+            let _ = until.wait_for(|over| *over).await;
+        });
+        let config = ApplierConfig::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+        let reconciler = |object, context| Box::pin(controller::reconcile(object, context));
+        let on_error = |object: Arc<Object>, error: &controller::Error, context: Arc<Context>| {
+            controller::on_error(&object, error, &context)
+        };
+        let size = clusters.clone();
+        let metrics = self.metrics.clone();
+        let reconciling =
+            applier(reconciler, on_error, context.clone(), clusters.clone(), requests, config).for_each(move |_| {
+                metrics.clusters(size.len());
+                std::future::ready(())
+            });
+        let watching = async {
+            tokio::join!(watches.clusters(writer), watches.pods(), watches.services());
+        };
+        let synced = async {
+            if clusters.wait_until_ready().await.is_ok() {
+                self.synced.send_replace(true);
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut reconciling = std::pin::pin!(reconciling);
+        tokio::select! {
+            () = &mut reconciling => return,
+            () = watching => {}
+            () = synced => {}
+            _ = over.wait_for(|over| *over) => {}
+        }
+        // No new work comes; what is under way may finish.
+        if timeout(LAST_RECONCILES, reconciling).await.is_err() {
+            tracing::warn!("reconciles were still under way when the term ended; the next leader finishes their work");
+        }
+    }
+}
+
+/// Tells the reconciler which WorkerClusters were read anew.
+async fn forward(context: &Context, queues: &[(Option<String>, mpsc::Sender<News>)]) {
+    loop {
+        for key in context.signals.news().await {
+            for (_, queue) in queues
+                .iter()
+                .filter(|(namespace, _)| namespace.as_deref().is_none_or(|namespace| namespace == &*key.namespace))
+            {
+                // A full queue has enough to do; the next second brings news again.
+                let _ = queue.try_send(News::Changed(key.clone()));
+            }
+        }
+    }
+}
+
+fn request(key: &Key) -> ReconcileRequest<Object> {
+    ReconcileRequest { obj_ref: ObjectRef::new(&key.name).within(&key.namespace), reason: ReconcileReason::Unknown }
+}
+
+fn tokio_stream(mut queue: mpsc::Receiver<News>) -> impl futures::Stream<Item = News> {
+    futures::stream::poll_fn(move |context| queue.poll_recv(context))
+}

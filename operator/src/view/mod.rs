@@ -1,0 +1,10 @@
+//! What the operator has seen of the cluster: pods as far as decisions need them, and a cache that is never older than our own writes.
+
+pub mod cache;
+pub mod pod;
+pub mod watch;
+
+/// Namespace and name of a WorkerCluster.
+pub use crate::signal::ClusterKey as Key;
+pub use cache::Cache;
+pub use pod::{Phase, PodView, Readiness};

@@ -1,0 +1,172 @@
+//! The watches: what changes in the cluster goes into the cache, and the name of the WorkerCluster that it concerns goes to the queue.
+
+use std::{fmt::Debug, future::ready, sync::Arc};
+
+use crds::{WorkerCluster, names};
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        reflector::store::Writer,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::{
+    Cache, Key, PodView,
+    cache::{ServiceView, Stored, Table},
+};
+
+/// A WorkerCluster as it came, readable or not.
+pub type Object = DeserializeGuard<WorkerCluster>;
+
+/// How long one watch lasts before it is opened anew, in seconds: shorter than the client's read timeout, so that a silent but healthy
+/// watch ends in good order and a dead connection is found within a minute.
+const WATCH_SECONDS: u32 = 50;
+
+/// What the watches tell the reconciler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Something about this WorkerCluster changed.
+    Changed(Key),
+    /// This WorkerCluster is gone.
+    Gone(Key),
+}
+
+/// One scope of watching: all namespaces, or one.
+pub struct Watches {
+    pub client: Client,
+    pub namespace: Option<String>,
+    pub cache: Arc<Cache>,
+    pub news: mpsc::Sender<News>,
+}
+
+// === impl Watches ===
+
+impl Watches {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    async fn tell(&self, news: News) {
+        // The receiver ends with the term; then nobody needs the news.
+        let _ = self.news.send(news).await;
+    }
+
+    /// Watches WorkerClusters into the reflector's store.
+    pub async fn clusters(&self, writer: Writer<Object>) {
+        let stream = watcher(self.api::<Object>(), config()).default_backoff();
+        let stream = kube::runtime::reflector(writer, stream);
+        logged(stream, "workerclusters")
+            .for_each(|event| async move {
+                match event {
+                    Event::Apply(object) | Event::InitApply(object) => self.tell(News::Changed(key(&object))).await,
+                    Event::Delete(object) => self.tell(News::Gone(key(&object))).await,
+                    Event::Init | Event::InitDone => {}
+                }
+            })
+            .await;
+    }
+
+    /// Watches the pods that carry our label.
+    pub async fn pods(&self) {
+        self.owned::<Pod, _>("pods", &self.cache.pods, PodView::read).await;
+    }
+
+    /// Watches the Services that carry our label.
+    pub async fn services(&self) {
+        self.owned::<Service, _>("services", &self.cache.services, service_view).await;
+    }
+
+    async fn owned<K, T: Stored>(&self, resource: &'static str, table: &Table<T>, view: fn(&K) -> Option<T>)
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let read = |object: &K| Some((owner_key(object)?, view(object)?));
+        let stream = watcher(self.api::<K>(), config().labels(names::LABEL_NAME)).default_backoff();
+        let mut stream = std::pin::pin!(logged(stream, resource));
+        let mut listed = Vec::new();
+        while let Some(event) = stream.next().await {
+            let touched = match event {
+                Event::Init => {
+                    listed.clear();
+                    continue;
+                }
+                Event::InitApply(object) => {
+                    listed.extend(read(&object));
+                    continue;
+                }
+                Event::InitDone => table.relist(self.namespace.as_deref(), std::mem::take(&mut listed)),
+                Event::Apply(object) => {
+                    let Some((key, object)) = read(&object) else { continue };
+                    table.put(&key, object);
+                    vec![key]
+                }
+                Event::Delete(object) => {
+                    let Some((key, object)) = read(&object) else { continue };
+                    table.remove(&key, object.name(), object.uid());
+                    vec![key]
+                }
+            };
+            for key in touched {
+                self.tell(News::Changed(key)).await;
+            }
+        }
+    }
+}
+
+/// A Service as the cache keeps it.
+pub fn service_view<K: Resource + serde::Serialize>(service: &K) -> Option<ServiceView> {
+    let meta = service.meta();
+    Some(ServiceView {
+        name: meta.name.clone()?,
+        uid: meta.uid.clone()?,
+        version: meta.resource_version.as_deref()?.parse().ok()?,
+        controller: meta
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.controller == Some(true))
+            .map(|owner| owner.uid.clone()),
+        object: serde_json::to_value(service).ok()?,
+    })
+}
+
+fn config() -> watcher::Config {
+    // Streaming lists: the start of a watch is as fresh as etcd, and costs the API server no whole list.
+    watcher::Config::default().streaming_lists().timeout(WATCH_SECONDS)
+}
+
+fn logged<K>(
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    resource: &'static str,
+) -> impl Stream<Item = Event<K>> {
+    stream
+        .inspect_err(move |error| tracing::warn!(%error, resource, "the watch failed; it is opened again"))
+        .filter_map(|event| ready(event.ok()))
+}
+
+fn key(object: &Object) -> Key {
+    Key::new(&object.namespace().unwrap_or_default(), &object.name_any())
+}
+
+fn owner_key<K: ResourceExt>(object: &K) -> Option<Key> {
+    Some(Key::new(&object.namespace()?, object.labels().get(names::LABEL_NAME)?))
+}
