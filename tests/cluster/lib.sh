@@ -110,3 +110,25 @@ packages() {
   step "apt update" apt-get -o DPkg::Lock::Timeout=120 update
   step "apt install" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"
 }
+
+# Programs that outlive their script (kwok, forward) are known by id and start time, so that nothing else is ever ended.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+record() { # NAME PID
+  mkdir -p "$state/pids"
+  echo "$2 $(start_time "$2")" >"$state/pids/$1"
+}
+recorded() { # NAME: does it run?
+  local pid start
+  [ -r "$state/pids/$1" ] && read -r pid start <"$state/pids/$1" && [ "$(start_time "$pid")" = "$start" ]
+}
+stop_recorded() { # PATTERN
+  local f pid _
+  for f in "$state"/pids/$1; do
+    [ -r "$f" ] || continue
+    if recorded "${f##*/}"; then
+      read -r pid _ <"$f"
+      kill "$pid"
+    fi
+    rm -f "$f"
+  done
+}
