@@ -4,6 +4,7 @@
 mod metrics;
 
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -132,10 +133,10 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     for slot in stats.slots.iter().filter(|slot| slot.state != SlotState::Ready) {
         let last = slot.last_exit.as_deref().map(|exit| format!(", last ended with {exit}")).unwrap_or_default();
         let retry = slot.retry_milliseconds.map(|time| format!(", next fork in {time} ms")).unwrap_or_default();
-        body.push_str(&format!("slot {}: {:?}{last}{retry}\n", slot.slot, slot.state));
+        let _ = writeln!(body, "slot {}: {:?}{last}{retry}", slot.slot, slot.state);
     }
     for warning in &stats.warnings {
-        body.push_str(&format!("{:?}: {}\n", warning.reason, warning.message));
+        let _ = writeln!(body, "{:?}: {}", warning.reason, warning.message);
     }
     text(code, body)
 }

@@ -148,3 +148,104 @@ fn keyed(dir: &Path, name: &str, key: &str) -> Option<u64> {
     let text = read(dir, name)?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A recorded tree under a folder of its own.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+            let root = std::env::temp_dir().join(format!("primary-cgroup-{}-{name}", std::process::id()));
+            for (file, text) in files {
+                let path = root.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            Self(root)
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const V2_MOUNT: &str = "30 23 0:26 / /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw\n";
+
+    #[test]
+    fn version_2_in_a_container_shows_its_own_cgroup_as_the_top() {
+        let tree = Tree::new(
+            "v2",
+            &[
+                ("sys/fs/cgroup/cpu.max", "150000 100000\n"),
+                ("sys/fs/cgroup/cpu.stat", "usage_usec 1234\nuser_usec 1000\nsystem_usec 234\n"),
+                ("sys/fs/cgroup/memory.current", "4096\n"),
+                ("sys/fs/cgroup/memory.max", "1073741824\n"),
+                ("sys/fs/cgroup/memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n"),
+            ],
+        );
+        let cgroups = Cgroups::find(&tree.0, V2_MOUNT, "0::/\n");
+        assert_eq!(cgroups.cpu(), Some(Cpu { usage_microseconds: 1234, limit_millicores: Some(1500) }));
+        assert_eq!(cgroups.memory(), Some(Memory { usage_bytes: 4096, limit_bytes: Some(1 << 30) }));
+        assert_eq!(cgroups.out_of_memory_kills(), Some(2));
+    }
+
+    #[test]
+    fn the_lowest_limit_on_the_way_up_counts() {
+        let tree = Tree::new(
+            "nested",
+            &[
+                ("sys/fs/cgroup/pod/cpu.max", "200000 100000\n"),
+                ("sys/fs/cgroup/pod/memory.max", "1000\n"),
+                ("sys/fs/cgroup/pod/box/cpu.max", "max 100000\n"),
+                ("sys/fs/cgroup/pod/box/cpu.stat", "usage_usec 7\n"),
+                ("sys/fs/cgroup/pod/box/memory.current", "10\n"),
+                ("sys/fs/cgroup/pod/box/memory.max", "max\n"),
+            ],
+        );
+        let cgroups = Cgroups::find(&tree.0, V2_MOUNT, "0::/pod/box\n");
+        assert_eq!(cgroups.cpu(), Some(Cpu { usage_microseconds: 7, limit_millicores: Some(2000) }));
+        assert_eq!(cgroups.memory(), Some(Memory { usage_bytes: 10, limit_bytes: Some(1000) }));
+    }
+
+    #[test]
+    fn version_1_beside_an_empty_version_2_is_read() {
+        let mounts = "1 0 0:1 /kubepods/pod1/c1 /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n\
+                      2 0 0:2 /kubepods/pod1/c1 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n\
+                      3 0 0:3 / /sys/fs/cgroup/unified ro - cgroup2 cgroup2 rw\n";
+        let memberships = "4:memory:/kubepods/pod1/c1\n2:cpu,cpuacct:/kubepods/pod1/c1\n0::/\n";
+        let tree = Tree::new(
+            "v1",
+            &[
+                ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/cpuacct.usage", "5000000\n"),
+                ("sys/fs/cgroup/memory/memory.usage_in_bytes", "77\n"),
+                ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+                ("sys/fs/cgroup/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"),
+                ("sys/fs/cgroup/unified/cgroup.procs", ""),
+            ],
+        );
+        let cgroups = Cgroups::find(&tree.0, mounts, memberships);
+        assert_eq!(cgroups.cpu(), Some(Cpu { usage_microseconds: 5000, limit_millicores: Some(500) }));
+        assert_eq!(cgroups.memory(), Some(Memory { usage_bytes: 77, limit_bytes: None }));
+        assert_eq!(cgroups.out_of_memory_kills(), Some(5));
+    }
+
+    #[test]
+    fn no_limit_is_said_as_none() {
+        let tree = Tree::new(
+            "none",
+            &[("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n"), ("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n")],
+        );
+        let mount = "1 0 0:1 / /sys/fs/cgroup/cpu rw - cgroup cpu rw,cpu\n";
+        let cgroups = Cgroups::find(&tree.0, mount, "2:cpu:/\n");
+        assert_eq!(cgroups.cpu_limit_millicores(), None);
+        assert_eq!(cgroups.cpu(), None);
+        assert_eq!(Cgroups::find(&tree.0, "", ""), Cgroups::default());
+    }
+}

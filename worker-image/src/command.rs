@@ -13,6 +13,9 @@ use crate::config::Ipc;
 /// Where programs are searched for without PATH, as container runtimes do.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// An error shows so much of PATH.
+const PATH_SHOWN: usize = 200;
+
 /// The kernel reads no longer `#!` line either.
 const SHEBANG_MAX: usize = 256;
 
@@ -21,21 +24,21 @@ const SHEBANG_MAX: usize = 256;
 pub enum CommandError {
     /// No such file.
     #[error("{0} was not found")]
-    NotFound(String),
+    Missing(String),
     /// No such file in PATH.
     #[error("{0} was not found in PATH ({1})")]
-    NotInPath(String, String),
+    MissingInPath(String, String),
     /// A file that may not be executed.
     #[error("{0} is not executable for this user")]
-    NotExecutable(String),
+    Forbidden(String),
 }
 
 impl CommandError {
     /// The exit code that shells use for it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound(_) | Self::NotInPath(..) => 127,
-            Self::NotExecutable(_) => 126,
+            Self::Missing(_) | Self::MissingInPath(..) => 127,
+            Self::Forbidden(_) => 126,
         }
     }
 }
@@ -51,8 +54,8 @@ pub fn resolve(program: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Command
         let file = PathBuf::from(program);
         return match (executable(&file), file.exists()) {
             (true, _) => Ok(file),
-            (false, true) => Err(CommandError::NotExecutable(name)),
-            (false, false) => Err(CommandError::NotFound(name)),
+            (false, true) => Err(CommandError::Forbidden(name)),
+            (false, false) => Err(CommandError::Missing(name)),
         };
     }
     let path = path.filter(|path| !path.is_empty()).unwrap_or(OsStr::new(DEFAULT_PATH));
@@ -60,8 +63,8 @@ pub fn resolve(program: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Command
     let exists = found.peek().is_some();
     match found.find(|file| executable(file)) {
         Some(file) => Ok(file),
-        None if exists => Err(CommandError::NotExecutable(name)),
-        None => Err(CommandError::NotInPath(name, path.to_string_lossy().into_owned())),
+        None if exists => Err(CommandError::Forbidden(name)),
+        None => Err(CommandError::MissingInPath(name, path.to_string_lossy().chars().take(PATH_SHOWN).collect())),
     }
 }
 
@@ -210,9 +213,9 @@ mod tests {
         assert!(resolve(OsStr::new("sh"), None).is_ok());
         assert!(resolve(OsStr::new("/bin/sh"), None).is_ok());
         let missing = resolve(OsStr::new("no-such-program"), Some(OsStr::new("/bin:/usr/bin")));
-        assert_eq!(missing, Err(CommandError::NotInPath("no-such-program".into(), "/bin:/usr/bin".into())));
-        assert_eq!(resolve(OsStr::new("/no/such"), None), Err(CommandError::NotFound("/no/such".into())));
-        assert_eq!(resolve(OsStr::new("/etc/passwd"), None), Err(CommandError::NotExecutable("/etc/passwd".into())));
-        assert_eq!(CommandError::NotFound(String::new()).exit_code(), 127);
+        assert_eq!(missing, Err(CommandError::MissingInPath("no-such-program".into(), "/bin:/usr/bin".into())));
+        assert_eq!(resolve(OsStr::new("/no/such"), None), Err(CommandError::Missing("/no/such".into())));
+        assert_eq!(resolve(OsStr::new("/etc/passwd"), None), Err(CommandError::Forbidden("/etc/passwd".into())));
+        assert_eq!(CommandError::Missing(String::new()).exit_code(), 127);
     }
 }

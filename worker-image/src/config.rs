@@ -270,3 +270,65 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, clap
         command: run.command,
     })))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Task, clap::Error> {
+        parse(std::iter::once("primary").chain(words.iter().copied()).map(OsString::from))
+    }
+
+    fn config(words: &[&str]) -> Config {
+        match parsed(words) {
+            Ok(Task::Run(config)) => *config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_command_alone_is_enough() {
+        let config = config(&["--", "node", "app.js"]);
+        assert_eq!((config.count, config.ready, config.admin), (Count::Auto, ReadyRule::Auto, None));
+        assert_eq!(config.command, ["node", "app.js"]);
+        assert_eq!(config.drain, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn values_are_taken_as_the_resource_spells_them() {
+        let words = ["-i", "3", "--ready", "Notify", "--ipc", "None", "--listen", "[::]:8000", "--", "x", "--help"];
+        let config = config(&words);
+        assert_eq!((config.ready, config.ipc), (ReadyRule::Notify, Ipc::None));
+        assert_eq!(config.count, Count::Fixed(NonZeroU32::new(3).unwrap()));
+        assert_eq!(config.command, ["x", "--help"]);
+        assert_eq!(super::tests::config(&["-i", "Auto", "--", "x"]).count, Count::Auto);
+    }
+
+    #[test]
+    fn an_error_names_the_flag_and_what_to_do() {
+        let cases: &[(&[&str], &str, &str)] = &[
+            (&["-i", "0", "--", "x"], "--instances", "from 1 to 1024"),
+            (&["--listen", "8000", "--", "x"], "--listen", "invalid socket address"),
+            (&["--listen", "[::]:0", "--", "x"], "--listen", "from 1 to 65535"),
+            (&["--ready", "soon", "--", "x"], "--ready", "notify"),
+            (&["--drain-seconds", "1.5", "--", "x"], "--drain-seconds", "whole seconds"),
+            (&["--listen", "[::]:9180", "--admin", "[::]:9180", "--", "x"], "--admin", "another"),
+            (
+                &["--restart-initial-milliseconds", "5000", "--restart-max-seconds", "1", "--", "x"],
+                "--restart-max-seconds",
+                "raise",
+            ),
+            (&["-i", "2"], "COMMAND", "after `--`"),
+            (&["--port", "1", "--", "x"], "--port", "--help"),
+        ];
+        for (words, flag, next) in cases {
+            let message = parsed(words).unwrap_err().to_string();
+            assert!(message.contains(flag) && message.contains(next), "{words:?} gave: {message}");
+        }
+    }
+
+    #[test]
+    fn install_is_a_task_of_its_own() {
+        assert!(matches!(parsed(&["install", "/run/x"]), Ok(Task::Install(dir)) if dir.as_os_str() == "/run/x"));
+    }
+}

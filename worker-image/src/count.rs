@@ -28,7 +28,7 @@ impl Processors {
         Self {
             limit_millicores: cgroups.cpu_limit_millicores(),
             request_millicores,
-            affinity: affinity,
+            affinity,
             in_container: std::process::id() == 1 || told() || marked(),
         }
     }

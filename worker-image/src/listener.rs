@@ -79,6 +79,11 @@ pub fn open_unix(path: &Path, backlog: i32) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// Makes the accept queue as long again as it was: Node calls `listen` once more with a backlog of 511.
+pub fn restore_backlog(socket: &OwnedFd) {
+    let _ = listen(socket, BACKLOG); // it listens already, and goes on with the shorter queue otherwise
+}
+
 /// How full an accept queue is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {

@@ -2,7 +2,11 @@
 //! environment, no randomness; the loop around it (`run`) does what the effects say and reports what happened.
 
 mod backoff;
+mod effect;
+mod event;
+mod exit;
 mod port;
+mod readiness;
 mod slot;
 mod stop;
 mod view;
@@ -17,9 +21,11 @@ use primary_protocol::{Deaths, ReadyEvidence};
 
 pub use backoff::Backoff;
 use backoff::Jitter;
+pub use effect::{Effect, Note};
+pub use event::Event;
+pub use exit::{Exit, signal_name};
 use port::{Death, Gate, Port};
-pub use slot::{Exit, signal_name};
-use slot::{Phase, Slot, Worker};
+use slot::{Channel, Phase, Slot, Worker};
 use stop::StopPlan;
 
 pub use view::{Watch, milliseconds};
@@ -75,139 +81,6 @@ pub enum ReadyRule {
     Listening,
 }
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Nothing but that time passed.
-    Tick,
-    /// [`Effect::Fork`] was done.
-    Forked {
-        /// The slot, as an index.
-        slot: usize,
-        /// The new worker.
-        pid: u32,
-    },
-    /// [`Effect::Fork`] could not be done.
-    ForkFailed {
-        /// The slot, as an index.
-        slot: usize,
-        /// Why.
-        exit: Exit,
-    },
-    /// A worker ended.
-    Exited {
-        /// Which.
-        pid: u32,
-        /// How.
-        exit: Exit,
-        /// Whether the kernel killed it for memory.
-        out_of_memory: bool,
-        /// Whether processes of its group are left.
-        group_left: bool,
-    },
-    /// The last process of a worker's group ended after the worker.
-    GroupEnded {
-        /// The worker.
-        pid: u32,
-    },
-    /// A worker showed that it is ready.
-    Evidence {
-        /// Which.
-        pid: u32,
-        /// How.
-        evidence: ReadyEvidence,
-    },
-    /// A worker uses the inherited socket.
-    UsesListener {
-        /// Which.
-        pid: u32,
-    },
-    /// Node's cluster module said `online`.
-    Online {
-        /// Which worker.
-        pid: u32,
-    },
-    /// Node's channel closed.
-    ChannelClosed {
-        /// Whose.
-        pid: u32,
-    },
-    /// [`Effect::Reopen`] was done.
-    Opened,
-    /// [`Effect::Reopen`] could not be done.
-    OpenFailed,
-    /// An order to stop, by this signal. A second one means: at once.
-    Stop {
-        /// Workers get the same signal.
-        signal: i32,
-    },
-}
-
-/// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Fork a worker, then report [`Event::Forked`] or [`Event::ForkFailed`].
-    Fork {
-        /// The slot, as an index.
-        slot: usize,
-        /// Whether it inherits the listening socket.
-        with_listener: bool,
-    },
-    /// Send a signal to a worker, or to its whole group.
-    Signal {
-        /// The worker.
-        pid: u32,
-        /// The signal.
-        signal: i32,
-        /// Whether the whole group gets it.
-        group: bool,
-    },
-    /// Ask a Node worker to finish what is in flight and to close its channel.
-    Disconnect {
-        /// The worker.
-        pid: u32,
-    },
-    /// Close the listening socket.
-    Release,
-    /// Open the listening socket, then report [`Event::Opened`] or [`Event::OpenFailed`].
-    Reopen,
-    /// Write to the log.
-    Note(Note),
-    /// Everything ended; leave.
-    Finish,
-}
-
-/// What is worth a line in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// A worker was forked.
-    Forked { slot: u32, pid: u32, with_listener: bool },
-    /// A worker became ready.
-    Ready { slot: u32, pid: u32, evidence: ReadyEvidence, after: Duration },
-    /// A worker ended.
-    Exited { slot: u32, pid: u32, exit: Exit, lived: Duration, was_ready: bool, out_of_memory: bool },
-    /// A slot waits before its next fork.
-    BackOff { slot: u32, wait: Duration, failures: u32 },
-    /// No process could be forked.
-    ForkFailed { slot: u32, exit: Exit },
-    /// A worker runs for long and is not ready.
-    NeverReady { slot: u32, pid: u32, after: Duration },
-    /// The port is let go, to see whether the program binds it itself.
-    PortReleased,
-    /// The port was opened again.
-    PortReopened,
-    /// A worker was seen to bind the port itself.
-    PortOwnedByWorker { slot: u32 },
-    /// The order to stop.
-    Stopping { signal: i32, serve_on: Duration, drain: Duration },
-    /// Workers are told to stop.
-    Draining { workers: u32 },
-    /// The time to drain is over for a worker.
-    Overdue { slot: u32, pid: u32 },
-    /// A second order to stop.
-    StopAtOnce,
-}
-
 /// The state of the primary.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -241,17 +114,17 @@ impl Machine {
             Event::Forked { slot, pid } => self.on_forked(slot, pid, now, &mut effects),
             Event::ForkFailed { slot, exit } => self.on_fork_failed(slot, exit, now, &mut effects),
             Event::Exited { pid, exit, out_of_memory, group_left } => {
-                self.on_exited(pid, exit, out_of_memory, group_left, now, &mut effects);
+                self.on_exited(pid, &exit, out_of_memory, group_left, now, &mut effects);
             }
             Event::GroupEnded { pid } => self.on_group_ended(pid),
             Event::Evidence { pid, evidence } => self.on_evidence(pid, evidence, now, &mut effects),
             Event::UsesListener { pid } => self.on_uses_listener(pid, now, &mut effects),
             Event::Online { pid } => {
                 if let Some(worker) = self.worker_mut(pid) {
-                    worker.online = true;
+                    worker.channel = Channel::Online;
                 }
             }
-            Event::ChannelClosed { pid } => self.on_channel_closed(pid, &mut effects),
+            Event::ChannelClosed { pid } => self.on_channel_closed(pid, now, &mut effects),
             Event::Opened => {
                 self.port.on_opened();
                 effects.push(Effect::Note(Note::PortReopened));
@@ -345,7 +218,7 @@ impl Machine {
     fn on_exited(
         &mut self,
         pid: u32,
-        exit: Exit,
+        exit: &Exit,
         out_of_memory: bool,
         group_left: bool,
         now: Moment,
@@ -365,13 +238,16 @@ impl Machine {
             out_of_memory,
         }));
         slot.last_exit = Some(exit.clone());
-        if let Phase::Stopping(_, order) = slot.phase {
+        if let Phase::Stopping(_, order) = slot.phase
+            && (self.is_draining() || !order.by_itself)
+        {
             let port_changes = self.on_stopped(index, pid, group_left, order, now, effects);
             if port_changes {
                 effects.push(Effect::Reopen);
             }
             return;
         }
+        let slot = &mut self.slots[index];
         slot.remember_death(now);
         let served = slot.has_served();
         exit.count(&mut self.deaths, ready_for.is_some(), out_of_memory);

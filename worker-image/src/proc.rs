@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 
 /// Larger tables of connections are not read: at some thousand connections it takes milliseconds.
 const TABLE_MAX: u64 = 4 << 20;
@@ -87,7 +86,7 @@ pub fn polls(pid: u32, socket: u64) -> bool {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let wanted = format!("ino:{socket:x}");
     entries.flatten().take(DESCRIPTORS_MAX).any(|entry| {
-        let is_epoll = fs::read_link(entry.path()).is_ok_and(|link| link == PathBuf::from("anon_inode:[eventpoll]"));
+        let is_epoll = fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]");
         is_epoll
             && entry.file_name().to_str().is_some_and(|name| {
                 let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! Collects ended processes: workers, and the orphans that fall to the primary as PID 1 or subreaper.
+//! Signals processes and collects them when they ended: workers, and the orphans that fall to the primary as PID 1 or subreaper.
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process_group, waitpid};
 
 use crate::kernel::ended_child;
 use crate::machine::Exit;
@@ -26,6 +26,14 @@ pub fn next(before: impl FnOnce(Pid)) -> Option<Ended> {
         (None, None) => Exit::Code(0),
     };
     Some(Ended { pid, exit })
+}
+
+/// Sends a signal to a worker or its group. Only our own children are signalled: they keep their ids until we collect
+/// them, and a group keeps its id as long as it has processes.
+pub fn send_signal(pid: u32, signal: i32, group: bool) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) else { return };
+    let _ = if group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
 }
 
 /// Kills every process of a group.

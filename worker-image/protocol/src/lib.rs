@@ -48,11 +48,11 @@ pub struct Stats {
 /// What a replica is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReplicaState {
-    /// Not all workers have been ready yet.
+    /// No worker has been ready yet.
     Starting,
     /// At least one worker is ready.
     Serving,
-    /// It was serving, and no worker is ready now.
+    /// Workers were ready before, and none is now.
     Unavailable,
     /// It was told to stop: not ready any more, finishing what is in flight.
     Draining,

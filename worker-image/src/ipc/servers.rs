@@ -208,3 +208,89 @@ fn open(query: &Query) -> Result<Server, Errno> {
     let name = listener::local_address(&socket).map_or_else(|| format!("port {port}"), |address| address.to_string());
     Ok(new(socket, name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::message::{FromWorker, parse};
+
+    fn query(seq: u64, index: u64, rest: &str) -> Query {
+        let line = format!(r#"{{"cmd":"NODE_CLUSTER","act":"queryServer","seq":{seq},"index":{index},{rest}}}"#);
+        match parse(line.as_bytes()).unwrap() {
+            FromWorker::QueryServer(query) => *query,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn text(answer: &Answer) -> String {
+        String::from_utf8(answer.bytes.clone()).unwrap()
+    }
+
+    fn port(answer: &Answer) -> u16 {
+        listener::local_address(answer.socket.as_ref().unwrap()).unwrap().port()
+    }
+
+    const ANY_PORT: &str = r#""address":"127.0.0.1","port":0,"addressType":4"#;
+
+    #[test]
+    fn workers_that_ask_for_the_same_get_the_same_socket() {
+        let mut servers = Servers::default();
+        let first = servers.answer(1, &query(1, 0, &format!(r#"{ANY_PORT},"data":{{"ticket":"k"}}"#)), None);
+        let second = servers.answer(2, &query(9, 0, ANY_PORT), None);
+        assert_eq!(port(&first), port(&second));
+        assert!(text(&second).contains(r#""data":{"ticket":"k"}"#), "the first one's data: {}", text(&second));
+        assert!(text(&second).contains(r#""ack":9"#));
+        let other = servers.answer(1, &query(2, 1, ANY_PORT), None);
+        assert_ne!(port(&first), port(&other), "another server on port 0 has a port of its own");
+        assert_eq!(servers.listeners().count(), 2);
+    }
+
+    #[test]
+    fn errors_have_the_kernels_number() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = format!(r#""address":"127.0.0.1","port":{},"addressType":4"#, taken.local_addr().unwrap().port());
+        let cases = [
+            (taken.as_str(), "-98"),
+            (r#""address":"192.0.2.1","port":9,"addressType":4"#, "-99"),
+            (r#""address":"nonsense","port":9,"addressType":4"#, "-22"),
+            (r#""port":70000,"addressType":4"#, "-22"),
+            (r#""fd":7,"port":-1,"addressType":4"#, "-22"),
+        ];
+        for (rest, errno) in cases {
+            let answer = Servers::default().answer(1, &query(1, 0, rest), None);
+            assert!(
+                answer.socket.is_none() && text(&answer).contains(&format!(r#""errno":{errno}"#)),
+                "{rest}: {}",
+                text(&answer)
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_closed_can_listen_again_and_a_second_one_cannot() {
+        let socket = Arc::new(listener::open_dual("127.0.0.1:0".parse().unwrap()).unwrap());
+        let address = listener::local_address(&socket).unwrap();
+        let main = Main { socket, address };
+        let rest = format!(r#""port":{},"addressType":4"#, address.port());
+        let mut servers = Servers::default();
+        assert_eq!(port(&servers.answer(1, &query(1, 0, &rest), Some(&main))), address.port());
+        assert!(text(&servers.answer(1, &query(2, 1, &rest), Some(&main))).contains(r#""errno":-98"#));
+        let key = format!("null:{}:4:-1:0", address.port());
+        servers.close(1, &key);
+        assert_eq!(port(&servers.answer(1, &query(3, 2, &rest), Some(&main))), address.port());
+        assert_eq!(port(&servers.answer(2, &query(1, 0, r#""fd":3,"port":-1"#), Some(&main))), address.port());
+        assert_eq!(servers.listeners().count(), 0, "the main socket is not one of these");
+    }
+
+    #[test]
+    fn a_unix_socket_and_udp_are_opened() {
+        let path = std::env::temp_dir().join(format!("primary-servers-{}.sock", std::process::id()));
+        let mut servers = Servers::default();
+        let rest = format!(r#""address":"{}","port":-1,"addressType":-1"#, path.display());
+        assert!(servers.answer(1, &query(1, 0, &rest), None).socket.is_some());
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
+        let answer = servers.answer(1, &query(2, 0, r#""address":"127.0.0.1","port":0,"addressType":"udp4""#), None);
+        assert!(text(&answer).contains("dgram.Native") && answer.socket.is_some());
+    }
+}

@@ -189,12 +189,10 @@ impl Child<'_> {
             if let Some(fd) = self.stdin {
                 libc::dup2(fd, libc::STDIN_FILENO);
             }
-            let mut target = FIRST_INHERITED_FD;
-            for &fd in self.inherited {
+            for (target, &fd) in (FIRST_INHERITED_FD..).zip(self.inherited) {
                 if libc::dup2(fd, target) < 0 {
                     self.fail();
                 }
-                target += 1;
             }
             if let Some(at) = self.listen_pid_at {
                 write_decimal(self.listen_pid.add(LISTEN_PID.len()), libc::getpid());

@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn waits_grow_by_half_up_to_the_maximum() {
         for (failures, milliseconds) in
-            [(1, 100), (2, 150), (3, 225), (5, 506), (13, 12975), (14, 15000), (u32::MAX, 15000)]
+            [(1, 100), (2, 150), (3, 225), (5, 506), (13, 12974), (14, 15000), (u32::MAX, 15000)]
         {
             assert_eq!(DEFAULT.delay(failures, 0.0).as_millis(), milliseconds, "after {failures} failures");
         }

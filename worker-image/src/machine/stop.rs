@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::port::Death;
-use super::slot::Phase;
+use super::slot::{Channel, Phase};
 use super::{Effect, Machine, Moment, Note};
 
 /// Node workers that were asked to disconnect and still run get the signal this long before the deadline, so that
@@ -35,6 +35,10 @@ pub(super) struct StopOrder {
     pub deadline: Moment,
     /// It was.
     pub killed: bool,
+    /// How long it had been ready.
+    pub ready_for: Option<Duration>,
+    /// Nobody asked it: a Node worker disconnected by itself.
+    pub by_itself: bool,
 }
 
 impl Machine {
@@ -72,7 +76,7 @@ impl Machine {
                 if matches!(self.slots[index].phase, Phase::Waiting { .. }) {
                     self.slots[index].phase = Phase::Stopped;
                 }
-                self.stop_worker(index, plan.deadline, plan.signal, effects);
+                self.stop_worker(index, plan.deadline, plan.signal, now, effects);
             }
             self.hasten(plan.deadline);
             let ended = self.slots.iter().all(|slot| matches!(slot.phase, Phase::Stopped));
@@ -93,8 +97,9 @@ impl Machine {
     }
 
     /// Asks the worker in a slot to stop until `deadline`, if there is one that was not asked yet.
-    fn stop_worker(&mut self, index: usize, deadline: Moment, signal: i32, effects: &mut Vec<Effect>) {
+    fn stop_worker(&mut self, index: usize, deadline: Moment, signal: i32, now: Moment, effects: &mut Vec<Effect>) {
         let slot = &mut self.slots[index];
+        let ready_for = slot.ready_for(now);
         let (worker, was_ready) = match &slot.phase {
             Phase::Starting(worker) => (worker.clone(), false),
             Phase::Ready(worker, _) => (worker.clone(), true),
@@ -102,7 +107,7 @@ impl Machine {
         };
         let pid = worker.pid;
         // A worker that never was ready has nothing in flight, and no ear for the message perhaps.
-        let asks = worker.channel && worker.online && was_ready;
+        let asks = worker.channel == Channel::Online && was_ready;
         let signal_at = if asks {
             effects.push(Effect::Disconnect { pid });
             Some(deadline.saturating_sub(SIGNAL_BEFORE_DEADLINE))
@@ -110,21 +115,32 @@ impl Machine {
             effects.push(Effect::Signal { pid, signal, group: self.policy.stop_group });
             None
         };
-        slot.phase = Phase::Stopping(worker, StopOrder { signal_at, deadline, killed: false });
+        slot.phase =
+            Phase::Stopping(worker, StopOrder { signal_at, deadline, killed: false, ready_for, by_itself: false });
     }
 
-    pub(super) fn on_channel_closed(&mut self, pid: u32, effects: &mut Vec<Effect>) {
+    pub(super) fn on_channel_closed(&mut self, pid: u32, now: Moment, effects: &mut Vec<Effect>) {
         let (signal, group) = (self.stop_signal(), self.policy.stop_group);
+        let deadline = now + self.policy.drain;
         let Some(index) = self.index_of(pid) else { return };
         let slot = &mut self.slots[index];
-        if let Some(worker) = slot.worker_mut() {
-            worker.channel = false;
-        }
-        if let Phase::Stopping(_, order) = &mut slot.phase
-            && order.signal_at.take().is_some()
-        {
+        let ready_for = slot.ready_for(now);
+        let Some(worker) = slot.worker_mut() else { return };
+        let was_online = std::mem::replace(&mut worker.channel, Channel::None) == Channel::Online;
+        let worker = worker.clone();
+        match &mut slot.phase {
             // All its connections have ended; a timer may keep it from ending by itself.
-            effects.push(Effect::Signal { pid, signal, group });
+            Phase::Stopping(_, order) if order.signal_at.is_some() && !order.by_itself => {
+                order.signal_at = None;
+                effects.push(Effect::Signal { pid, signal, group });
+            }
+            // It left the cluster (`worker.disconnect()`): it serves nothing any more, and ends when it has finished.
+            Phase::Starting(_) | Phase::Ready(..) if was_online => {
+                let signal_at = Some(deadline.saturating_sub(SIGNAL_BEFORE_DEADLINE));
+                let order = StopOrder { signal_at, deadline, killed: false, ready_for, by_itself: true };
+                slot.phase = Phase::Stopping(worker, order);
+            }
+            _ => {}
         }
     }
 
@@ -200,10 +216,10 @@ impl Machine {
         match self.slots[index].phase {
             Phase::Starting(_) => {
                 self.port.give_up_trial();
-                self.stop_worker(index, now + self.policy.drain, libc::SIGTERM, effects);
+                self.stop_worker(index, now + self.policy.drain, libc::SIGTERM, now, effects);
             }
             Phase::Ready(..) => self.port.accept_trial(),
-            _ => {}
+            _ => self.port.give_up_trial(), // it is about to end by itself
         }
     }
 }

@@ -42,7 +42,7 @@ impl Machine {
                         due.add(worker.since + NEVER_READY);
                     }
                 }
-                Phase::Stopping(_, StopOrder { signal_at, deadline, killed }) => {
+                Phase::Stopping(_, StopOrder { signal_at, deadline, killed, .. }) => {
                     if let Some(at) = signal_at {
                         due.add(*at);
                     }
@@ -101,11 +101,6 @@ impl Machine {
     /// The number of the slot that a worker is in.
     pub fn slot_number(&self, pid: u32) -> Option<u32> {
         self.index_of(pid).map(|index| self.slots[index].number)
-    }
-
-    /// Whether the replica was told to stop.
-    pub fn is_stopping(&self) -> bool {
-        self.stop.is_some()
     }
 
     /// What the replica is doing.

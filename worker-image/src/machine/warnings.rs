@@ -2,8 +2,8 @@
 
 use primary_protocol::{Warning, WarningReason};
 
-use super::slot::{Exit, Phase, Slot};
-use super::{Machine, Moment, NEVER_READY, ReadyRule};
+use super::slot::{Channel, Phase, Slot};
+use super::{Exit, Machine, Moment, NEVER_READY, ReadyRule};
 
 /// What the words need to know beside the machine's state.
 #[derive(Clone, Debug)]
@@ -12,6 +12,18 @@ pub struct Wording {
     pub command: String,
     /// The port of the primary's listening socket.
     pub port: Option<u16>,
+}
+
+/// A message is no longer than this, as the protocol says.
+const MESSAGE_MAX: usize = 1024;
+
+fn bounded(mut message: String) -> String {
+    if message.len() > MESSAGE_MAX {
+        let end = (0..=MESSAGE_MAX - '…'.len_utf8()).rev().find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or_default());
+        message.push('…');
+    }
+    message
 }
 
 impl Machine {
@@ -28,6 +40,7 @@ impl Machine {
         ]
         .into_iter()
         .flatten()
+        .map(|warning| Warning { message: bounded(warning.message), ..warning })
         .collect()
     }
 
@@ -88,7 +101,7 @@ impl Machine {
         };
         let slots: Vec<&Slot> = self.slots.iter().filter(late).collect();
         let first = slots.first()?;
-        let online = first.worker().is_some_and(|worker| worker.online);
+        let online = first.worker().is_some_and(|worker| worker.channel == Channel::Online);
         let awaited = match (self.policy.ready, wording.port) {
             (ReadyRule::Notify, _) => {
                 "it has not sent READY=1 to NOTIFY_SOCKET, nor process.send('ready'). Send it, or set ready: Auto"

@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 
 use primary_protocol::ReadyEvidence;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::json;
 
 use super::{Child, Primary, open_main};
@@ -11,13 +10,13 @@ use crate::ipc::channel::{self, Answer, ChannelEvent};
 use crate::ipc::message::{self, FromWorker};
 use crate::log::Level;
 use crate::machine::{Effect, Event};
-use crate::note;
+use crate::{listener, note, reap};
 
 impl Primary {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Fork { slot, with_listener } => self.fork(slot, with_listener),
-            Effect::Signal { pid, signal, group } => self.send_signal(pid, signal, group),
+            Effect::Signal { pid, signal, group } => reap::send_signal(pid, signal, group),
             Effect::Disconnect { pid } => self.say(pid, Answer { bytes: message::disconnect(), socket: None }),
             Effect::Release => {
                 self.main = None;
@@ -67,14 +66,6 @@ impl Primary {
         }
     }
 
-    pub(super) fn send_signal(&mut self, pid: u32, signal: i32, group: bool) {
-        // Only our own children are signalled: they keep their ids until we collect them, and a group keeps its id
-        // as long as it has processes.
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) else { return };
-        let _ = if group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
-    }
-
     /// Sends a line to a worker. A worker that does not read its answers loses its channel.
     fn say(&mut self, pid: u32, answer: Answer) {
         let Some(child) = self.children.get_mut(&pid) else { return };
@@ -114,7 +105,12 @@ impl Primary {
                 let answer = self.servers.answer(pid, &query, self.main.as_ref());
                 self.say(pid, answer);
             }
-            FromWorker::Listening => self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Listening }),
+            FromWorker::Listening => {
+                if let Some(main) = &self.main {
+                    listener::restore_backlog(&main.socket);
+                }
+                self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Listening });
+            }
             FromWorker::Ready => self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Notify }),
             FromWorker::Close { key } => self.servers.close(pid, &key),
             FromWorker::ExitedAfterDisconnect { seq } => self.say(pid, line(message::acknowledge(seq))),

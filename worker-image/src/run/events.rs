@@ -1,5 +1,6 @@
 //! What the loop waits for, and how it becomes events of the machine.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use primary_protocol::ReadyEvidence;
@@ -30,6 +31,8 @@ pub(super) struct Signals {
     /// Images of httpd stop with this; on a terminal it means another size.
     window: Option<Signal>,
     hangup: Signal,
+    /// The primary was started from a terminal, whose end is the end of the primary.
+    on_terminal: bool,
     user_1: Signal,
     user_2: Signal,
 }
@@ -50,6 +53,7 @@ impl Signals {
             quit: signal(SignalKind::quit())?,
             window: if is_init { Some(signal(SignalKind::window_change())?) } else { None },
             hangup: signal(SignalKind::hangup())?,
+            on_terminal: std::io::stdin().is_terminal(),
             user_1: signal(SignalKind::user_defined1())?,
             user_2: signal(SignalKind::user_defined2())?,
         })
@@ -69,7 +73,7 @@ impl Signals {
             _ = self.interrupt.recv() => Arrived::Stop(libc::SIGTERM),
             _ = self.quit.recv() => Arrived::Stop(libc::SIGQUIT),
             _ = window => Arrived::Stop(libc::SIGWINCH),
-            _ = self.hangup.recv() => Arrived::Forward(libc::SIGHUP),
+            _ = self.hangup.recv() => if self.on_terminal { Arrived::Stop(libc::SIGTERM) } else { Arrived::Forward(libc::SIGHUP) },
             _ = self.user_1.recv() => Arrived::Forward(libc::SIGUSR1),
             _ = self.user_2.recv() => Arrived::Forward(libc::SIGUSR2),
         }
@@ -160,7 +164,7 @@ impl Primary {
 
     fn forward(&mut self, signal: i32) {
         for pid in self.machine.workers() {
-            self.send_signal(pid, signal, false);
+            reap::send_signal(pid, signal, false);
         }
     }
 

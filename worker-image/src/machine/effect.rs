@@ -1,0 +1,72 @@
+//! What comes out of the machine.
+
+use std::time::Duration;
+
+use primary_protocol::ReadyEvidence;
+
+use super::Exit;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Fork a worker, then report [`Event::Forked`] or [`Event::ForkFailed`].
+    Fork {
+        /// The slot, as an index.
+        slot: usize,
+        /// Whether it inherits the listening socket.
+        with_listener: bool,
+    },
+    /// Send a signal to a worker, or to its whole group.
+    Signal {
+        /// The worker.
+        pid: u32,
+        /// The signal.
+        signal: i32,
+        /// Whether the whole group gets it.
+        group: bool,
+    },
+    /// Ask a Node worker to finish what is in flight and to close its channel.
+    Disconnect {
+        /// The worker.
+        pid: u32,
+    },
+    /// Close the listening socket.
+    Release,
+    /// Open the listening socket, then report [`Event::Opened`] or [`Event::OpenFailed`].
+    Reopen,
+    /// Write to the log.
+    Note(Note),
+    /// Everything ended; leave.
+    Finish,
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A worker was forked.
+    Forked { slot: u32, pid: u32, with_listener: bool },
+    /// A worker became ready.
+    Ready { slot: u32, pid: u32, evidence: ReadyEvidence, after: Duration },
+    /// A worker ended.
+    Exited { slot: u32, pid: u32, exit: Exit, lived: Duration, was_ready: bool, out_of_memory: bool },
+    /// A slot waits before its next fork.
+    BackOff { slot: u32, wait: Duration, failures: u32 },
+    /// No process could be forked.
+    ForkFailed { slot: u32, exit: Exit },
+    /// A worker runs for long and is not ready.
+    NeverReady { slot: u32, pid: u32, after: Duration },
+    /// The port is let go, to see whether the program binds it itself.
+    PortReleased,
+    /// The port was opened again.
+    PortReopened,
+    /// A worker was seen to bind the port itself.
+    PortOwnedByWorker { slot: u32 },
+    /// The order to stop.
+    Stopping { signal: i32, serve_on: Duration, drain: Duration },
+    /// Workers are told to stop.
+    Draining { workers: u32 },
+    /// The time to drain is over for a worker.
+    Overdue { slot: u32, pid: u32 },
+    /// A second order to stop.
+    StopAtOnce,
+}

@@ -1,0 +1,73 @@
+//! What goes into the machine.
+
+use primary_protocol::ReadyEvidence;
+
+use super::Exit;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing but that time passed.
+    Tick,
+    /// [`Effect::Fork`] was done.
+    Forked {
+        /// The slot, as an index.
+        slot: usize,
+        /// The new worker.
+        pid: u32,
+    },
+    /// [`Effect::Fork`] could not be done.
+    ForkFailed {
+        /// The slot, as an index.
+        slot: usize,
+        /// Why.
+        exit: Exit,
+    },
+    /// A worker ended.
+    Exited {
+        /// Which.
+        pid: u32,
+        /// How.
+        exit: Exit,
+        /// Whether the kernel killed it for memory.
+        out_of_memory: bool,
+        /// Whether processes of its group are left.
+        group_left: bool,
+    },
+    /// The last process of a worker's group ended after the worker.
+    GroupEnded {
+        /// The worker.
+        pid: u32,
+    },
+    /// A worker showed that it is ready.
+    Evidence {
+        /// Which.
+        pid: u32,
+        /// How.
+        evidence: ReadyEvidence,
+    },
+    /// A worker uses the inherited socket.
+    UsesListener {
+        /// Which.
+        pid: u32,
+    },
+    /// Node's cluster module said `online`.
+    Online {
+        /// Which worker.
+        pid: u32,
+    },
+    /// Node's channel closed.
+    ChannelClosed {
+        /// Whose.
+        pid: u32,
+    },
+    /// [`Effect::Reopen`] was done.
+    Opened,
+    /// [`Effect::Reopen`] could not be done.
+    OpenFailed,
+    /// An order to stop, by this signal. A second one means: at once.
+    Stop {
+        /// Workers get the same signal.
+        signal: i32,
+    },
+}

@@ -1,0 +1,268 @@
+//! Random worlds: whatever workers, users and the kernel do, the machine keeps its promises.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+
+/// What happens to a machine.
+#[derive(Clone, Debug)]
+enum Happening {
+    Time(u64),
+    Exit(Index, i32),
+    Kill(Index),
+    LeaveGroup(Index),
+    Evidence(Index, ReadyEvidence),
+    UsesListener(Index),
+    Online(Index),
+    ChannelClosed(Index),
+    Stop,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let evidence =
+        prop::sample::select(vec![ReadyEvidence::Listening, ReadyEvidence::Notify, ReadyEvidence::OwnSocket]);
+    prop_oneof![
+        6 => (0_u64..40_000).prop_map(Happening::Time),
+        6 => (0_u64..300).prop_map(Happening::Time),
+        6 => (any::<Index>(), 0..2).prop_map(|(which, code)| Happening::Exit(which, code)),
+        2 => any::<Index>().prop_map(Happening::Kill),
+        1 => any::<Index>().prop_map(Happening::LeaveGroup),
+        3 => (any::<Index>(), evidence).prop_map(|(which, evidence)| Happening::Evidence(which, evidence)),
+        1 => any::<Index>().prop_map(Happening::UsesListener),
+        3 => any::<Index>().prop_map(Happening::Online),
+        1 => any::<Index>().prop_map(Happening::ChannelClosed),
+        1 => Just(Happening::Stop),
+    ]
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let rules = vec![ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Immediate, ReadyRule::Listening];
+    (1_u32..5, prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<u64>(), 0_u64..20, 0_u64..8).prop_map(
+        |(count, ready, listens, channel, seed, drain, delay)| Policy {
+            count,
+            ready,
+            listens,
+            channel,
+            seed,
+            drain: Duration::from_secs(drain),
+            endpoints_delay: Duration::from_secs(delay),
+            ..policy()
+        },
+    )
+}
+
+/// The world around a machine: which processes exist, and whether the port is open.
+struct World {
+    machine: Machine,
+    policy: Policy,
+    now: Moment,
+    alive: BTreeSet<u32>,
+    /// Groups whose leader is gone.
+    groups: BTreeSet<u32>,
+    forked: u64,
+    collected: u64,
+    open: bool,
+    stopped_at: Option<Moment>,
+    stops: u32,
+    finished: bool,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        Self {
+            machine: Machine::new(policy.clone()),
+            open: policy.listens,
+            policy,
+            now: Duration::ZERO,
+            alive: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            forked: 0,
+            collected: 0,
+            stopped_at: None,
+            stops: 0,
+            finished: false,
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in self.machine.step(event, self.now) {
+                assert!(!self.finished, "{effect:?} after the end");
+                self.perform(&effect, &mut events);
+            }
+        }
+        self.check();
+    }
+
+    fn perform(&mut self, effect: &Effect, events: &mut VecDeque<Event>) {
+        match *effect {
+            Effect::Fork { slot, with_listener } => {
+                assert!(!with_listener || self.open, "a closed socket cannot be inherited");
+                self.forked += 1;
+                if self.forked.is_multiple_of(7) {
+                    self.collected += 1;
+                    events.push_back(Event::ForkFailed { slot, exit: Exit::NotExecuted("no".into()) });
+                    return;
+                }
+                let pid = u32::try_from(self.forked).unwrap();
+                self.alive.insert(pid);
+                events.push_back(Event::Forked { slot, pid });
+            }
+            Effect::Signal { pid, signal: libc::SIGKILL, group: true } => {
+                if self.alive.remove(&pid) {
+                    self.collected += 1;
+                    let exit = Exit::Signal(libc::SIGKILL);
+                    events.push_back(Event::Exited { pid, exit, out_of_memory: false, group_left: false });
+                }
+                if self.groups.remove(&pid) {
+                    events.push_back(Event::GroupEnded { pid });
+                }
+            }
+            Effect::Signal { .. } | Effect::Disconnect { .. } | Effect::Note(_) => {} // workers need not obey
+            Effect::Release => {
+                assert!(self.open && self.alive.is_empty(), "the socket is given up only when nobody can be using it");
+                self.open = false;
+            }
+            Effect::Reopen => {
+                assert!(!self.open);
+                if self.forked.is_multiple_of(5) {
+                    events.push_back(Event::OpenFailed);
+                } else {
+                    self.open = true;
+                    events.push_back(Event::Opened);
+                }
+            }
+            Effect::Finish => self.finished = true,
+        }
+    }
+
+    fn check(&self) {
+        assert!(self.alive.len() <= usize::try_from(self.policy.count).unwrap(), "more workers than desired");
+        if self.finished {
+            return;
+        }
+        let known: BTreeSet<u32> = self.machine.workers().into_iter().collect();
+        assert!(known.is_subset(&self.alive), "{known:?} are gone");
+        for slot in self.machine.slot_stats(self.now) {
+            let wait = Duration::from_millis(slot.retry_milliseconds.unwrap_or_default());
+            assert!(wait <= Duration::from_secs(30), "slot {} waits {wait:?}", slot.slot);
+        }
+    }
+
+    fn happen(&mut self, happening: &Happening) {
+        let pick = |which: &Index, from: &BTreeSet<u32>| {
+            let all: Vec<u32> = from.iter().copied().collect();
+            (!all.is_empty()).then(|| *which.get(&all))
+        };
+        let worker = match happening {
+            Happening::Exit(which, _)
+            | Happening::Kill(which)
+            | Happening::LeaveGroup(which)
+            | Happening::Evidence(which, _)
+            | Happening::UsesListener(which)
+            | Happening::Online(which)
+            | Happening::ChannelClosed(which) => match pick(which, &self.alive) {
+                Some(pid) => pid,
+                None => return,
+            },
+            Happening::Time(_) | Happening::Stop => 0,
+        };
+        match happening {
+            Happening::Time(milliseconds) => self.wait(Duration::from_millis(*milliseconds)),
+            Happening::Exit(_, code) => self.end(worker, Exit::Code(*code), false),
+            Happening::Kill(_) => self.end(worker, Exit::Signal(libc::SIGKILL), false),
+            Happening::LeaveGroup(_) => self.end(worker, Exit::Code(1), true),
+            Happening::Evidence(_, evidence) => self.feed(Event::Evidence { pid: worker, evidence: *evidence }),
+            Happening::UsesListener(_) => self.feed(Event::UsesListener { pid: worker }),
+            Happening::Online(_) => self.feed(Event::Online { pid: worker }),
+            Happening::ChannelClosed(_) => self.feed(Event::ChannelClosed { pid: worker }),
+            Happening::Stop => {
+                self.stopped_at = self.stopped_at.or(Some(self.now));
+                self.stops += 1;
+                self.feed(Event::Stop { signal: libc::SIGTERM });
+            }
+        }
+    }
+
+    fn end(&mut self, pid: u32, exit: Exit, leaves_group: bool) {
+        // As the loop does it: the rest of a group is killed before its leader is collected, unless it may finish.
+        let group_left = leaves_group && self.machine.spares_group(pid);
+        self.alive.remove(&pid);
+        self.collected += 1;
+        if group_left {
+            self.groups.insert(pid);
+        }
+        self.feed(Event::Exited { pid, exit, out_of_memory: false, group_left });
+    }
+
+    /// Lets time pass, stopping wherever the machine asked to be called.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        let mut turns = 0;
+        while let Some(due) = self.machine.next_due().filter(|due| *due <= until && !self.finished) {
+            self.now = self.now.max(due);
+            self.feed(Event::Tick);
+            if let Some(next) = self.machine.next_due().filter(|_| !self.finished) {
+                assert!(next > self.now, "it is {:?}, and the machine wants {next:?} again", self.now);
+            }
+            turns += 1;
+            assert!(turns < 10_000, "the loop spins");
+        }
+        self.now = until;
+        self.feed(Event::Tick);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_fork_is_collected_and_every_drain_ends(
+        policy in any_policy(),
+        happenings in prop::collection::vec(happening(), 0..80),
+    ) {
+        let mut world = World::new(policy.clone());
+        world.feed(Event::Tick);
+        for happening in &happenings {
+            if !world.finished {
+                world.happen(happening);
+            }
+        }
+        if !world.finished && world.stopped_at.is_none() {
+            world.happen(&Happening::Stop);
+        }
+        let longest = policy.endpoints_delay + policy.drain + Duration::from_secs(3);
+        let deadline = world.stopped_at.unwrap_or_default() + longest;
+        if !world.finished {
+            world.wait(deadline.saturating_sub(world.now));
+        }
+        prop_assert!(world.finished, "still there {longest:?} after the order to stop: {:?}", world.machine);
+        prop_assert!(world.alive.is_empty(), "left behind: {:?}", world.alive);
+        prop_assert!(world.groups.is_empty(), "groups left behind: {:?}", world.groups);
+        prop_assert_eq!(world.forked, world.collected);
+    }
+
+    #[test]
+    fn a_replica_whose_program_works_becomes_ready_whatever_happened_before(
+        policy in any_policy(),
+        happenings in prop::collection::vec(happening(), 0..40),
+    ) {
+        let mut world = World::new(policy.clone());
+        world.feed(Event::Tick);
+        for happening in happenings.iter().filter(|happening| !matches!(happening, Happening::Stop)) {
+            world.happen(happening);
+        }
+        for _ in 0..200 {
+            let evidence = if policy.ready == ReadyRule::Listening { ReadyEvidence::Listening } else { ReadyEvidence::Notify };
+            for pid in world.machine.workers() {
+                world.feed(Event::Evidence { pid, evidence });
+            }
+            world.wait(Duration::from_secs(1));
+        }
+        prop_assert_eq!(world.machine.counts().ready, policy.count, "{:?}", world.machine);
+    }
+}
