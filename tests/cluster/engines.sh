@@ -13,9 +13,11 @@ engine_prepare() {
   engine_tools=$cache/bin/tools-$(key "$go_dir"/go.{mod,sum} "$here/build/go.sh")
   mkdir -p "$engine_tools"
   local name missing=()
-  for name in kind kubectl helm; do
+  for name in kubectl helm; do
     command -v "$name" >/dev/null || [ -x "$engine_tools/$name" ] || missing+=("$name")
   done
+  # A node image belongs to a version of kind.
+  [[ $(kind version 2>/dev/null) = "kind $kind_version."* ]] || [ -x "$engine_tools/kind" ] || missing+=(kind)
   [ ${#missing[@]} != 0 ] || return 0
   need_go "${missing[*]}"
   lock "$cache/bin.lock" "it builds the cluster's programs"

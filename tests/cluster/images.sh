@@ -24,25 +24,25 @@ archive() {
     operator | primary) program_archive "$name" ;;
     debian:bookworm-slim)
       debian_root debian minbase ""
-      built_archive "$name" "$debian" import_debian "$debian"
+      built_archive "$name" "${debian##*/}" import_debian "$debian"
       ;;
     *)
       folder=$here/base/${name%%:*}
       full_name "$name" >/dev/null
-      base_in_store "$folder/Containerfile"
+      base_in_store "$name" "$folder/Containerfile"
       built_archive "$name" "$folder/Containerfile" build_base "$name"
       ;;
   esac
 }
+
+archive_file() { echo "$archives/${1//[:\/]/-}-$(key "$2" "$(full_name "$1")").tar"; } # NAME CONTENT
 
 # built_archive NAME CONTENT_FILE_OR_STRING COMMAND…: the command leaves the image in the store.
 built_archive() {
   local name=$1 content=$2 full
   shift 2
   full=$(full_name "$name")
-  # The Debian root is large and its name tells its content.
-  [[ $content != *.tar ]] || content=${content##*/}
-  archive=$archives/${name//[:\/]/-}-$(key "$content" "$full").tar
+  archive=$(archive_file "$name" "$content")
   [ ! -e "$archive" ] || return 0
   mkdir -p "$archives"
   lock "$cache/images.lock" "it builds images"
@@ -63,11 +63,11 @@ import_debian() {
   store import --change 'CMD ["bash"]' --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' "$1" "$(full_name debian:bookworm-slim)"
 }
 
-# base_in_store CONTAINERFILE: what it is built on, where that cannot be pulled.
+# base_in_store NAME CONTAINERFILE: what it is built on, where that cannot be pulled and the image is not there yet.
 base_in_store() {
   local base
-  [ "$engine" = podman-offline ] || return 0
-  base=$(sed -n 's#^FROM docker.io/library/##p' "$1")
+  [ "$engine" = podman-offline ] && [ ! -e "$(archive_file "$1" "$2")" ] || return 0
+  base=$(sed -n 's#^FROM docker.io/library/##p' "$2")
   store image exists "docker.io/library/$base" || archive "$base"
 }
 

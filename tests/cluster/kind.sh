@@ -24,6 +24,7 @@ containerdConfigPatches:
   for _ in $(seq "$2"); do echo '- role: worker'; done
 }
 
-# The image that kind 0.33 itself is tested with.
+# Built for kind 0.33, and named in its release notes. The offline way builds the same minor version.
+kind_version=v0.33
 # shellcheck disable=SC2034 # read in engines.sh
-kind_node_image=kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5
+kind_node_image=${KIND_NODE_IMAGE:-kindest/node:v1.36.4@sha256:099e049362a1526b2db71494e1947aae99bd16290d7c895f2b7ea312e3cbfaed}
