@@ -47,7 +47,7 @@ pub enum QueueError {
         address: String,
     },
     /// No connection.
-    #[error("Redis at {address} cannot be reached ({cause})")]
+    #[error("Redis at {address} does not answer: {cause}")]
     Unreachable {
         /// `host:port`.
         address: String,

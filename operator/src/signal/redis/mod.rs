@@ -72,11 +72,14 @@ impl Connection {
 
     async fn ask(&mut self, queries: &[Query]) -> RedisResult<Vec<RedisResult<Value>>> {
         self.budget.refill(MOST_BYTES);
-        let mut pipeline = Pipeline::with_capacity(queries.len());
+        let mut pipeline = Pipeline::with_capacity(2 * queries.len());
         for query in queries {
             match query {
                 Query::List { key } => pipeline.cmd("LLEN").arg(&**key),
-                Query::Stream { key, .. } => pipeline.cmd("XINFO").arg("GROUPS").arg(&**key),
+                // In this order: a group that had got the last entry before the stream was looked at has got all.
+                Query::Stream { key, .. } => {
+                    pipeline.cmd("XINFO").arg("GROUPS").arg(&**key).cmd("XINFO").arg("STREAM").arg(&**key)
+                }
             };
         }
         pipeline.ignore_errors();

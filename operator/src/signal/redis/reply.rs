@@ -11,17 +11,24 @@ use super::super::{
 /// Longest part of a server's own words that is passed on.
 const LONGEST_CAUSE: usize = 200;
 
-/// The lengths in the order of the questions.
+/// The lengths in the order of the questions: an answer for each list, two for each stream.
 pub(super) fn lengths(
     endpoint: &Endpoint,
     queries: &[Query],
     values: Vec<RedisResult<Value>>,
 ) -> Vec<Result<QueueLength, QueueError>> {
     let mut values = values.into_iter();
-    let answers = queries.iter().map(|query| match values.next() {
-        Some(Ok(value)) => length(endpoint, query, &value),
+    let mut next = |query: &Query| match values.next() {
+        Some(Ok(value)) => Ok(value),
         Some(Err(error)) => Err(query_error(endpoint, query, &error)),
         None => Err(malformed(endpoint)),
+    };
+    let answers = queries.iter().map(|query| match query {
+        Query::List { .. } => list_length(endpoint, &next(query)?),
+        Query::Stream { key, group } => {
+            let (groups, stream) = (next(query), next(query));
+            stream_length(endpoint, key, group, &groups?, &stream?)
+        }
     });
     answers.collect()
 }
@@ -56,32 +63,51 @@ fn query_error(endpoint: &Endpoint, query: &Query, error: &RedisError) -> QueueE
     }
 }
 
-fn length(endpoint: &Endpoint, query: &Query, value: &Value) -> Result<QueueLength, QueueError> {
-    match query {
-        Query::List { .. } => {
-            let waiting = count(value).ok_or_else(|| malformed(endpoint))?;
-            Ok(QueueLength { waiting, in_flight: 0 })
-        }
-        Query::Stream { key, group } => stream_length(endpoint, key, group, value),
-    }
+fn list_length(endpoint: &Endpoint, value: &Value) -> Result<QueueLength, QueueError> {
+    let waiting = count(value).ok_or_else(|| malformed(endpoint))?;
+    Ok(QueueLength { waiting, in_flight: 0 })
 }
 
-/// Lag and pending of one group, from the same `XINFO GROUPS`: entries that no consumer got, and that one got and did not
-/// acknowledge. A `NULL` lag is no lag of 0.
-fn stream_length(endpoint: &Endpoint, key: &str, group: &str, value: &Value) -> Result<QueueLength, QueueError> {
-    let Value::Array(groups) = value else { return Err(malformed(endpoint)) };
+/// Entries that no consumer of a group got, and those that one got and did not acknowledge, from `XINFO GROUPS` and the
+/// `XINFO STREAM` after it.
+///
+/// A `NULL` lag is no lag of 0: Redis says it where entries ahead of the group were deleted. Two things are certain all the same: a
+/// group that got the last entry waits for none, and never do more wait than there are. The first also puts right what Redis
+/// before 7.2 says for ever of a group that has passed a deleted entry.
+fn stream_length(
+    endpoint: &Endpoint,
+    key: &str,
+    group: &str,
+    groups: &Value,
+    stream: &Value,
+) -> Result<QueueLength, QueueError> {
+    let Value::Array(groups) = groups else { return Err(malformed(endpoint)) };
     let named = |entry: &&Value| field(entry, "name").is_some_and(|name| text(name) == Some(group.as_bytes()));
     let (key, group) = (key.to_owned(), group.to_owned());
     let Some(entry) = groups.iter().find(named) else { return Err(QueueError::NoGroup { key, group }) };
-    let pending = field(entry, "pending").and_then(count).ok_or_else(|| malformed(endpoint))?;
+    let figures = || {
+        let in_flight = field(entry, "pending").and_then(count)?;
+        let at_end = entry_id(field(entry, "last-delivered-id")?)? >= entry_id(field(stream, "last-generated-id")?)?;
+        Some((in_flight, at_end, field(stream, "length").and_then(count)?))
+    };
+    let (in_flight, at_end, entries) = figures().ok_or_else(|| malformed(endpoint))?;
+    if at_end || entries == 0 {
+        return Ok(QueueLength { waiting: 0, in_flight });
+    }
     match field(entry, "lag") {
         None => Err(QueueError::TooOld { address: endpoint.address.to_string() }),
         Some(Value::Nil) => Err(QueueError::LagUnknown { key, group }),
         Some(lag) => {
-            let waiting = count(lag).ok_or_else(|| malformed(endpoint))?;
-            Ok(QueueLength { waiting, in_flight: pending })
+            let waiting = count(lag).ok_or_else(|| malformed(endpoint))?.min(entries);
+            Ok(QueueLength { waiting, in_flight })
         }
     }
+}
+
+/// An entry's id, `milliseconds-sequence`, in its order.
+fn entry_id(value: &Value) -> Option<(u64, u64)> {
+    let (milliseconds, sequence) = std::str::from_utf8(text(value)?).ok()?.split_once('-')?;
+    Some((milliseconds.parse().ok()?, sequence.parse().ok()?))
 }
 
 fn field<'a>(entry: &'a Value, name: &str) -> Option<&'a Value> {
@@ -108,3 +134,6 @@ fn count(value: &Value) -> Option<u64> {
 fn malformed(endpoint: &Endpoint) -> QueueError {
     QueueError::Malformed { address: endpoint.address.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! What the controller and the readers share.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::Registry;
+
+use super::{auth, config, pods};
+use crate::signal::{ClusterKey, Counters, Endpoint, board::Board, new, news::News};
+
+#[tokio::test]
+async fn news_is_told_once_and_none_is_lost() {
+    let news = News::default();
+    let other = ClusterKey::new("team", "other");
+    news.announce([auth(), other.clone(), auth()]);
+    news.announce([auth()]);
+    assert_eq!(news.next().await, [auth(), other]);
+    news.announce([auth()]);
+    assert_eq!(news.next().await, [auth()]);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_news_is_woken() {
+    let news = Arc::new(News::default());
+    let waiting = tokio::spawn({
+        let news = news.clone();
+        async move { news.next().await }
+    });
+    tokio::task::yield_now().await;
+    news.announce([auth()]);
+    assert_eq!(waiting.await.unwrap(), [auth()]);
+}
+
+#[test]
+fn a_password_is_never_printed() {
+    let endpoint = Endpoint { address: "redis:6379".into(), database: 0, password: Some("hunter2".into()) };
+    let printed = format!("{endpoint:?}");
+    assert!(printed.contains("redis:6379") && !printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn the_age_that_readings_may_have_grows_with_the_interval() {
+    let counters = Counters::register(&Registry::new()).unwrap();
+    let (handle, _) = new(super::Config::default(), counters);
+    assert_eq!((handle.interval(), handle.sample_max_age()), (Duration::from_secs(1), Duration::from_secs(5)));
+    let board = Board::default();
+    board.set_interval(Duration::from_secs(3));
+    let handle = super::Handle::new(Arc::new(board));
+    assert_eq!(handle.sample_max_age(), Duration::from_secs(15));
+}
+
+#[test]
+fn publishing_the_same_again_changes_nothing() {
+    let counters = Counters::register(&Registry::new()).unwrap();
+    let (handle, _) = new(config(0), counters);
+    handle.publish(&auth(), pods([1]));
+    handle.publish(&auth(), pods([1]));
+    assert!(handle.readings(&auth()).pods.is_empty());
+}
+
+#[test]
+fn metrics_are_registered_with_every_series_and_no_name_of_an_object() {
+    let registry = Registry::new();
+    let _counters = Counters::register(&registry).unwrap();
+    let families = registry.gather();
+    let labels: Vec<_> = families
+        .iter()
+        .flat_map(prometheus::proto::MetricFamily::get_metric)
+        .flat_map(prometheus::proto::Metric::get_label)
+        .map(|label| label.name().to_owned())
+        .collect();
+    assert!(labels.iter().all(|name| name == "result"), "{labels:?}");
+    assert_eq!(labels.len(), 10 + 12); // each category and ok, of scrapes and of reads
+    assert!(families.iter().all(|family| family.name().starts_with("workercluster_") && !family.help().is_empty()));
+    assert!(Counters::register(&registry).is_err(), "registered twice");
+}
