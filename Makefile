@@ -1,6 +1,6 @@
 # Every target says what it does: make help.
 .DEFAULT_GOAL := help
-.PHONY: help cluster cluster-down cluster-status images
+.PHONY: help cluster cluster-down cluster-status images demo test generate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,3 +17,12 @@ cluster-status: ## what runs in it
 images: ## build the operator's and the primary's image and load them into the cluster
 	@tests/cluster/images operator primary
 	@tests/cluster/load operator primary
+
+demo: ## from a bare machine to a working example: cluster, operator, a Node cluster program (KEEP=1 leaves it running)
+	@tests/demo
+
+test: ## unit and property tests, then end-to-end tests on a real cluster (TEST=name runs only those)
+	@tests/run $(TEST)
+
+generate: ## write the CRD, the chart's copies and the RBAC rules from the Rust types
+	@.ci/generate

@@ -69,6 +69,7 @@ base_in_store() {
   [ "$engine" = podman-offline ] && [ ! -e "$(archive_file "$1" "$2")" ] || return 0
   base=$(sed -n 's#^FROM docker.io/library/##p' "$2")
   store image exists "docker.io/library/$base" || archive "$base"
+  store image exists "docker.io/library/$base" || store load --input "$archive" >/dev/null
 }
 
 build_base() { # NAME

@@ -27,9 +27,9 @@ die() { # what is wrong; what to do about it
 
 # step NAME CMD…: runs a command with its output in a log, shows what runs and how long it has taken.
 step() {
-  local what=$1 log=$cache/logs/${1//[^a-zA-Z0-9]/-}.log start=$SECONDS pid rc=0 last=$SECONDS
+  local what=$1 log=$cache/logs/$name/${1//[^a-zA-Z0-9]/-}.log start=$SECONDS pid rc=0 last=$SECONDS
   shift
-  mkdir -p "$cache/logs"
+  mkdir -p "${log%/*}"
   say "$what …"
   without_locks "$@" >"$log" 2>&1 &
   pid=$!

@@ -18,6 +18,7 @@ offline_prepare() {
 
 offline_create() { # WORKERS
   engine_for_cluster
+  enough_inotify
   make_netns
   write_env kind-offline "$state/bin:$bin" "$state/kubeconfig" podman "nsenter --net=$netns"
   kind_config offline "$1" >"$state/kind.yaml"

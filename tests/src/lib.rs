@@ -1,1 +1,11 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: a namespace of their own, waiting with a deadline that says what was seen, load, and figures.
+
+pub mod figures;
+pub mod load;
+pub mod manifest;
+pub mod space;
+pub mod wait;
+
+pub use load::{Load, Report};
+pub use space::Space;
+pub use wait::until;

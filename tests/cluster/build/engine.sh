@@ -19,6 +19,15 @@ need_engine() {
   storage_conf "$image_store" /run/workercluster/images
 }
 
+# Each node's systemd, containerd and kubelet take some 30 inotify instances of this user; many kernels allow 128, and
+# a kubelet that gets none never joins.
+enough_inotify() {
+  local file=/proc/sys/fs/inotify/max_user_instances
+  [ "$(cat $file)" -lt 1024 ] || return 0
+  say "raising fs.inotify.max_user_instances from $(cat $file) to 1024 (until the next boot)"
+  echo 1024 >$file || die "fs.inotify.max_user_instances is $(cat $file), which is too few for nodes" "sysctl fs.inotify.max_user_instances=1024"
+}
+
 # storage_conf FOLDER RUN [MORE_IMAGES]
 storage_conf() {
   mkdir -p "$1" "$2"

@@ -1,0 +1,47 @@
+//! Small programs and WorkerClusters for the tests.
+
+use serde_json::{Value, json};
+
+/// An unmodified program for Node's cluster module that says who answered.
+pub const NODE_CLUSTER: &str = r"
+const cluster = require('cluster'), http = require('http'), os = require('os');
+if (cluster.isPrimary) { for (let i = 0; i < os.cpus().length; i++) cluster.fork(); }
+else http.createServer((req, res) => res.end(JSON.stringify({pod: os.hostname(), pid: process.pid, worker: cluster.worker.id}))).listen(8000);
+";
+
+/// A WorkerCluster that runs `command` in `image` with `files` under /program (from the ConfigMap of the same name).
+#[must_use]
+pub fn cluster(name: &str, image: &str, command: &[&str], replicas: i32, workers: i32) -> Value {
+    json!({
+        "apiVersion": "workercluster.dev/v1alpha1", "kind": "WorkerCluster", "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "workers": {"count": workers, "drainSeconds": 5},
+            "http": {"port": 8000},
+            "template": {"spec": {
+                "containers": [{
+                    "name": "worker", "image": image, "imagePullPolicy": "IfNotPresent", "command": command,
+                    "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
+                    "volumeMounts": [{"name": "program", "mountPath": "/program"}]
+                }],
+                "volumes": [{"name": "program", "configMap": {"name": name}}]
+            }}
+        }
+    })
+}
+
+/// The files of a program.
+#[must_use]
+pub fn program(name: &str, file: &str, text: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {file: text}})
+}
+
+/// Every document of a YAML text.
+///
+/// # Errors
+/// Where one is no YAML.
+pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
+    use serde::Deserialize;
+    let documents = serde_yaml_ng::Deserializer::from_str(text).map(Value::deserialize);
+    Ok(documents.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|document| !document.is_null()).collect())
+}
