@@ -26,8 +26,9 @@ use super::{
 
 /// Pods that are asked each second; with more the interval is longer, so that the operator's own load stays bounded.
 const PODS_PER_SECOND: usize = 1000;
-/// Most connections that are kept open between two questions; further ones are opened anew each time.
-const MOST_KEPT: usize = 1024;
+/// Most connections that are kept open between two questions; further ones are opened anew each time. With the places, the queue
+/// servers and the API server it stays below the 1024 open files that a container may have by default.
+const MOST_KEPT: usize = 512;
 
 /// The loop over all primaries.
 pub(super) struct Replicas {

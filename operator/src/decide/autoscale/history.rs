@@ -16,8 +16,17 @@ pub struct History {
     recommended: VecDeque<(Duration, i32)>,
     /// Changes of the wanted number that were seen: time and difference.
     changes: VecDeque<(Duration, i32)>,
-    /// The number that was wanted at the last call, and when that was.
-    last: (Duration, i32),
+    last: Last,
+}
+
+/// The last call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Last {
+    elapsed: Duration,
+    /// The number that was wanted before it.
+    current: i32,
+    /// The number that it decided.
+    desired: i32,
 }
 
 // === impl History ===
@@ -28,22 +37,33 @@ impl History {
     /// now, so that nothing scales down until the window has passed.
     #[must_use]
     pub fn starting_at(current: i32, elapsed: Duration) -> Self {
-        Self { recommended: VecDeque::from([(elapsed, current)]), changes: VecDeque::new(), last: (elapsed, current) }
+        Self {
+            recommended: VecDeque::from([(elapsed, current)]),
+            changes: VecDeque::new(),
+            last: Last { elapsed, current, desired: current },
+        }
     }
 
-    /// Takes note of the number that is wanted now, whoever changed it.
+    /// Takes note of the number that is wanted now. After a pause, or where somebody else changed it, what was recommended before
+    /// says nothing about it.
     pub(super) fn note_current(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
-        let (last_elapsed, last_current) = self.last;
-        if elapsed.saturating_sub(last_elapsed) > LONGEST_GAP {
+        let Last { elapsed: before, current: was, desired } = self.last;
+        let foreign = current != was && current != desired;
+        if foreign || elapsed.saturating_sub(before) > LONGEST_GAP {
             self.note_unknown(current, elapsed, policy);
         }
-        if current != last_current {
-            self.changes.push_back((elapsed, current.saturating_sub(last_current)));
+        if current != was {
+            self.changes.push_back((elapsed, current.saturating_sub(was)));
         }
         while self.changes.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) >= policy.down_period) {
             self.changes.pop_front();
         }
-        self.last = (elapsed, current);
+        self.last = Last { elapsed, current, desired: current };
+    }
+
+    /// Takes note of what was decided, whether or not it will be carried out.
+    pub(super) fn note_desired(&mut self, desired: i32) {
+        self.last.desired = desired;
     }
 
     /// Takes note of a recommendation.

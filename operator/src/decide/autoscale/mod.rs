@@ -43,5 +43,6 @@ pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
         }
     };
     let stages = stages.then(limit::bound(stages.value(), input));
+    history.note_desired(stages.value());
     explain::decision(input, &findings, &stages, history, now)
 }

@@ -150,6 +150,26 @@ fn after_a_pause_of_the_operator_nothing_scales_down_until_the_window_has_passed
 }
 
 #[test]
+fn a_number_that_somebody_else_set_is_kept_for_the_window() {
+    let mut story = Story::starting_with(2);
+    let idle = Input::test().queue(10, 10).bounds(0, 50);
+    story.seconds(400, &idle);
+    story.current = 20; // the autoscaler was taken out and put back, or status was restored from a backup
+    let held = story.seconds(299, &idle);
+    assert_eq!((held.desired, held.reason), (20, Reason::ScaleDownStabilized));
+    assert_eq!(story.seconds(2, &idle).desired, 1);
+}
+
+#[test]
+fn a_decision_that_was_not_carried_out_is_made_again() {
+    let mut story = Story::starting_with(2);
+    let busy = Input::test().queue(70, 10);
+    assert_eq!(story.second(busy.clone()).desired, 7);
+    story.current = 2; // the API server did not take it
+    assert_eq!(story.second(busy).desired, 7);
+}
+
+#[test]
 fn slow_ticks_are_no_pause() {
     let mut story = Story::starting_with(6);
     let idle = Input::test().cpu(50, pods(6, 0));
