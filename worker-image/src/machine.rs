@@ -129,6 +129,13 @@ impl Machine {
                 self.port.on_opened();
                 effects.push(Effect::Note(Note::PortReopened));
             }
+            Event::OpenedFor { pid } => {
+                self.port.on_opened();
+                if let Some(worker) = self.worker_mut(pid) {
+                    worker.with_listener = true;
+                }
+                effects.push(Effect::Note(Note::PortReopened));
+            }
             Event::OpenFailed => self.port.on_open_failed(now),
             Event::Stop { signal } => self.on_stop(signal, now, &mut effects),
         }

@@ -49,23 +49,29 @@ pub struct Query {
     #[serde(default)]
     pub address: Option<String>,
     /// The port; -1 for a path.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub port: Option<i64>,
     /// What kind of address.
     #[serde(default, rename = "addressType")]
     pub address_type: AddressType,
     /// A descriptor of the primary to listen on.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub fd: Option<i64>,
     /// libuv's flags: 1 is IPv6 only, 4 reuses an address (UDP).
-    #[serde(default)]
-    pub flags: Option<u32>,
+    #[serde(default, deserialize_with = "number")]
+    pub flags: Option<i64>,
     /// At most so many connections wait.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub backlog: Option<i64>,
     /// What the first worker wants to share with the others.
     #[serde(default)]
     pub data: Option<Box<RawValue>>,
+}
+
+/// A number where Node, or the program through it, wrote one; `None` for anything else (dgram's `fd` may be `false`).
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(raw.get().trim_matches('"').parse().ok())
 }
 
 /// What kind of address a worker wants to listen on.

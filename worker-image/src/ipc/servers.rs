@@ -19,10 +19,10 @@ use crate::listener::{self, Transport};
 const MAX_SERVERS: usize = 256;
 
 /// libuv's flag for IPv6 without IPv4.
-const IPV6_ONLY: u32 = 1;
+const IPV6_ONLY: i64 = 1;
 
 /// libuv's flag for several UDP sockets on one address.
-const UDP_REUSE: u32 = 4;
+const UDP_REUSE: i64 = 4;
 
 /// What makes two queries mean the same socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +65,15 @@ pub struct Main {
     pub address: SocketAddr,
 }
 
+/// Whether a worker wants to listen where the primary's own socket is, or would be: its port on any address, or the
+/// descriptor that it inherited.
+pub fn wants_main(query: &Query, main_port: u16) -> bool {
+    let fd = query.fd.unwrap_or(-1);
+    let tcp = matches!(query.address_type, AddressType::V4 | AddressType::V6);
+    let by_port = fd < 0 && tcp && query.port == Some(i64::from(main_port));
+    by_port || fd == i64::from(FIRST_INHERITED_FD)
+}
+
 impl Servers {
     /// Answers a worker that wants to listen. Any address with the main socket's port means the main socket.
     pub fn answer(&mut self, pid: u32, query: &Query, main: Option<&Main>) -> Answer {
@@ -73,11 +82,7 @@ impl Servers {
         let kind = query.address_type;
         let address = query.address.as_deref();
         let key = format!("{}:{port}:{}:{fd}:{}", address.unwrap_or("null"), kind.wire_name(), query.index);
-        let wants_main = main.filter(|main| {
-            let tcp = matches!(kind, AddressType::V4 | AddressType::V6);
-            let by_port = fd < 0 && tcp && port == i64::from(main.address.port());
-            by_port || fd == i64::from(FIRST_INHERITED_FD)
-        });
+        let wants_main = main.filter(|main| wants_main(query, main.address.port()));
         let identity = match wants_main {
             Some(main) => {
                 Identity { address: None, port: i64::from(main.address.port()), kind: "main", fd: -1, index: 0 }

@@ -63,6 +63,11 @@ pub enum Event {
     },
     /// [`Effect::Reopen`] was done.
     Opened,
+    /// The listening socket was opened, because a worker asked for it on Node's channel.
+    OpenedFor {
+        /// Which.
+        pid: u32,
+    },
     /// [`Effect::Reopen`] could not be done.
     OpenFailed,
     /// An order to stop, by this signal. A second one means: at once.

@@ -204,9 +204,13 @@ impl Port {
 
     /// The port was opened again.
     pub fn on_opened(&mut self) {
-        if let Self::Opening { rechecked } = *self {
-            *self = Self::Held(Held { rechecked, ..Held::default() });
-        }
+        let rechecked = match self {
+            Self::Opening { rechecked } => *rechecked,
+            Self::Trial(trial) => trial.rechecked,
+            Self::Own(own) => own.rechecked,
+            Self::None | Self::Held(_) => return,
+        };
+        *self = Self::Held(Held { rechecked, ..Held::default() });
     }
 
     /// The port could not be opened again: somebody has it, so try without.

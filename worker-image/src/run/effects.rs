@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{Child, Primary, open_main};
 use crate::ipc::channel::{self, Answer, ChannelEvent};
-use crate::ipc::message::{self, FromWorker};
+use crate::ipc::message::{self, FromWorker, Query};
+use crate::ipc::servers::wants_main;
 use crate::log::Level;
 use crate::machine::{Effect, Event};
 use crate::{listener, note, reap};
@@ -76,6 +77,16 @@ impl Primary {
         }
     }
 
+    /// A worker asks for the port that was let go: it does not bind it itself, so the primary takes it again.
+    fn open_main_for(&mut self, pid: u32, query: &Query) {
+        let wanted = self.config.listen.filter(|address| self.main.is_none() && wants_main(query, address.port()));
+        // Where it cannot be opened, somebody else has it, and the worker gets the error that says so.
+        if let Some(main) = wanted.and_then(|address| open_main(address).ok()) {
+            self.main = Some(main);
+            self.feed(Event::OpenedFor { pid });
+        }
+    }
+
     pub(super) fn on_channel(&mut self, pid: u32, event: ChannelEvent) {
         let Some(child) = self.children.get_mut(&pid) else { return }; // it has ended, and was collected
         match event {
@@ -102,6 +113,7 @@ impl Primary {
         match message {
             FromWorker::Online => self.feed(Event::Online { pid }),
             FromWorker::QueryServer(query) => {
+                self.open_main_for(pid, &query);
                 let answer = self.servers.answer(pid, &query, self.main.as_ref());
                 self.say(pid, answer);
             }

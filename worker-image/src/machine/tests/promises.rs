@@ -18,6 +18,7 @@ enum Happening {
     UsesListener(Index),
     Online(Index),
     ChannelClosed(Index),
+    AsksForPort(Index),
     Stop,
 }
 
@@ -34,6 +35,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<Index>().prop_map(Happening::UsesListener),
         3 => any::<Index>().prop_map(Happening::Online),
         1 => any::<Index>().prop_map(Happening::ChannelClosed),
+        1 => any::<Index>().prop_map(Happening::AsksForPort),
         1 => Just(Happening::Stop),
     ]
 }
@@ -165,7 +167,8 @@ impl World {
             | Happening::Evidence(which, _)
             | Happening::UsesListener(which)
             | Happening::Online(which)
-            | Happening::ChannelClosed(which) => match pick(which, &self.alive) {
+            | Happening::ChannelClosed(which)
+            | Happening::AsksForPort(which) => match pick(which, &self.alive) {
                 Some(pid) => pid,
                 None => return,
             },
@@ -180,6 +183,11 @@ impl World {
             Happening::UsesListener(_) => self.feed(Event::UsesListener { pid: worker }),
             Happening::Online(_) => self.feed(Event::Online { pid: worker }),
             Happening::ChannelClosed(_) => self.feed(Event::ChannelClosed { pid: worker }),
+            Happening::AsksForPort(_) if self.open || !self.policy.listens => {}
+            Happening::AsksForPort(_) => {
+                self.open = true;
+                self.feed(Event::OpenedFor { pid: worker });
+            }
             Happening::Stop => {
                 self.stopped_at = self.stopped_at.or(Some(self.now));
                 self.stops += 1;
