@@ -2,4 +2,11 @@
 
 #![allow(missing_docs)]
 
+mod apply;
+mod control;
+mod faults;
+mod footprint;
+mod rollout;
+mod scaling;
 mod serve;
+mod specs;

@@ -1,0 +1,1 @@
+//! Applying: server-side, plain, again, and what kubectl then shows.

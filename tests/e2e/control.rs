@@ -1,0 +1,1 @@
+//! What others do to a WorkerCluster: kubectl scale, a HorizontalPodAutoscaler, delete.

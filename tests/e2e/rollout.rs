@@ -1,0 +1,1 @@
+//! A change of the template under load costs no request.
