@@ -47,6 +47,7 @@ events_logger = "file"
 runtime = "runc"
 # systemd in a node does not stop in time, and deleting would wait for it
 stop_timeout = 1
+helper_binaries_dir = ["$1/bin", "/usr/lib/podman", "/usr/libexec/podman"]
 tmp_dir = "$2/libpod"
 volume_path = "$1/volumes"
 [network]
@@ -79,7 +80,18 @@ for x in "\$@"; do
 done
 exec /usr/bin/podman "\${arguments[@]}"
 C
-  chmod +x "$state/bin/podman"
+  # As root, podman keeps one name server for the whole machine, which would answer in the first cluster's network only.
+  cat >"$state/bin/netavark" <<C
+#!/bin/bash
+arguments=()
+for x in "\$@"; do
+  [ "\$x" != /run/containers/networks ] || x=$rundir/networks
+  arguments+=("\$x")
+done
+for x in /usr/lib/podman /usr/libexec/podman; do [ ! -x \$x/netavark ] || exec \$x/netavark "\${arguments[@]}"; done
+C
+  mkdir -p "$rundir/networks"
+  chmod +x "$state/bin"/{podman,netavark}
 }
 
 # A network namespace without uplink: nothing that runs in the cluster can reach beyond this machine. The default route
@@ -98,7 +110,10 @@ make_netns() {
 
 remove_netns() {
   local p
-  # The cluster's name server is podman's child that outlives its last container.
-  if p=$(cat "$rundir/storage/networks/aardvark-dns/aardvark.pid" 2>/dev/null) && grep -qs aardvark "/proc/$p/cmdline"; then kill "$p"; fi
-  [ ! -e "$netns" ] || ip netns del "$name"
+  [ -e "$netns" ] || return 0
+  # The cluster's name server outlives its last container.
+  for p in $(ip netns pids "$name"); do
+    [ "$(cat "/proc/$p/comm" 2>/dev/null)" != aardvark-dns ] || kill "$p"
+  done
+  ip netns del "$name"
 }
