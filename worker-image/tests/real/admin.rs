@@ -38,12 +38,12 @@ fn connections_that_wait_to_be_accepted_are_counted() {
 
 #[test]
 fn the_metrics_are_prometheus_text() {
-    let primary = Setup::new(2).run(&["node", &program("cluster.js")]);
-    primary.wait_ready(2);
+    let primary = Setup::new(4).run(&["node", &program("cluster.js")]);
+    primary.wait_ready(4);
     let (code, text) = primary.ask("/metrics").unwrap();
     assert_eq!(code, 200);
     for line in [
-        "workercluster_primary_workers{state=\"ready\"} 2",
+        "workercluster_primary_workers{state=\"ready\"} 4",
         "workercluster_primary_worker_ready{slot=\"2\"} 1",
         "workercluster_primary_worker_restarts_total{slot=\"1\"} 0",
         "workercluster_primary_worker_deaths_total{verdict=\"out_of_memory\"} 0",
@@ -59,6 +59,9 @@ fn the_metrics_are_prometheus_text() {
             assert!(text.contains(&format!("# {word} {family} ")), "{family} has no {word}");
         }
     }
+    let memory = text.lines().find_map(|line| line.strip_prefix("workercluster_primary_resident_memory_bytes "));
+    let memory: u64 = memory.unwrap().parse().unwrap();
+    assert!(memory <= 10 << 20, "{memory} bytes resident with four workers");
 }
 
 #[test]
