@@ -22,8 +22,6 @@ mod tests;
 
 pub use board::Handle;
 pub use counters::Counters;
-pub use error::{QueueError, ScrapeError};
-pub use rate::CpuRate;
-pub use reading::{Failure, PodReading, QueueLength, QueueReading, Readings};
-pub use runner::{Config, Runner, new};
-pub use target::{ClusterKey, Endpoint, PodTarget, Query, QueueSource, Targets};
+pub use reading::Readings;
+pub use runner::{Config, new};
+pub use target::{ClusterKey, PodTarget, QueueSource, Targets};

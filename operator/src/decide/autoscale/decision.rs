@@ -65,18 +65,6 @@ pub enum Reason {
 // === impl Reason ===
 
 impl Reason {
-    /// Every reason, for the labels of a metric.
-    pub const ALL: [Self; 8] = [
-        Self::CpuUtilization,
-        Self::QueueLength,
-        Self::ScaleDownStabilized,
-        Self::ScaleDownRateLimited,
-        Self::AtMaxReplicas,
-        Self::AtMinReplicas,
-        Self::MetricsPartlyUnknown,
-        Self::MetricsUnknown,
-    ];
-
     /// The reason as Kubernetes writes reasons.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -18,7 +18,7 @@ mod request;
 mod tests;
 
 use combine::Combined;
-pub use decision::{ConditionData, Decision, Reason};
+pub use decision::{ConditionData, Decision};
 pub use history::History;
 pub use input::{CpuRequest, Input, Metric, Now, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample};
 pub use request::worker_cpu_request;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Reading, auth, config, ip, queues};
-use crate::signal::{Endpoint, Query, QueueSource};
+use crate::signal::target::{Endpoint, Query, QueueSource};
 
 /// A server that answers everything with the same bytes, so many times.
 struct Server {

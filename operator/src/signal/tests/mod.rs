@@ -25,7 +25,7 @@ use tokio::{
 use super::{ClusterKey, Config, Counters, Handle, PodTarget, QueueSource, Readings, Targets, new};
 
 /// How long a test waits for what it waits for, before it says what it saw instead.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Running readers, with intervals that suit a test.
 struct Reading {
@@ -58,6 +58,15 @@ impl Reading {
             }
             let news = timeout_at(deadline, self.handle.news()).await;
             assert!(news.is_ok(), "waited {PATIENCE:?} for {what}, last saw {readings:?}");
+        }
+    }
+
+    /// Reads on until something has happened, looking whenever there is news.
+    async fn until_true(&self, what: &str, happened: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !happened() {
+            let news = timeout_at(deadline, self.handle.news()).await;
+            assert!(news.is_ok(), "waited {PATIENCE:?} for {what}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::signal::{Endpoint, Query, QueueSource};
+use crate::signal::target::{Endpoint, Query, QueueSource};
 
 pub(super) struct RedisServer {
     child: Child,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use prometheus::Registry;
 
 use super::{auth, config, pods};
-use crate::signal::{ClusterKey, Counters, Endpoint, board::Board, new, news::News};
+use crate::signal::{ClusterKey, Counters, board::Board, new, news::News, target::Endpoint};
 
 #[tokio::test]
 async fn news_is_told_once_and_none_is_lost() {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::fake_primary::document;
-use crate::signal::{ScrapeError, stats::decode};
+use crate::signal::{error::ScrapeError, stats::decode};
 
 fn changed(from: &str, to: &str) -> Result<primary_protocol::Stats, ScrapeError> {
     let good = document(1000, 1000);

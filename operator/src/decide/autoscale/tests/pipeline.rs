@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::{ConditionData, Metric, Pod, Policy, Reading, Reason};
+use super::super::decision::Reason;
+use super::super::{ConditionData, Metric, Pod, Policy, Reading};
 use super::{Input, Story, at, pods, seconds};
 
 #[test]

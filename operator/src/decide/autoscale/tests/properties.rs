@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use proptest::{collection::vec, option, prelude::*};
 
+use super::super::decision::Reason;
 use super::super::{
-    CpuRequest, History, Input, Metric, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Reason, Sample, decide,
+    CpuRequest, History, Input, Metric, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample, decide,
 };
 use super::{EPOCH, at, seconds};
 use jiff::Timestamp;

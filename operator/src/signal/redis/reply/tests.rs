@@ -3,7 +3,11 @@
 use redis::Value;
 
 use super::{bounded, lengths};
-use crate::signal::{Endpoint, Query, QueueError, QueueLength};
+use crate::signal::{
+    error::QueueError,
+    reading::QueueLength,
+    target::{Endpoint, Query},
+};
 
 fn endpoint() -> Endpoint {
     Endpoint { address: "redis:6379".into(), database: 0, password: None }
