@@ -36,9 +36,9 @@ async function client() {
 }
 
 const report = setInterval(() => {
-  console.log(`failed ${failed}, answered by`, Object.fromEntries(pods));
+  console.log(`failed ${failed}, answered by ${JSON.stringify(Object.fromEntries(pods))}`);
 }, 5000);
 Promise.all(Array.from({ length: 8 }, client)).then(() => {
   clearInterval(report);
-  console.log(`done: failed ${failed}, answered by`, Object.fromEntries(pods));
+  console.log(`done: failed ${failed}, answered by ${JSON.stringify(Object.fromEntries(pods))}`);
 });
