@@ -132,12 +132,11 @@ async fn terms(
             _ = stopping.wait_for(|stop| *stop) => None,
         };
         metrics.leading(false);
-        match ended {
-            Some(ended) => ended?,
-            None => {
-                end.send_replace(true);
-                work.await?;
-            }
+        if let Some(ended) = ended {
+            ended?;
+        } else {
+            end.send_replace(true);
+            work.await?;
         }
         term.synced.send_replace(true);
         if *stopping.borrow() {

@@ -155,7 +155,9 @@ impl Term {
 /// Tells the reconciler which WorkerClusters were read anew.
 async fn forward(context: &Context, queues: &[(Option<String>, mpsc::Sender<News>)]) {
     loop {
-        for key in context.signals.news().await {
+        let mut news = context.signals.news().await;
+        news.retain(|key| context.is_news(key));
+        for key in news {
             for (_, queue) in queues
                 .iter()
                 .filter(|(namespace, _)| namespace.as_deref().is_none_or(|namespace| namespace == &*key.namespace))

@@ -53,6 +53,6 @@ mod tests {
 
     #[test]
     fn it_is_the_same_in_every_version_of_this_program() {
-        assert_eq!(revision(&spec()), "7tbmnv4m9r");
+        assert_eq!(revision(&spec()), "46v4h8gfrj");
     }
 }

@@ -198,6 +198,7 @@ pub mod tests {
         )
     }
 
+    #[allow(clippy::needless_pass_by_value)] // json!() makes values
     pub fn spec_with(pod: Value) -> WorkerClusterSpec {
         serde_json::from_value(json!({"template": {"spec": pod}, "http": {"port": 8000}})).unwrap()
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant as StdInstant},
 };
@@ -15,7 +16,7 @@ use crate::{
     api::ApiServer,
     decide::{autoscale::History, backoff::Backoff},
     metrics::Metrics,
-    signal::Handle,
+    signal::{Handle, Readings},
     view::{Cache, Key},
 };
 
@@ -40,6 +41,9 @@ pub struct Context {
     memories: Mutex<HashMap<Key, Memory>>,
 }
 
+/// A password, `None` where the Secret has no such key, or why it cannot be read.
+pub type Password = Result<Option<Arc<str>>, String>;
+
 /// What is remembered of one WorkerCluster. Nothing of it is needed to be right, only to be quick and quiet: a new operator begins without.
 #[derive(Default)]
 pub struct Memory {
@@ -57,9 +61,13 @@ pub struct Memory {
     /// The version of the resource into which a number of replicas was mirrored last.
     pub mirrored: Option<(String, i32)>,
     /// Passwords of queues by Secret and key, with the time of reading.
-    pub passwords: BTreeMap<(String, String), (StdInstant, Result<Option<Arc<str>>, String>)>,
-    /// Ready and total workers, restarts and warnings as last reported: news of others only is no news.
+    pub passwords: BTreeMap<(String, String), (StdInstant, Password)>,
+    /// What the primaries last said that status shows: the same again is no news.
     pub digest: u64,
+    /// Each reading is news: the autoscaler decides on it.
+    pub autoscaled: bool,
+    /// Generation of a resource that cannot be read, and has been told so.
+    pub unreadable: Option<i64>,
 }
 
 // === impl Context ===
@@ -106,6 +114,12 @@ impl Context {
         })
     }
 
+    /// Whether a new reading of the WorkerCluster's pods says something that a reconcile would act on.
+    pub fn is_news(&self, key: &Key) -> bool {
+        let digest = digest(&self.signals.readings(key));
+        self.memory(key, |memory| std::mem::replace(&mut memory.digest, digest) != digest || memory.autoscaled)
+    }
+
     /// Counts failed pods and says how long nothing may be created yet.
     pub fn back_off(&self, seen: &Seen, wanted: i32) -> Option<Duration> {
         let owned = seen.owned();
@@ -120,4 +134,22 @@ impl Context {
             memory.backoff.remaining(now)
         })
     }
+}
+
+/// What status shows of the primaries' words, as one number. A primary that does not answer is part of it.
+fn digest(readings: &Readings) -> u64 {
+    let mut pods: Vec<_> = readings.pods.iter().collect();
+    pods.sort_by_key(|(uid, _)| *uid);
+    let mut hasher = DefaultHasher::new();
+    for (uid, reading) in pods {
+        uid.hash(&mut hasher);
+        reading.failure.as_ref().map(|failure| failure.category).hash(&mut hasher);
+        if let Some((stats, _)) = &reading.stats {
+            (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);
+            for warning in &stats.warnings {
+                (warning.reason, &warning.message).hash(&mut hasher);
+            }
+        }
+    }
+    hasher.finish()
 }

@@ -57,6 +57,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
         Err(invalid) => return report::unreadable(context, &key, invalid).await,
     };
     let mut seen = observe::observe(context, &key, cluster).await?;
+    context.memory(&key, |memory| memory.autoscaled = seen.cluster.spec.autoscaling.is_some());
     let checked = check::check(context, &seen).await;
     let scaling = scale::decide(context, &seen);
     if let Some(scaling) = &scaling {

@@ -310,8 +310,7 @@ pub async fn unreadable(context: &Context, key: &Key, invalid: &InvalidObject) -
     };
     let generation = invalid.metadata.generation.unwrap_or(0);
     let uid = invalid.metadata.uid.clone().unwrap_or_default();
-    let digest = generation.unsigned_abs() | 1 << 63;
-    if context.memory(key, |memory| std::mem::replace(&mut memory.digest, digest)) != digest {
+    if context.memory(key, |memory| memory.unreadable.replace(generation)) != Some(generation) {
         let conditions = status::conditions(&facts, &[], generation, Timestamp::now());
         let status =
             WorkerClusterStatus { observed_generation: generation, conditions, ..WorkerClusterStatus::default() };

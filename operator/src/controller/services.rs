@@ -24,7 +24,7 @@ pub async fn apply(context: &Context, seen: &Seen) -> Result<Vec<String>, ApiErr
                 // Not in the cache: either it does not exist, or it lacks our label and so is not ours, or was stripped of it.
                 Some(found) => match service_view(&found) {
                     Some(view) if view.controller.as_deref() == Some(&seen.uid) => {
-                        put(context, seen, name, service, true).await?
+                        put(context, seen, name, service, true).await?;
                     }
                     _ => foreign.push(name.clone()),
                 },

@@ -46,7 +46,7 @@ pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
 }
 
 /// The pods in the order in which they go.
-pub fn rank<'a>(mut pods: Vec<Ranked<'a>>, now: Timestamp) -> Vec<&'a PodView> {
+pub fn rank(mut pods: Vec<Ranked<'_>>, now: Timestamp) -> Vec<&PodView> {
     pods.sort_by(|a, b| order(a, b, now));
     pods.into_iter().map(|ranked| ranked.pod).collect()
 }

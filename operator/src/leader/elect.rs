@@ -64,7 +64,7 @@ impl Elector {
                     self.announce(false);
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, lease = self.name, "the lease could not be read or written; trying again")
+                    tracing::warn!(%error, lease = self.name, "the lease could not be read or written; trying again");
                 }
                 Err(_) => tracing::warn!(
                     lease = self.name,

@@ -78,19 +78,6 @@ impl Stored for ServiceView {
     }
 }
 
-// === impl Cache ===
-
-impl Cache {
-    /// Every owned pod that runs and has an address, for the scraper: WorkerCluster, UID of the pod, address.
-    pub fn addresses(&self) -> Vec<(Key, String, String)> {
-        let rows = self.pods.rows();
-        let pods = rows.objects.iter().flat_map(|(key, pods)| pods.values().map(move |pod| (key, pod)));
-        pods.filter(|(_, pod)| !pod.is_finished() && pod.controller.is_some())
-            .filter_map(|(key, pod)| Some((key.clone(), pod.uid.clone(), pod.ip.clone()?)))
-            .collect()
-    }
-}
-
 // === impl Table ===
 
 impl<T> Default for Table<T> {

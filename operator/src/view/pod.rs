@@ -131,7 +131,7 @@ impl PodView {
     /// (within 30 s, the figure with which a HorizontalPodAutoscaler asks the same).
     pub fn was_never_ready(&self) -> bool {
         match (self.readiness, self.started) {
-            (Readiness::Absent, _) | (Readiness::NotReady(None), _) | (_, None) => !self.is_ready(),
+            (Readiness::Absent | Readiness::NotReady(None), _) | (_, None) => !self.is_ready(),
             (Readiness::NotReady(Some(moved)), Some(started)) => moved.duration_since(started).as_secs() < 30,
             _ => false,
         }
