@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use kube::runtime::{
     applier,
     controller::{Config as ApplierConfig, ReconcileReason, ReconcileRequest},
@@ -21,7 +21,7 @@ use crate::{
     signal,
     view::{
         Cache, Key,
-        watch::{News, Object, Watches},
+        watch::{News, OWNED_KINDS, Object, Watches},
     },
 };
 
@@ -101,9 +101,16 @@ impl Term {
         mut over: watch::Receiver<bool>,
     ) {
         let (clusters, writer) = store::<Object>();
-        let watches = Watches { client: self.api.client(), namespace, cache: context.cache.clone(), news };
+        let (listed, mut all_listed) = watch::channel(0);
+        let watches = Watches { client: self.api.client(), namespace, cache: context.cache.clone(), news, listed };
         let forgetting = context.clone();
-        let requests = tokio_stream(queue).filter_map(move |news| {
+        // Nothing is decided on half a list: pods that are only not listed yet would be made a second time.
+        let mut before = all_listed.clone();
+        let whole = async move {
+            let _ = before.wait_for(|kinds| *kinds == OWNED_KINDS).await;
+        };
+        let news = whole.map(move |()| received(queue)).flatten_stream();
+        let requests = news.filter_map(move |news| {
             let request = match news {
                 News::Changed(key) => Some(request(&key)),
                 News::Gone(key) => {
@@ -133,6 +140,7 @@ impl Term {
             tokio::join!(watches.clusters(writer), watches.pods(), watches.services());
         };
         let synced = async {
+            let _ = all_listed.wait_for(|kinds| *kinds == OWNED_KINDS).await;
             if clusters.wait_until_ready().await.is_ok() {
                 self.synced.send_replace(true);
             }
@@ -173,6 +181,6 @@ fn request(key: &Key) -> ReconcileRequest<Object> {
     ReconcileRequest { obj_ref: ObjectRef::new(&key.name).within(&key.namespace), reason: ReconcileReason::Unknown }
 }
 
-fn tokio_stream(mut queue: mpsc::Receiver<News>) -> impl futures::Stream<Item = News> {
+fn received(mut queue: mpsc::Receiver<News>) -> impl futures::Stream<Item = News> {
     futures::stream::poll_fn(move |context| queue.poll_recv(context))
 }

@@ -1,6 +1,6 @@
 //! The watches: what changes in the cluster goes into the cache, and the name of the WorkerCluster that it concerns goes to the queue.
 
-use std::{fmt::Debug, future::ready, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, future::ready, sync::Arc};
 
 use crds::{WorkerCluster, names};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -15,7 +15,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     Cache, Key, PodView,
@@ -44,7 +44,12 @@ pub struct Watches {
     pub namespace: Option<String>,
     pub cache: Arc<Cache>,
     pub news: mpsc::Sender<News>,
+    /// How many kinds of owned objects have been listed: no decision is made before all have.
+    pub listed: watch::Sender<usize>,
 }
+
+/// Kinds of owned objects: pods and Services.
+pub const OWNED_KINDS: usize = 2;
 
 // === impl Watches ===
 
@@ -69,15 +74,33 @@ impl Watches {
     pub async fn clusters(&self, writer: Writer<Object>) {
         let stream = watcher(self.api::<Object>(), config()).default_backoff();
         let stream = kube::runtime::reflector(writer, stream);
-        logged(stream, "workerclusters")
-            .for_each(|event| async move {
-                match event {
-                    Event::Apply(object) | Event::InitApply(object) => self.tell(News::Changed(key(&object))).await,
-                    Event::Delete(object) => self.tell(News::Gone(key(&object))).await,
-                    Event::Init | Event::InitDone => {}
+        let mut stream = std::pin::pin!(logged(stream, "workerclusters"));
+        // Told when the list is whole: the reconciler takes nothing before, and its queue is bounded.
+        let mut listed = Vec::new();
+        let mut known = BTreeSet::new();
+        while let Some(event) = stream.next().await {
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => listed.push(key(&object)),
+                Event::InitDone => {
+                    let before = std::mem::replace(&mut known, listed.drain(..).collect());
+                    for key in before.difference(&known) {
+                        self.tell(News::Gone(key.clone())).await; // deleted while the watch was down
+                    }
+                    for key in &known {
+                        self.tell(News::Changed(key.clone())).await;
+                    }
                 }
-            })
-            .await;
+                Event::Apply(object) => {
+                    known.insert(key(&object));
+                    self.tell(News::Changed(key(&object))).await;
+                }
+                Event::Delete(object) => {
+                    known.remove(&key(&object));
+                    self.tell(News::Gone(key(&object))).await;
+                }
+            }
+        }
     }
 
     /// Watches the pods that carry our label.
@@ -103,6 +126,7 @@ impl Watches {
         let stream = watcher(self.api::<K>(), config().labels(names::LABEL_NAME)).default_backoff();
         let mut stream = std::pin::pin!(logged(stream, resource));
         let mut listed = Vec::new();
+        let mut whole = false;
         while let Some(event) = stream.next().await {
             let touched = match event {
                 Event::Init => {
@@ -113,7 +137,13 @@ impl Watches {
                     listed.extend(read(&object));
                     continue;
                 }
-                Event::InitDone => table.relist(self.namespace.as_deref(), std::mem::take(&mut listed)),
+                Event::InitDone => {
+                    let touched = table.relist(self.namespace.as_deref(), std::mem::take(&mut listed));
+                    if !std::mem::replace(&mut whole, true) {
+                        self.listed.send_modify(|kinds| *kinds += 1);
+                    }
+                    touched
+                }
                 Event::Apply(object) => {
                     let Some((key, object)) = read(&object) else { continue };
                     table.put(&key, object);
