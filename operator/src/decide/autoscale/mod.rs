@@ -23,7 +23,8 @@ pub use history::History;
 pub use input::{CpuRequest, Input, Metric, Now, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample};
 pub use request::worker_cpu_request;
 
-/// Decides the number of replicas.
+/// Decides the number of replicas. To be called each second, also while the readings stay the same: a pause of more than 30 s begins
+/// the stabilisation window anew, because nobody knows what would have been asked for in it.
 #[must_use]
 pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
     let findings: Vec<_> = input.metrics.iter().map(|metric| combine::assess(metric, input, now)).collect();
