@@ -123,7 +123,9 @@ fn ready(facts: &Facts<'_>) -> Draft {
         );
     }
     if let Workers::Warned { pod, reason, message } = facts.workers {
-        return draft("Ready", false, reason, format!("{}; pod {pod}: {message}", counts(facts)));
+        // Replicas that are ready serve, whatever is the matter with some of their workers: that is said, and told apart.
+        let (ready, reason) = if settled(facts) { (true, "WorkersUnhealthy") } else { (false, reason) };
+        return draft("Ready", ready, reason, format!("{}; pod {pod}: {message}", counts(facts)));
     }
     if facts.wanted == 0 && facts.active == 0 {
         return draft("Ready", true, "ScaledToZero", "no replicas are wanted");
@@ -246,6 +248,18 @@ mod tests {
         let (status, reason, message) = of(&facts, "Ready");
         assert_eq!((status.as_str(), reason.as_str()), ("False", "ReplicasNotReady"));
         assert!(message.contains("pod web-1: ImagePullBackOff"), "{message}");
+    }
+
+    #[test]
+    fn unhealthy_workers_are_told_and_do_not_take_ready_from_replicas_that_serve() {
+        let warned = Workers::Warned { pod: "web-1", reason: "CrashLoop", message: "x" };
+        let serving = Facts { workers: warned, ..facts() };
+        assert_eq!(
+            (brief(&serving, "Ready"), brief(&serving, "WorkersHealthy")),
+            (pair("True", "WorkersUnhealthy"), pair("False", "CrashLoop"))
+        );
+        let down = Facts { workers: warned, ready: 1, ..facts() };
+        assert_eq!(brief(&down, "Ready"), pair("False", "CrashLoop"));
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Re
     let before = seen.cluster.status.clone().unwrap_or_default();
     let old = before.autoscaling.as_ref().map(|autoscaling| autoscaling.desired_replicas);
     if old != Some(scaling.desired) {
-        let autoscaling = autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, true);
+        let scaled = old.unwrap_or(seen.cluster.spec.replicas) != scaling.desired;
+        let autoscaling = autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, scaled);
         write(context, seen, WorkerClusterStatus { autoscaling: Some(autoscaling), ..before }).await?;
         if let Some(old) = old.or(Some(seen.cluster.spec.replicas)).filter(|old| *old != scaling.desired) {
             let up = scaling.desired > old;
