@@ -15,7 +15,6 @@ cluster-status: ## what runs in it
 	@tests/cluster/status
 
 images: ## build the operator's and the primary's image and load them into the cluster
-	@tests/cluster/images operator primary
 	@tests/cluster/load operator primary
 
 demo: ## from a bare machine to a working example: cluster, operator, a Node cluster program (KEEP=1 leaves it running)

@@ -13,7 +13,7 @@ choose() { # sets $kind_of_cluster
   if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
     kind_of_cluster=kind-docker
     say "cluster: kind with Docker"
-  elif [ "$(id -u)" = 0 ] && command -v mmdebstrap apt-get >/dev/null; then
+  elif [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] && command -v apt-get >/dev/null; then
     kind_of_cluster=kind-offline
     say "cluster: kind without an engine or a registry, built from Debian packages and Go modules (no Docker engine answers here;" \
       "with podman and a registry at hand: CLUSTER=kind-podman)"

@@ -2,10 +2,10 @@
 # Sourced: removing a cluster, whole or half made.
 
 clear_cluster() {
-  local kind=
+  local kind='' f
   if [ -r "$state/env" ]; then kind=$(sed -n 's/^export CLUSTER=\([a-z-]*\).*/\1/p' "$state/env"); fi
   rm -f "$state/ready"
-  stop_recorded '*'
+  for f in kwok "$pids"/forward-*; do stop_recorded "${f##*/}"; done
   case $kind in
     kind-docker | kind-podman) "$here/run" kind delete cluster --name "$name" ;;
     existing) ;;

@@ -75,7 +75,7 @@ base_in_store() {
 build_base() { # NAME
   local context=$here/base/${1%%:*}
   if [ "${1%%:*}" = node ]; then
-    context=$cache/build-node-${1#*:}
+    context=$cache/node/${1#*:}
     npm_node "${1#*:}" "$context"
   fi
   build_image "$(full_name "$1")" "$here/base/${1%%:*}/Containerfile" "$context"
@@ -102,13 +102,16 @@ program_archive() {
   [ ! -e "$archive" ] || return 0
   mkdir -p "$archives"
   lock "$cache/images.lock" "it builds images"
-  context=$cache/build-$1
+  context=$cache/context/$1-$$
   rm -rf "$context"
   mkdir -p "$context"
   cp "$binary" "$context/"
   step "image $full" build_image "$full" "$containerfile" "$context"
   step "archive of $full" save "$full" "$archive"
   rm -rf "$context"
+  # Each build leaves an archive and an image without a name: the last few archives are enough.
+  find "$archives" -name "$1-*.tar" -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -f
+  [ "$engine" != podman-offline ] || engine_images image prune --force >/dev/null
   unlock
 }
 

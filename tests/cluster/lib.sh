@@ -16,6 +16,7 @@ name=$CLUSTER_NAME
 state=$cache/clusters/$name # what `up` leaves for the others; `$state/env` exists while the cluster does
 rundir=/run/workercluster/$name # sockets, locks and pids of the engine: gone after a reboot, as they must be
 netns=/run/netns/$name
+pids=$cache/pids/$name
 
 say() { printf '[%3ds] %s\n' "$SECONDS" "$*" >&2; }
 die() { # what is wrong; what to do about it
@@ -25,18 +26,22 @@ die() { # what is wrong; what to do about it
   exit 1
 }
 
-# step NAME CMD…: runs a command with its output in a log, shows what runs and how long it has taken.
+# step NAME CMD…: runs a command with its output in a log, shows what runs and how long it has taken. The command is a
+# process group of its own, so that an interrupt ends all of it, and recorded, so that the next run ends what a killed one left.
 step() {
   local what=$1 log=$cache/logs/$name/${1//[^a-zA-Z0-9]/-}.log start=$SECONDS pid rc=0 last=$SECONDS
   shift
   mkdir -p "${log%/*}"
   say "$what …"
-  without_locks "$@" >"$log" 2>&1 &
+  set -m
+  without_locks "$@" >"$log" 2>&1 </dev/null &
   pid=$!
+  set +m
+  record "step-$$" "$pid"
   # shellcheck disable=SC2064 # the pid of now
-  trap "kill $pid 2>/dev/null || true" INT TERM
+  trap "kill -- -$pid 2>/dev/null || true" INT TERM
   while [ -d "/proc/$pid" ]; do
-    sleep 0.2
+    sleep 0.2 || true
     if [ $((SECONDS - last)) -ge 30 ]; then
       last=$SECONDS
       say "$what … $(progress "$log")"
@@ -44,9 +49,11 @@ step() {
   done
   wait "$pid" || rc=$?
   trap - INT TERM
+  rm -f "$pids/step-$$"
+  if [ $rc -gt 128 ]; then die "$what: interrupted"; fi
   if [ $rc != 0 ]; then
     tail -n 25 "$log" >&2
-    die "$what failed (exit code $rc)" "the whole log: $log" "free on $cache: $(df -h --output=avail "$cache" | tail -1 | tr -d ' ')"
+    die "$what failed (exit code $rc)" "the whole log: $log" "free at $cache: $(df -h --output=avail "$cache" | tail -1 | tr -d ' ')"
   fi
   say "$what: $((SECONDS - start)) s"
 }
@@ -111,24 +118,29 @@ packages() {
   step "apt install" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"
 }
 
-# Programs that outlive their script (kwok, forward) are known by id and start time, so that nothing else is ever ended.
+# Programs that may outlive their script (kwok, forward, an unfinished step) are known by id and start time, so that
+# nothing else is ever ended.
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 record() { # NAME PID
-  mkdir -p "$state/pids"
-  echo "$2 $(start_time "$2")" >"$state/pids/$1"
+  mkdir -p "$pids"
+  echo "$2 $(start_time "$2")" >"$pids/$1"
 }
 recorded() { # NAME: does it run?
   local pid start
-  [ -r "$state/pids/$1" ] && read -r pid start <"$state/pids/$1" && [ "$(start_time "$pid")" = "$start" ]
+  [ -r "$pids/$1" ] && read -r pid start <"$pids/$1" && [ -n "$start" ] && [ "$(start_time "$pid")" = "$start" ]
 }
-stop_recorded() { # PATTERN
-  local f pid _
-  for f in "$state"/pids/$1; do
-    [ -r "$f" ] || continue
-    if recorded "${f##*/}"; then
-      read -r pid _ <"$f"
-      kill "$pid"
-    fi
-    rm -f "$f"
+stop_recorded() { # NAME
+  local pid _
+  if recorded "$1"; then
+    read -r pid _ <"$pids/$1"
+    # A step is a process group.
+    if [[ $1 = step-* ]]; then kill -- "-$pid" || true; else kill "$pid" || true; fi
+  fi
+  rm -f "$pids/$1"
+}
+stop_orphaned_steps() {
+  local f
+  for f in "$pids"/step-*; do
+    [ ! -e "$f" ] || [ -d "/proc/${f##*-}" ] || stop_recorded "${f##*/}"
   done
 }

@@ -17,6 +17,7 @@ offline_prepare() {
 }
 
 offline_create() { # WORKERS
+  need_free 4 "$cache"
   engine_for_cluster
   enough_inotify
   make_netns

@@ -10,6 +10,7 @@ need_engine() {
   local c
   [ "$(id -u)" = 0 ] || die "the offline cluster needs root (network namespaces, mounts, nested containers)" \
     "run as root, or use Docker (CLUSTER=kind-docker), or set CLUSTER=existing and KUBECONFIG"
+  command -v python3 >/dev/null || engine_packages+=(python3)
   packages "${engine_packages[@]}"
   for c in overlay nsfs tmpfs; do
     grep -qw "$c" /proc/filesystems || [ "$c" = nsfs ] || die "the kernel has no file system $c" "load its module (modprobe $c), or use another machine"

@@ -15,7 +15,8 @@ node_image() {
   if ! engine_images image exists "$node_image" 2>/dev/null; then
     debian_root node minbase "$node_packages"; local root_tar=$debian
     debian_root kube-proxy extract "$proxy_packages"; local proxy_tar=$debian
-    work=$cache/build-$$
+    rm -rf "$cache"/node-image-*
+    work=$cache/node-image-$$
     mkdir -p "$work"
     step "control plane's images" control_plane_images "$work" "$proxy_tar"
     step "node's file system" node_root "$work" "$root_tar"
