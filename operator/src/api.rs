@@ -70,6 +70,12 @@ impl ApiError {
         }
     }
 
+    /// Whether nothing can be created because the namespace is being deleted.
+    pub fn is_namespace_ending(&self) -> bool {
+        let Self::Answered { status, .. } = self else { return false };
+        status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// How long the API server asked us to stay away.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -116,6 +116,6 @@ fn words(evidence: ReadyEvidence) -> &'static str {
         ReadyEvidence::Notify => "it said so",
         ReadyEvidence::OwnSocket => "it bound the port",
         ReadyEvidence::Alive => "it is alive",
-        ReadyEvidence::Immediate => "nothing is asked of it",
+        ReadyEvidence::Immediate | ReadyEvidence::Unknown => "nothing is asked of it",
     }
 }

@@ -45,7 +45,7 @@ pub struct Metric {
 #[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CpuMetric {
-    /// Target: processor time used, in percent of the pod's processor request, as a mean over the ready replicas. Every container
+    /// Target: processor time that the worker container uses, in percent of what it requests, as a mean over the ready replicas. It
     /// needs `resources.requests.cpu`. No default; 70 is a good start.
     #[schemars(range(min = 1, max = 10000))]
     pub target_utilization: i32,
@@ -72,7 +72,7 @@ pub struct QueueMetric {
 #[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisListSource {
-    /// Where Redis answers, as `host:port`, reachable from the operator. No default.
+    /// Where Redis answers, as `host:port`. A host without a dot is a Service in the WorkerCluster's namespace. No default.
     #[schemars(length(min = 3, max = 259), regex(pattern = "^[A-Za-z0-9.:\\[\\]_-]+:[0-9]{1,5}$"))]
     pub address: String,
     /// The list's key. No default.
@@ -92,7 +92,7 @@ pub struct RedisListSource {
 #[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RedisStreamSource {
-    /// Where Redis answers, as `host:port`, reachable from the operator. No default.
+    /// Where Redis answers, as `host:port`. A host without a dot is a Service in the WorkerCluster's namespace. No default.
     #[schemars(length(min = 3, max = 259), regex(pattern = "^[A-Za-z0-9.:\\[\\]_-]+:[0-9]{1,5}$"))]
     pub address: String,
     /// The stream's key. No default.

@@ -38,7 +38,8 @@ use crate::{status::WorkerClusterStatus, template::PodTemplate};
     printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.workers.restarts", priority = "1", description = "Workers that were forked again, in the present pods"),
     printcolumn(name = "Last Scale", type_ = "string", json_path = ".status.autoscaling.reason", priority = "1", description = "Why the autoscaler decided as it did"),
     validation = Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("metadata.name must be a DNS-1035 label (lower-case letters, digits and '-', beginning with a letter) of at most 52 characters, because pods and Services are named after it"),
+        .message("metadata.name must be a DNS-1035 label (lower-case letters, digits and '-', beginning with a letter) of at most 52 characters, because pods and Services are named after it")
+        .field_path(".metadata.name"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerClusterSpec {

@@ -36,6 +36,8 @@ enum Created {
     Before,
     Foreign,
     Rejected(String),
+    /// The namespace is going, and everything with it.
+    Ending,
     Failed(ApiError),
 }
 
@@ -75,6 +77,7 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
     while !rest.is_empty() {
         let (batch, later) = rest.split_at(size.min(rest.len()));
         let created = join_all(batch.iter().map(|pod| create_one(context, seen, valid, revision, pod))).await;
+        let mut ending = false;
         for (pod, created) in batch.iter().zip(created) {
             match created {
                 Created::Yes => outcome.created.push(pod.name.clone()),
@@ -82,6 +85,7 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
                 Created::Foreign => outcome.foreign = Some(pod.name.clone()),
                 Created::Rejected(message) => outcome.rejection = Some(message),
                 Created::Failed(error) => outcome.error = Some(error),
+                Created::Ending => ending = true,
             }
         }
         if outcome.rejection.is_some() || outcome.foreign.is_some() {
@@ -92,7 +96,7 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
                 memory.backoff.remaining(now)
             });
         }
-        if outcome.rejection.is_some() || outcome.foreign.is_some() || outcome.error.is_some() {
+        if ending || outcome.rejection.is_some() || outcome.foreign.is_some() || outcome.error.is_some() {
             return;
         }
         (rest, size) = (later, size * 2);
@@ -113,6 +117,7 @@ async fn create_one(context: &Context, seen: &Seen, valid: &Valid, revision: &st
             ("created", Created::Yes)
         }
         Err(error) if error.code() == Some(409) => ("exists", existing(context, seen, pod, error).await),
+        Err(error) if error.is_namespace_ending() => ("namespace ending", Created::Ending),
         Err(ApiError::Answered { status, .. }) if matches!(status.code, 400 | 403 | 422) => {
             ("rejected", Created::Rejected(clip(&status.message, 600).to_owned()))
         }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant as StdInstant};
 
-use crds::WorkerCluster;
+use crds::{QueueMetric, WorkerCluster};
 use k8s_openapi::jiff::Timestamp;
 use primary_protocol::Stats;
 use tokio::time::{Duration, Instant};
@@ -29,10 +29,10 @@ pub struct Seen {
     pub queues: Vec<Option<Result<QueueSource, String>>>,
     pub wall: Timestamp,
     pub now: Instant,
+    /// Stats that are older say nothing about now.
+    stats_max_age: Duration,
 }
 
-/// Stats that are older say nothing about now.
-const STATS_MAX_AGE: Duration = Duration::from_secs(5);
 /// How long a password is used before its Secret is read again.
 const PASSWORD_MAX_AGE: Duration = Duration::from_secs(30);
 
@@ -47,7 +47,7 @@ impl Seen {
     /// What a pod's primary said a moment ago.
     pub fn stats(&self, pod_uid: &str) -> Option<&Stats> {
         let (stats, at) = self.readings.pods.get(pod_uid)?.stats.as_ref()?;
-        (self.now.saturating_duration_since(*at) <= STATS_MAX_AGE).then_some(stats)
+        (self.now.saturating_duration_since(*at) <= self.stats_max_age).then_some(stats)
     }
 
     /// Whether a worker of the pod holds work; `None` where it is not known.
@@ -74,6 +74,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         queues,
         wall: Timestamp::now(),
         now: Instant::now(),
+        stats_max_age: context.signals.sample_max_age(),
         key: key.clone(),
     })
 }
@@ -141,12 +142,28 @@ async fn queues(context: &Context, key: &Key, cluster: &WorkerCluster) -> Vec<Op
             None => Ok(None),
             Some(secret) => password(context, key, &secret.name, &secret.key).await.map(Some),
         };
+        let queue = in_namespace(queue.clone(), &key.namespace);
         queues.push(match password {
-            Ok(password) => QueueSource::from_spec(queue, password).map(Ok),
+            Ok(password) => QueueSource::from_spec(&queue, password).map(Ok),
             Err(error) => Some(Err(error)),
         });
     }
     queues
+}
+
+/// A host without a dot is a Service in the WorkerCluster's namespace, as it is for the workers; the operator runs in another.
+fn in_namespace(mut queue: QueueMetric, namespace: &str) -> QueueMetric {
+    let list = queue.redis_list.as_mut().map(|list| &mut list.address);
+    let stream = queue.redis_stream.as_mut().map(|stream| &mut stream.address);
+    for address in list.into_iter().chain(stream) {
+        if let Some((host, port)) = address.rsplit_once(':')
+            && !host.contains(['.', ':'])
+            && host != "localhost"
+        {
+            *address = format!("{host}.{namespace}.svc:{port}");
+        }
+    }
+    queue
 }
 
 /// The password under `key` of the Secret `name`, read again now and then.
@@ -167,4 +184,23 @@ async fn password(context: &Context, cluster: &Key, name: &str, key: &str) -> Re
         }
     };
     found?.ok_or_else(|| format!("Secret {name} has no key {key}: create it, or change secretRef"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_dot_is_looked_for_in_the_namespace_of_the_workercluster() {
+        for (address, want) in [
+            ("redis:6379", "redis.shop.svc:6379"),
+            ("redis.other.svc:6379", "redis.other.svc:6379"),
+            ("10.0.0.1:6379", "10.0.0.1:6379"),
+            ("[::1]:6379", "[::1]:6379"),
+        ] {
+            let queue = serde_json::json!({"redisList": {"address": address, "key": "jobs"}, "targetPerReplica": 1});
+            let queue = in_namespace(serde_json::from_value(queue).unwrap(), "shop");
+            assert_eq!(queue.redis_list.unwrap().address, want);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crds::{AutoscalingStatus, WorkerClusterStatus, WorkerTotals, names};
 use k8s_openapi::{
     api::core::v1::ObjectReference,
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::{SignedDuration, Timestamp},
 };
 use kube::{core::error_boundary::InvalidObject, runtime::controller::Action};
@@ -20,6 +20,7 @@ use crate::{
         replicas::{Decision, RemovalReason},
     },
     status::{self, Workers},
+    text::short_hash,
     view::Key,
 };
 
@@ -256,10 +257,19 @@ fn happenings(
             |status: &WorkerClusterStatus| status.conditions.iter().find(|condition| condition.type_ == kind).cloned();
         let bad = if kind == "Stalled" { "True" } else { "False" };
         let Some(now) = of(after).filter(|condition| condition.status == bad) else { continue };
-        let known = of(before).is_some_and(|old| old.status == now.status && old.reason == now.reason);
+        let old = of(before);
+        // What an autoscaler has just begun to read is not known yet, which is no news; its message holds no figure that changes by itself.
+        let first = kind == "ScalingActive" && old.is_none();
+        let same = |old: &Condition| {
+            old.status == now.status
+                && old.reason == now.reason
+                && (kind != "ScalingActive" || old.message == now.message)
+        };
+        let known = first || old.as_ref().is_some_and(same);
         let told = matches!(kind, "Ready") && !matches!(now.reason.as_str(), "PodRejected");
         if !known && !told {
-            happenings.push(Happening::warning(now.reason.clone(), kind, now.message.clone()));
+            let action = format!("{kind}-{}", short_hash(&[&now.message]));
+            happenings.push(Happening::warning(now.reason.clone(), action, now.message.clone()));
         }
     }
     for pod in seen.owned().iter().filter(|pod| pod.is_finished() && !pod.deleting && pod.trouble.is_some()) {

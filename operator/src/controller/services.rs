@@ -42,7 +42,10 @@ pub async fn apply(context: &Context, seen: &Seen) -> Result<Vec<String>, ApiErr
 }
 
 async fn put(context: &Context, seen: &Seen, name: &str, service: &Value, force: bool) -> Result<(), ApiError> {
-    let applied = context.api.apply_service(&seen.namespace, name, service, force).await?;
+    let applied = match context.api.apply_service(&seen.namespace, name, service, force).await {
+        Err(error) if error.is_namespace_ending() => return Ok(()),
+        applied => applied?,
+    };
     if let Some(view) = service_view(&applied) {
         context.cache.services.put(&seen.key, view);
     }

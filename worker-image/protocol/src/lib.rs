@@ -56,6 +56,9 @@ pub enum ReplicaState {
     Unavailable,
     /// It was told to stop: not ready any more, finishing what is in flight.
     Draining,
+    /// One that a newer primary knows and this reader does not.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Numbers of workers.
@@ -165,6 +168,9 @@ pub enum SlotState {
     BackOff,
     /// No worker runs and none will be forked.
     Stopped,
+    /// One that a newer primary knows and this reader does not.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What showed that a worker is ready.
@@ -180,6 +186,9 @@ pub enum ReadyEvidence {
     Alive,
     /// Nothing was asked of it (`ready: Immediate`).
     Immediate,
+    /// One that a newer primary knows and this reader does not.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Something that the user should know and can act upon.
