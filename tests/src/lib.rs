@@ -1,11 +1,15 @@
 //! What the end-to-end tests share: a namespace of their own, waiting with a deadline that says what was seen, load, and figures.
 
 pub mod figures;
+pub mod kubectl;
 pub mod load;
+pub mod look;
 pub mod manifest;
 pub mod space;
 pub mod wait;
+pub mod watcher;
 
 pub use load::{Load, Report};
 pub use space::Space;
 pub use wait::until;
+pub use watcher::Watcher;

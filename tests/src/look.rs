@@ -1,0 +1,88 @@
+//! What there is at one moment, in forms that can be compared.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use crds::WorkerCluster;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{ResourceExt, api::ListParams};
+
+use crate::{Space, until};
+
+/// `kind/name` and `resourceVersion` of each object.
+pub type Versions = BTreeMap<String, String>;
+
+// === impl Space ===
+
+impl Space {
+    /// Versions of the WorkerClusters, pods and Services.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn versions(&self) -> Result<Versions> {
+        let all = ListParams::default();
+        let mut versions = Versions::new();
+        let mut put = |kind: &str, name: String, version: Option<String>| {
+            versions.insert(format!("{kind}/{name}"), version.unwrap_or_default());
+        };
+        for object in self.api::<WorkerCluster>().list(&all).await? {
+            put("wc", object.name_any(), object.resource_version());
+        }
+        for object in self.api::<Pod>().list(&all).await? {
+            put("pod", object.name_any(), object.resource_version());
+        }
+        for object in self.api::<Service>().list(&all).await? {
+            put("service", object.name_any(), object.resource_version());
+        }
+        Ok(versions)
+    }
+
+    /// Waits until nothing has been written for `quiet`.
+    ///
+    /// # Errors
+    /// At the deadline.
+    pub async fn settled(&self, quiet: Duration, deadline: Duration) -> Result<Versions> {
+        let mut last = (self.versions().await?, Instant::now());
+        until(&format!("{} s without a write", quiet.as_secs()), deadline, async || {
+            let now = self.versions().await?;
+            if now != last.0 {
+                let changed = changes(&last.0, &now);
+                last = (now, Instant::now());
+                return Ok(Err(changed.join(", ")));
+            }
+            Ok(if last.1.elapsed() >= quiet { Ok(now) } else { Err("nothing, but not for long enough".to_owned()) })
+        })
+        .await
+    }
+
+    /// The WorkerCluster's pods that are not ending: UID by name.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn uids(&self, name: &str) -> Result<BTreeMap<String, String>> {
+        let pods = self.pods(name).await?;
+        let pods = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(pods.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
+    }
+
+    /// Restarts of all containers of the WorkerCluster's pods.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn restarts(&self, name: &str) -> Result<i32> {
+        let pods = self.pods(name).await?;
+        let containers = pods.iter().filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()).flatten();
+        Ok(containers.map(|container| container.restart_count).sum())
+    }
+}
+
+/// What differs between two looks.
+#[must_use]
+pub fn changes(before: &Versions, after: &Versions) -> Vec<String> {
+    let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| format!("-{key}"));
+    let other = after.iter().filter(|(key, version)| before.get(*key) != Some(*version)).map(|(key, _)| key.clone());
+    gone.chain(other).collect()
+}
