@@ -2,8 +2,8 @@
 # Sourced: removing a cluster, whole or half made.
 
 clear_cluster() {
-  local kind='' f
-  if [ -r "$state/env" ]; then kind=$(sed -n 's/^export CLUSTER=\([a-z-]*\).*/\1/p' "$state/env"); fi
+  local kind f
+  kind=$(kind_of_env)
   rm -f "$state/ready"
   for f in kwok "$pids"/forward-*; do stop_recorded "${f##*/}"; done
   case $kind in

@@ -34,7 +34,7 @@ engine_prepare() {
 engine_create() { # ENGINE WORKERS
   write_env "kind-$1" "$engine_tools" "$state/kubeconfig" "$1" ""
   kind_config "$1" "$2" >"$state/kind.yaml"
-  step "kind create cluster, control plane and $2 workers" "$here/run" kind create cluster --name "$name" --image "$kind_node_image" --config "$state/kind.yaml" --wait 180s
+  step "kind create cluster, control plane and $2 workers" "$here/run" kind create cluster --name "$name" --image "$kind_node_image" --config "$state/kind.yaml" --retain --wait 180s
 }
 
 existing_prepare() {

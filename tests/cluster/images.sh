@@ -122,10 +122,9 @@ choose_store() {
 }
 
 choose_engine() {
-  # shellcheck disable=SC1091 # written by up
-  local kind=${CLUSTER:-}
-  if [ -r "$state/env" ]; then kind=$(sed -n 's/^export CLUSTER=\([a-z-]*\).*/\1/p' "$state/env"); fi
-  case $kind in
+  local kind
+  kind=$(kind_of_env)
+  case ${kind:-${CLUSTER:-}} in
     kind-offline) engine=podman-offline ;;
     kind-docker) engine=docker ;;
     kind-podman) engine=podman ;;

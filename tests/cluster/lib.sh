@@ -50,7 +50,10 @@ step() {
   wait "$pid" || rc=$?
   trap - INT TERM
   rm -f "$pids/step-$$"
-  if [ $rc -gt 128 ]; then die "$what: interrupted"; fi
+  if [ $rc -gt 128 ]; then
+    say "$what: interrupted"
+    exit $rc
+  fi
   if [ $rc != 0 ]; then
     tail -n 25 "$log" >&2
     die "$what failed (exit code $rc)" "the whole log: $log" "free at $cache: $(df -h --output=avail "$cache" | tail -1 | tr -d ' ')"
@@ -85,8 +88,9 @@ unlock() { # the last one taken
 }
 
 # What outlives a script (a container's monitor, a name server) must not inherit its locks.
-without_locks() {
+without_locks() { # in a subshell; its caller tells of a failure
   local fd
+  trap - ERR
   for fd in "${locks[@]}"; do exec {fd}>&-; done
   "$@"
 }
@@ -97,6 +101,9 @@ need_free() { # GIGABYTES FOLDER
   free=$(df --output=avail -BG "$2" | tail -1 | tr -dc 0-9)
   [ "$free" -ge "$1" ] || die "only $free GB are free at $2, $1 GB are needed" "free some, or set XDG_CACHE_HOME to a folder on a larger disk"
 }
+
+# kind_of_env: which kind of cluster `up` has made, or began to make; empty without one.
+kind_of_env() { [ ! -r "$state/env" ] || sed -n 's/^export CLUSTER=\([a-z-]*\).*/\1/p' "$state/env"; }
 
 # key FILE|STRING…: a short name for content, for the cache.
 key() {

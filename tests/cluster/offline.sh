@@ -23,7 +23,7 @@ offline_create() { # WORKERS
   make_netns
   write_env kind-offline "$state/bin:$bin" "$state/kubeconfig" podman "nsenter --net=$netns"
   kind_config offline "$1" >"$state/kind.yaml"
-  step "kind create cluster, control plane and $1 workers" "$here/run" kind create cluster --name "$name" --image "$node_image" --config "$state/kind.yaml" --wait 180s
+  step "kind create cluster, control plane and $1 workers" "$here/run" kind create cluster --name "$name" --image "$node_image" --config "$state/kind.yaml" --retain --wait 180s
   "$state/bin/podman" ps -aq --no-trunc >"$state/containers"
 }
 
