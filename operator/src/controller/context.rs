@@ -121,13 +121,13 @@ impl Context {
     }
 
     /// Counts failed pods and says how long nothing may be created yet.
-    pub fn back_off(&self, seen: &Seen, wanted: i32) -> Option<Duration> {
+    pub fn back_off(&self, seen: &Seen, wanted: i32, revision: &str) -> Option<Duration> {
         let owned = seen.owned();
         let ready = owned.iter().filter(|pod| pod.is_active() && pod.is_ready()).count();
         let all_ready = i32::try_from(ready).is_ok_and(|ready| ready >= wanted);
         let now = StdInstant::now();
         self.memory(&seen.key, |memory| {
-            memory.backoff = std::mem::take(&mut memory.backoff).observe(&owned, all_ready, now);
+            memory.backoff = std::mem::take(&mut memory.backoff).of(revision).observe(&owned, all_ready, now);
             if all_ready {
                 memory.rejection = None;
             }

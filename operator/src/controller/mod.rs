@@ -66,7 +66,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     }
     let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
     let revision = build::revision(&seen.cluster.spec);
-    let hold = context.back_off(&seen, wanted);
+    let hold = context.back_off(&seen, wanted, &revision);
     let decision = match &checked {
         Ok(_) => replicas::decide(&replicas::Input {
             cluster: &seen.name,

@@ -17,6 +17,8 @@ pub const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// What is remembered of the failures of one WorkerCluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
+    /// The revision whose failures these are.
+    revision: String,
     failures: u32,
     until: Option<Instant>,
     /// Failed pods that have been counted.
@@ -26,6 +28,15 @@ pub struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
+    /// The failures of another revision say nothing about this one: a template that was put right is tried at once.
+    #[must_use]
+    pub fn of(self, revision: &str) -> Self {
+        if self.revision == revision {
+            return self;
+        }
+        Self { revision: revision.to_owned(), counted: self.counted, ..Self::default() }
+    }
+
     /// Counts the failed pods that are new, except those that the cluster itself took away. All replicas ready ends the penalty.
     #[must_use]
     pub fn observe(mut self, pods: &[&PodView], all_ready: bool, now: Instant) -> Self {
@@ -96,6 +107,15 @@ mod tests {
         let now = Instant::now();
         let evicted = PodView { disrupted: true, ..pod("a").phase(Phase::Failed) };
         assert_eq!(Backoff::default().observe(&[&evicted], false, now).remaining(now), None);
+    }
+
+    #[test]
+    fn another_revision_begins_without_penalty_and_does_not_count_the_failed_pods_again() {
+        let now = Instant::now();
+        let failed = pod("a").phase(Phase::Failed);
+        let backoff = Backoff::default().of("r1").observe(&[&failed], false, now);
+        assert_eq!(backoff.clone().of("r1").remaining(now), Some(FIRST));
+        assert_eq!(backoff.of("r2").observe(&[&failed], false, now).remaining(now), None);
     }
 
     #[test]
