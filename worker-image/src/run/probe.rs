@@ -84,12 +84,14 @@ impl Primary {
             return Vec::new();
         }
         let groups = proc::groups();
+        let alone = self.machine.workers().len() == 1;
         let binds = |worker: &&u32| {
             let members = groups.get(worker).map(Vec::as_slice).unwrap_or_default();
             let seen: Vec<Option<bool>> = members.iter().map(|pid| proc::holds(*pid, &listening)).collect();
-            // Of a worker with another user id nothing can be seen. The primary has let the port go, so whoever
-            // listens there is the only worker, if there is only one.
-            let hidden = !seen.is_empty() && seen.iter().all(Option::is_none) && workers.len() == 1;
+            // Of a worker with another user id nothing can be seen, nor of one that is just ending, as those do that
+            // find the port taken. The primary has let the port go, so whoever listens there is the only worker, if
+            // there is only one at all.
+            let hidden = !seen.is_empty() && seen.iter().all(Option::is_none) && alone;
             hidden || seen.contains(&Some(true))
         };
         workers.iter().filter(binds).copied().collect()

@@ -65,6 +65,7 @@ fn of_three_workers_that_bind_the_port_one_serves_and_the_user_is_told() {
         stats.slots.iter().filter(|slot| slot.state == SlotState::BackOff).count() == 2
     });
     assert_eq!(stats.workers.ready, 1);
+    assert_eq!(stats.deaths.crashed, 0, "a worker that found the port taken was thought ready");
     assert!(stats.slots.iter().all(|slot| slot.retry_milliseconds.is_none_or(|time| time > 5000)), "{:?}", stats.slots);
     primary.request("/");
     assert_eq!(primary.ask("/readyz").unwrap().0, 200);
