@@ -66,6 +66,39 @@ async fn a_change_that_is_taken_back_while_it_rolls_out_costs_no_request() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_never_gets_ready_takes_nothing_away_and_can_be_taken_back() -> Result<()> {
+    Space::run("broken", |space| async move {
+        let before = start(&space, 2).await?;
+        let address = space.address("web", 8000).await?;
+        let watcher = Watcher::start(&space, "web").await?;
+        let load = Load::start(address, "/", 4, Duration::from_millis(50));
+        let mut broken = version("2");
+        broken["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["node", "-e", "process.exit(7)"]);
+        space.patch("web", broken).await?;
+        let message = space.condition("web", "WorkersHealthy", "False", "CrashLoop").await?;
+        println!("broken: {message}");
+        ensure!(message.contains("exit code 7"), "the condition does not say how the program ends: {message}");
+        space.condition("web", "Available", "True", "").await?;
+        let back = std::time::Instant::now();
+        space.patch("web", version("1")).await?;
+        rolled(&space, 2).await?;
+        space.condition("web", "WorkersHealthy", "True", "AllWell").await?;
+        figure(
+            "broken rollout: well again after it was taken back",
+            format!("{:.1}", back.elapsed().as_secs_f32()),
+            "s",
+        );
+        ensure!(uids(&space).await? == before, "the pods that were well are not the same any more");
+        let report = load.stop().await?;
+        let seen = watcher.stop().await?;
+        figure("broken rollout: most pods at a time", seen.most_active(), "pods");
+        ensure!(seen.most_active() <= 3, "{} pods at a time", seen.most_active());
+        check("broken rollout", &report, &seen, 2)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_replicas_restarts_nothing_and_costs_no_request() -> Result<()> {
     Space::run("replicas", |space| async move {
         let first = start(&space, 2).await?;

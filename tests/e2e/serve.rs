@@ -85,7 +85,11 @@ async fn a_program_that_binds_its_port_serves_with_one_worker_and_says_why_with_
         })
         .await?;
         figure("own port, count 3: workers ready", format!("{} of {}", serving.2, serving.3), "workers");
-        answers(address, 2, 1).await?;
+        for pod in answers(address, 2, 1).await?.keys() {
+            let deaths = space.stats(pod).await?.deaths;
+            // Each of them failed to bind; none was ever thought to have the port.
+            ensure!(deaths.crashed == 0 && deaths.never_ready >= 2, "{pod}: {deaths:?}");
+        }
         let report = load.stop().await?;
         figure("own port, count 1 to 3 under load: answered", report.ok, "requests");
         figure("own port, count 1 to 3 under load: failed", report.bad(), "requests");
