@@ -215,16 +215,16 @@ impl ApiServer {
         self.read("services", self.services(namespace).get_opt(name)).await
     }
 
-    /// Server-side apply. Forced only where the object is known to be ours (its UID stands in `service`).
-    pub async fn apply_service(
-        &self,
-        namespace: &str,
-        name: &str,
-        service: &Value,
-        force: bool,
-    ) -> Result<DynamicObject, ApiError> {
-        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), force, ..PatchParams::default() };
+    /// Server-side apply that takes no field from anybody: for a Service that does not exist yet.
+    pub async fn apply_service(&self, namespace: &str, name: &str, service: &Value) -> Result<DynamicObject, ApiError> {
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
         self.write("apply", "services", self.services(namespace).patch(name, &params, &Patch::Apply(service))).await
+    }
+
+    /// Merge-patches a Service that is ours; its UID stands in `patch`.
+    pub async fn patch_service(&self, namespace: &str, name: &str, patch: &Value) -> Result<DynamicObject, ApiError> {
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+        self.write("patch", "services", self.services(namespace).patch(name, &params, &Patch::Merge(patch))).await
     }
 
     pub async fn delete_service(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {

@@ -30,6 +30,25 @@ pub fn cluster(name: &str, image: &str, command: &[&str], replicas: i32, workers
     })
 }
 
+/// A WorkerCluster without a port whose workers do nothing; `spec` adds to its spec.
+#[must_use]
+pub fn idle(name: &str, spec: &Value) -> Value {
+    let mut cluster = json!({
+        "apiVersion": "workercluster.dev/v1alpha1", "kind": "WorkerCluster", "metadata": {"name": name},
+        "spec": {
+            "workers": {"count": 1, "drainSeconds": 0, "ready": "Immediate"},
+            "template": {"spec": {"containers": [{
+                "name": "worker", "image": "redis:7", "imagePullPolicy": "IfNotPresent", "command": ["sleep", "infinity"],
+                "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+            }]}}
+        }
+    });
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        cluster["spec"][key] = value.clone();
+    }
+    cluster
+}
+
 /// The files of a program.
 #[must_use]
 pub fn program(name: &str, file: &str, text: &str) -> Value {
