@@ -1,8 +1,12 @@
 //! Whether a pod can be built from the spec: our own rules first, then the API server's, asked once for each revision by a strict dry run.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use kube::core::Status;
+use serde_json::Value;
 
 use super::{context::Context, observe::Seen};
 use crate::{
@@ -44,7 +48,7 @@ pub async fn check(context: &Context, seen: &Seen) -> Result<Valid, Vec<Problem>
             match context.api.create_pod(&seen.namespace, &pod, true).await {
                 Ok(_) => remember(context, seen, &revision, Vec::new()),
                 Err(ApiError::Answered { status, .. }) if matches!(status.code, 400 | 422) => {
-                    remember(context, seen, &revision, problems(&status))
+                    remember(context, seen, &revision, problems(&status, &Origin::of(&pod, &valid)))
                 }
                 // Quota, policies and an API server that is busy say nothing about the spec: the create itself will tell.
                 Err(_) => Vec::new(),
@@ -72,41 +76,66 @@ fn remember(context: &Context, seen: &Seen, revision: &str, problems: Vec<Proble
     problems
 }
 
-/// The API server's refusal of a pod, in terms of the template.
-fn problems(status: &Status) -> Vec<Problem> {
-    let problem = |path: String, message: String| Problem { path, message, category: Category::PodRejected };
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    let found: Vec<Problem> = causes
-        .filter(|cause| !cause.field.is_empty())
-        .take(8)
-        .map(|cause| problem(template_path(&cause.field), cause.message.clone()))
-        .collect();
-    if !found.is_empty() {
-        return found;
-    }
-    // A strict decoding error names its fields in quotes: unknown field "spec.containers[0].imagee"
-    let unknown: Vec<Problem> = status
-        .message
-        .split("field \"")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('"'))
-        .take(8)
-        .map(|(field, _)| {
-            problem(template_path(field), "is no field of a pod: check the spelling and the indentation".into())
-        })
-        .collect();
-    if unknown.is_empty() { vec![problem("spec.template".into(), status.message.clone())] } else { unknown }
+/// Where in a built pod the user's fields have come to stand.
+struct Origin {
+    /// Index of the worker container.
+    worker: usize,
+    /// Variables of ours that stand before the user's.
+    variables: usize,
 }
 
-/// A path in the pod as a path in the WorkerCluster. Our init container stands before the user's, so that theirs count from one there.
-fn template_path(field: &str) -> String {
-    const INIT: &str = "spec.initContainers[";
-    if let Some((index, rest)) = field.strip_prefix(INIT).and_then(|rest| rest.split_once(']'))
-        && let Ok(index @ 1..) = index.parse::<usize>()
-    {
-        return format!("spec.template.{INIT}{}]{rest}", index - 1);
+impl Origin {
+    fn of(pod: &Value, valid: &Valid) -> Self {
+        let variables = |container: &Value| container["env"].as_array().map_or(0, Vec::len);
+        let built = variables(&pod["spec"]["containers"][valid.worker]);
+        let users = valid.pod.get("containers").map_or(0, |containers| variables(&containers[valid.worker]));
+        Self { worker: valid.worker, variables: built - users }
     }
-    format!("spec.template.{field}")
+
+    /// A path in the pod as a path in the WorkerCluster.
+    fn path(&self, field: &str) -> String {
+        let env = format!("spec.containers[{}].env", self.worker);
+        if let Some((0, rest)) = indexed(field, "spec.initContainers") {
+            // Ours, and all that it has of the user's are the worker's resources.
+            return format!("spec.template.spec.containers[{}]{rest}", self.worker);
+        }
+        if let Some((index, rest)) = indexed(field, "spec.initContainers") {
+            return format!("spec.template.spec.initContainers[{}]{rest}", index - 1);
+        }
+        match indexed(field, &env) {
+            Some((index, rest)) if index >= self.variables => {
+                format!("spec.template.{env}[{}]{rest}", index - self.variables)
+            }
+            _ => format!("spec.template.{field}"),
+        }
+    }
+}
+
+/// The index and what follows it, of a path into `list`.
+fn indexed<'a>(field: &'a str, list: &str) -> Option<(usize, &'a str)> {
+    let (index, rest) = field.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
+    Some((index.parse().ok()?, rest))
+}
+
+/// The API server's refusal of a pod, in terms of the template; each field once.
+fn problems(status: &Status, origin: &Origin) -> Vec<Problem> {
+    let problem = |path: String, message: String| Problem { path, message, category: Category::PodRejected };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let causes = causes
+        .filter(|cause| !cause.field.is_empty())
+        .map(|cause| problem(origin.path(&cause.field), cause.message.clone()));
+    // A strict decoding error has no causes and names its fields in quotes: unknown field "spec.containers[0].imagee"
+    let unknown = status.message.split("field \"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(field, _)| {
+        problem(origin.path(field), "is no field of a pod: check the spelling and the indentation".into())
+    });
+    let mut found: Vec<Problem> = causes.collect();
+    if found.is_empty() {
+        found = unknown.collect();
+    }
+    let mut told = BTreeSet::new();
+    found.retain(|problem| told.insert(problem.path.clone()));
+    found.truncate(8);
+    if found.is_empty() { vec![problem("spec.template".into(), status.message.clone())] } else { found }
 }
 
 #[cfg(test)]
@@ -117,7 +146,10 @@ mod tests {
 
     fn refused(status: serde_json::Value) -> Vec<(String, String)> {
         let status: Status = serde_json::from_value(status).unwrap();
-        problems(&status).into_iter().map(|problem| (problem.path, problem.message)).collect()
+        problems(&status, &Origin { worker: 0, variables: 10 })
+            .into_iter()
+            .map(|problem| (problem.path, problem.message))
+            .collect()
     }
 
     #[test]
@@ -132,6 +164,19 @@ mod tests {
                 ("spec.template.spec.initContainers[0].image".into(), "Required value".into())
             ]
         );
+    }
+
+    #[test]
+    fn a_field_that_the_pod_has_elsewhere_or_twice_is_named_once_as_the_user_wrote_it() {
+        let message = r#"strict decoding error: unknown field "spec.containers[0].resources.limts", unknown field "spec.initContainers[0].resources.limts""#;
+        let found = refused(json!({"code": 400, "message": message}));
+        assert_eq!(
+            found.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+            ["spec.template.spec.containers[0].resources.limts"]
+        );
+        let found = refused(json!({"code": 422, "message": "x", "details": {"causes": [
+            {"message": "is wrong", "field": "spec.containers[0].env[11].name"}]}}));
+        assert_eq!(found[0].0, "spec.template.spec.containers[0].env[1].name");
     }
 
     #[test]
