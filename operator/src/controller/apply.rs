@@ -88,7 +88,7 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
                 Created::Ending => ending = true,
             }
         }
-        if outcome.rejection.is_some() || outcome.foreign.is_some() {
+        if ending || outcome.rejection.is_some() || outcome.foreign.is_some() {
             let now = Instant::now();
             outcome.requeue = context.memory(&seen.key, |memory| {
                 memory.rejection.clone_from(&outcome.rejection);

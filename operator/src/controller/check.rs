@@ -20,6 +20,8 @@ pub struct Verdict {
     pub revision: String,
     pub at: Instant,
     pub problems: Vec<Problem>,
+    /// The API server would take the pod: nothing is left to ask.
+    pub accepted: bool,
 }
 
 /// A refused revision is asked about again after this time: an admission policy may have changed.
@@ -34,9 +36,7 @@ pub async fn check(context: &Context, seen: &Seen) -> Result<Valid, Vec<Problem>
     let revision = build::revision(spec);
     let known = context.memory(&seen.key, |memory| memory.verdict.clone());
     let problems = match known {
-        Some(known) if known.revision == revision && (known.problems.is_empty() || known.at.elapsed() < RECHECK) => {
-            known.problems
-        }
+        Some(known) if known.revision == revision && (known.accepted || known.at.elapsed() < RECHECK) => known.problems,
         _ => {
             let pod = build::pod::build(
                 spec,
@@ -46,11 +46,15 @@ pub async fn check(context: &Context, seen: &Seen) -> Result<Valid, Vec<Problem>
                 0,
             );
             match context.api.create_pod(&seen.namespace, &pod, true).await {
-                Ok(_) => remember(context, seen, &revision, Vec::new()),
+                Ok(_) => remember(context, seen, &revision, Vec::new(), true),
                 Err(ApiError::Answered { status, .. }) if matches!(status.code, 400 | 422) => {
-                    remember(context, seen, &revision, problems(&status, &Origin::of(&pod, &valid)))
+                    remember(context, seen, &revision, problems(&status, &Origin::of(&pod, &valid)), false)
                 }
-                // Quota, policies and an API server that is busy say nothing about the spec: the create itself will tell.
+                // Quota and policies say nothing about the spec. The create itself will tell; two questions for each attempt are too many.
+                Err(ApiError::Answered { status, .. }) if status.code == 403 => {
+                    remember(context, seen, &revision, Vec::new(), false)
+                }
+                // Neither does an API server that is busy.
                 Err(_) => Vec::new(),
             }
         }
@@ -70,8 +74,8 @@ pub fn pod_context<'a>(context: &'a Context, seen: &'a Seen, revision: &'a str) 
     }
 }
 
-fn remember(context: &Context, seen: &Seen, revision: &str, problems: Vec<Problem>) -> Vec<Problem> {
-    let verdict = Verdict { revision: revision.into(), at: Instant::now(), problems: problems.clone() };
+fn remember(context: &Context, seen: &Seen, revision: &str, problems: Vec<Problem>, accepted: bool) -> Vec<Problem> {
+    let verdict = Verdict { revision: revision.into(), at: Instant::now(), problems: problems.clone(), accepted };
     context.memory(&seen.key, |memory| memory.verdict = Some(verdict));
     problems
 }
