@@ -7,8 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Load, Space, figures::figure, load, manifest, until};
+use e2e::{Load, Space, figures::figure, load, manifest, until, watcher::is_active};
+use kube::ResourceExt;
 use serde_json::{Value, json};
+
+/// So many answers show that no other worker answers.
+const ANSWERS: usize = 20;
 
 const HELLO: &str = include_str!("../../examples/hello/hello.yaml");
 const PYTHON: &str = include_str!("../../examples/python/python.yaml");
@@ -42,7 +46,7 @@ async fn a_python_program_serves_from_the_socket_that_it_inherits() -> Result<()
         space.apply_yaml(PYTHON).await?;
         space.ready("python", 2).await?;
         let address = space.address("python", 8000).await?;
-        let answered = answers(address, 2, 2).await?;
+        let answered = answers(&space, "python", address, 2).await?;
         figure("python: pods that answered", answered.len(), "pods");
         figure("python: workers that answered", answered.values().map(BTreeSet::len).sum::<usize>(), "workers");
         for (pod, pids) in &answered {
@@ -61,7 +65,7 @@ async fn a_program_that_binds_its_port_serves_with_one_worker_and_says_why_with_
         space.apply_yaml(OWN_PORT).await?;
         space.ready("own-port", 2).await?;
         let address = space.address("own-port", 8000).await?;
-        figure("own port, count 1: pods that answered", answers(address, 2, 1).await?.len(), "pods");
+        figure("own port, count 1: pods that answered", answers(&space, "own-port", address, 1).await?.len(), "pods");
 
         let load = Load::start(address, "/", 2, Duration::from_millis(50));
         space.patch("own-port", json!({"spec": {"workers": {"count": 3}}})).await?;
@@ -85,7 +89,7 @@ async fn a_program_that_binds_its_port_serves_with_one_worker_and_says_why_with_
         })
         .await?;
         figure("own port, count 3: workers ready", format!("{} of {}", serving.2, serving.3), "workers");
-        for pod in answers(address, 2, 1).await?.keys() {
+        for pod in answers(&space, "own-port", address, 1).await?.keys() {
             let deaths = space.stats(pod).await?.deaths;
             // Each of them failed to bind; none was ever thought to have the port.
             ensure!(deaths.crashed == 0 && deaths.never_ready >= 2, "{pod}: {deaths:?}");
@@ -120,7 +124,7 @@ async fn the_other_examples_become_ready_as_they_are() -> Result<()> {
             if name == "queue" {
                 space.condition(name, "ScalingActive", "True", "").await?;
             } else {
-                let answered = answers(space.address(name, 8000).await?, usize::try_from(replicas)?, 2).await?;
+                let answered = answers(&space, name, space.address(name, 8000).await?, 2).await?;
                 figure(&format!("examples/{name}: pods that answered"), answered.len(), "pods");
             }
             // Room for the next: the examples ask for processor time as real ones do.
@@ -135,17 +139,26 @@ fn in_namespace(service: &str, space: &Space) -> String {
     format!("{service}.{}.svc", space.namespace)
 }
 
-/// Asks until `pods` pods have answered from `workers` workers each, and no pod from more.
-async fn answers(address: SocketAddr, pods: usize, workers: usize) -> Result<BTreeMap<String, BTreeSet<u64>>> {
-    let mut answered: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    until(&format!("answers from {pods} pods with {workers} workers each"), Duration::from_secs(30), async || {
-        if answered.len() > pods {
-            answered.clear(); // one of them was on its way out
-        }
+/// Asks until every pod that stays has answered from `workers` workers, and from no more; which those were.
+async fn answers(
+    space: &Space,
+    name: &str,
+    address: SocketAddr,
+    workers: usize,
+) -> Result<BTreeMap<String, BTreeSet<u64>>> {
+    let pods = space.pods(name).await?;
+    let mut answered: BTreeMap<String, BTreeSet<u64>> =
+        pods.iter().filter(|pod| is_active(pod)).map(|pod| (pod.name_any(), BTreeSet::new())).collect();
+    let mut asked = 0;
+    until(&format!("answers from {workers} workers in each pod of {name}"), Duration::from_secs(30), async || {
+        asked += 1;
         let answer: Value = serde_json::from_str(&load::get(address, "/").await?)?;
         let pod = answer["pod"].as_str().context("an answer without a pod")?;
-        answered.entry(pod.to_owned()).or_default().insert(answer["pid"].as_u64().context("an answer without a pid")?);
-        let whole = answered.len() == pods && answered.values().all(|pids| pids.len() == workers);
+        // Pods that are on their way out still answer.
+        if let Some(pids) = answered.get_mut(pod) {
+            pids.insert(answer["pid"].as_u64().context("an answer without a pid")?);
+        }
+        let whole = asked >= ANSWERS && answered.values().all(|pids| pids.len() == workers);
         Ok(if whole { Ok(()) } else { Err(format!("{answered:?}")) })
     })
     .await?;

@@ -73,6 +73,7 @@ async fn kill(space: &Space, workers: i32, own_starts: bool) -> Result<Killed> {
     let named = |what: &str| format!("{KILLS} kills, {workers} worker(s): {what}");
     figure(&named("answered"), killed.ok, "requests");
     figure(&named("failed (in the killed worker's hands)"), killed.failed.values().sum::<u64>(), "requests");
+    println!("failed: {:?}", killed.failed);
     figure(&named("hung"), killed.hung, "requests");
     figure(&named("slowest return"), format!("{:.1}", killed.again.iter().copied().fold(0.0, f64::max)), "ms");
     ensure!(killed.again.len() == KILLS, "{} of {KILLS} kills", killed.again.len());
