@@ -21,7 +21,7 @@ pub async fn apply(context: &Context, seen: &Seen) -> Result<Vec<String>, ApiErr
             Some(known) if !is_ours(known, &seen.uid) => foreign.push(name.clone()),
             Some(known) if contains(&known.object, service) => {}
             Some(known) => {
-                keep(context, seen, context.api.patch_service(&seen.namespace, name, &patch(known, service)).await)?
+                keep(context, seen, context.api.patch_service(&seen.namespace, name, &patch(known, service)).await)?;
             }
             None => match context.api.service(&seen.namespace, name).await? {
                 // Not in the cache: either it does not exist, or it lacks our label and so is not ours, or was stripped of it.
