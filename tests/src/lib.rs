@@ -5,6 +5,7 @@ pub mod kubectl;
 pub mod load;
 pub mod look;
 pub mod manifest;
+pub mod memory;
 pub mod meter;
 pub mod space;
 pub mod wait;

@@ -197,7 +197,7 @@ impl Space {
         let service = self.api::<Service>().get(&format!("{name}-outside")).await?;
         let node_port = service.spec.and_then(|spec| spec.ports?.first()?.node_port).context("no node port")?;
         let nodes =
-            Api::<Node>::all(self.client.clone()).list(&ListParams::default().labels("!kwok.x-k8s.io/node")).await?;
+            Api::<Node>::all(self.client.clone()).list(&ListParams::default().labels("type!=kwok")).await?;
         let address =
             nodes.iter().flat_map(|node| node.status.iter().flat_map(|status| status.addresses.iter().flatten()));
         let address =

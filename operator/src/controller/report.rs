@@ -258,12 +258,13 @@ fn happenings(
         let bad = if kind == "Stalled" { "True" } else { "False" };
         let Some(now) = of(after).filter(|condition| condition.status == bad) else { continue };
         let old = of(before);
-        // What an autoscaler has just begun to read is not known yet, which is no news; its message holds no figure that changes by itself.
+        // What an autoscaler has just begun to read is not known yet, which is no news. Its message holds no figure
+        // that changes by itself, and neither does that of Stalled: another message is another matter.
         let first = kind == "ScalingActive" && old.is_none();
         let same = |old: &Condition| {
             old.status == now.status
                 && old.reason == now.reason
-                && (kind != "ScalingActive" || old.message == now.message)
+                && (!matches!(kind, "ScalingActive" | "Stalled") || old.message == now.message)
         };
         let known = first || old.as_ref().is_some_and(same);
         let told = matches!(kind, "Ready") && !matches!(now.reason.as_str(), "PodRejected");
