@@ -11,7 +11,7 @@ use crds::{WorkerCluster, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Client, Config,
-    api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    api::{Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, Preconditions},
     core::{ApiResource, GroupVersionKind, Status},
 };
 use serde_json::{Value, json};
@@ -70,6 +70,15 @@ impl ApiError {
         }
     }
 
+    /// Whether the write may have been done all the same.
+    pub fn is_doubtful(&self) -> bool {
+        match self {
+            Self::Deadline { .. } | Self::Transport { .. } => true,
+            Self::Answered { status, .. } => status.code >= 500,
+            Self::Fenced(_) => false,
+        }
+    }
+
     /// Whether nothing can be created because the namespace is being deleted.
     pub fn is_namespace_ending(&self) -> bool {
         let Self::Answered { status, .. } = self else { return false };
@@ -80,8 +89,11 @@ impl ApiError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { status, .. } => {
-                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                (seconds > 0).then(|| Duration::from_secs(u64::from(seconds).min(60)))
+                let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                // Priority and fairness says it in a header only, which kube drops: its usual word is one second.
+                let least = u32::from(status.code == 429);
+                let seconds = asked.clamp(least, 60);
+                (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
             }
             _ => None,
         }
@@ -172,6 +184,19 @@ impl ApiServer {
         if dry_run { self.call(verb, "pods", CALL_DEADLINE, call).await } else { self.write(verb, "pods", call).await }
     }
 
+    /// All pods that carry a WorkerCluster's label, as fresh as etcd.
+    pub async fn pods(&self, namespace: &str, cluster: &str) -> Result<Vec<Pod>, ApiError> {
+        let params = ListParams::default().labels(&format!("{}={cluster}", names::LABEL_NAME));
+        let api = Api::<Pod>::namespaced(self.client(), namespace);
+        Ok(self.call("list", "pods", CALL_DEADLINE, api.list(&params)).await?.items)
+    }
+
+    /// A WorkerCluster's metadata at this moment.
+    pub async fn cluster_meta(&self, namespace: &str, name: &str) -> Result<Option<ObjectMeta>, ApiError> {
+        let api = Api::<WorkerCluster>::namespaced(self.client(), namespace);
+        Ok(self.read("workerclusters", api.get_metadata_opt(name)).await?.map(|found| found.metadata))
+    }
+
     pub async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, ApiError> {
         self.read("pods", Api::<Pod>::namespaced(self.client(), namespace).get_opt(name)).await
     }
@@ -255,10 +280,26 @@ impl ApiServer {
         self.write("apply", "workerclusters/status", api.patch_status(name, &params, &Patch::Apply(body))).await
     }
 
-    /// Mirrors the autoscaler's decision into `spec.replicas`.
-    pub async fn scale(&self, namespace: &str, name: &str, replicas: i32) -> Result<(), ApiError> {
+    /// Writes the conditions of a resource that cannot be read, and leaves the rest of its status.
+    pub async fn patch_conditions(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        status: &Value,
+    ) -> Result<(), ApiError> {
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+        let api =
+            Api::<DynamicObject>::namespaced_with(self.client(), namespace, &ApiResource::erase::<WorkerCluster>(&()));
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
+        self.write("patch", "workerclusters/status", api.patch_status(name, &params, &patch)).await.map(drop)
+    }
+
+    /// Mirrors the autoscaler's decision into `spec.replicas`, in this version of the resource and no other: the user may just have
+    /// taken autoscaling away.
+    pub async fn scale(&self, namespace: &str, name: &str, version: &str, replicas: i32) -> Result<(), ApiError> {
         let params = PatchParams { field_manager: Some(names::SCALE_FIELD_MANAGER.into()), ..PatchParams::default() };
-        let patch = json!({"spec": {"replicas": replicas}});
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}});
         let api = Api::<WorkerCluster>::namespaced(self.client(), namespace);
         self.write("patch", "workerclusters/scale", api.patch_scale(name, &params, &Patch::Merge(patch)))
             .await

@@ -1,6 +1,9 @@
 //! The operator's settings, read once from flags and environment before anything is started.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use clap::{Parser, ValueEnum};
 
@@ -37,9 +40,9 @@ pub struct Config {
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
     pub pod_namespace: String,
 
-    /// Name under which this operator holds the Lease
-    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "workercluster-operator")]
-    pub pod_name: String,
+    /// Name under which this operator holds the Lease; without it one that nobody else has
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub pod_name: Option<String>,
 
     /// Seconds for which the highest recommendation counts before replicas are taken away
     #[arg(long, env = "WORKERCLUSTER_DOWNSCALE_STABILIZATION_SECONDS", value_name = "SECONDS", default_value_t = 300,
@@ -77,6 +80,14 @@ impl Config {
     /// For how long the highest recommendation counts.
     pub fn downscale_stabilization(&self) -> Duration {
         Duration::from_secs(self.downscale_stabilization_seconds)
+    }
+
+    /// The name under which this operator holds the Lease: two that shared one would both lead.
+    pub fn identity(&self) -> String {
+        self.pod_name.clone().unwrap_or_else(|| {
+            let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+            format!("operator-{}-{started:x}", std::process::id())
+        })
     }
 
     /// The namespaces to watch; `None` is all of them.

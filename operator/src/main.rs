@@ -69,8 +69,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let fence = Fence::default();
     let api = api::ApiServer::connect(fence.clone(), metrics.clone()).await?;
     let (leading, led) = watch::channel(false);
+    let identity = config.identity();
     let elector =
-        Elector::new(api.client(), &config.pod_namespace, &config.lease_name, config.pod_name.clone(), fence, leading);
+        Elector::new(api.client(), &config.pod_namespace, &config.lease_name, identity.clone(), fence, leading);
     let (synced, ready) = watch::channel(true); // who does not lead has nothing to fill
     let term = term::Term {
         api,
@@ -81,7 +82,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             pull_policy: config.primary_image_pull_policy.as_str(),
             downscale_stabilization: config.downscale_stabilization(),
         },
-        identity: config.pod_name.clone(),
+        identity,
         namespaces: config.watched(),
         synced,
     };

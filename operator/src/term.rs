@@ -10,7 +10,7 @@ use kube::runtime::{
     reflector::{ObjectRef, store},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     signal,
     view::{
         Cache, Key,
-        watch::{News, OWNED_KINDS, Object, Watches},
+        watch::{OWNED_KINDS, Object, Watches},
     },
 };
 
@@ -74,15 +74,21 @@ impl Term {
             queues.push((namespace.clone(), news.clone()));
             scopes.push(Box::pin(self.scope(namespace.clone(), context.clone(), news, queue, over.clone())));
         }
-        let mut stop_readers = over.clone();
-        let readers = readers.run(async move {
-            let _ = stop_readers.wait_for(|over| *over).await;
+        // The readers go on until the reconciler has finished: their end must not cut short what is under way.
+        let (reconciled, done) = oneshot::channel::<()>();
+        let reconciling = async {
+            futures::future::join_all(scopes).await;
+            let _ = reconciled.send(());
+            std::future::pending::<()>().await;
+        };
+        let readers = readers.run(async {
+            let _ = done.await;
         });
         let ended = tokio::select! {
-            () = async { futures::future::join_all(scopes).await; } => "the reconciler",
+            () = reconciling => "the reconciler",
             ended = readers => {
                 ended?;
-                "the readers"
+                "the reconciler, or the readers,"
             }
             () = forward(&context, &queues) => "the news",
         };
@@ -96,30 +102,20 @@ impl Term {
         &self,
         namespace: Option<String>,
         context: Arc<Context>,
-        news: mpsc::Sender<News>,
-        queue: mpsc::Receiver<News>,
+        news: mpsc::Sender<Key>,
+        queue: mpsc::Receiver<Key>,
         mut over: watch::Receiver<bool>,
     ) {
         let (clusters, writer) = store::<Object>();
         let (listed, mut all_listed) = watch::channel(0);
         let watches = Watches { client: self.api.client(), namespace, cache: context.cache.clone(), news, listed };
-        let forgetting = context.clone();
         // Nothing is decided on half a list: pods that are only not listed yet would be made a second time.
         let mut before = all_listed.clone();
         let whole = async move {
             let _ = before.wait_for(|kinds| *kinds == OWNED_KINDS).await;
         };
         let news = whole.map(move |()| received(queue)).flatten_stream();
-        let requests = news.filter_map(move |news| {
-            let request = match news {
-                News::Changed(key) => Some(request(&key)),
-                News::Gone(key) => {
-                    forgetting.forget(&key);
-                    None
-                }
-            };
-            std::future::ready(request.map(Ok::<_, std::convert::Infallible>))
-        });
+        let requests = news.map(|key| Ok::<_, std::convert::Infallible>(request(&key)));
         let mut until = over.clone();
         let requests = requests.take_until(async move {
             let _ = until.wait_for(|over| *over).await;
@@ -129,13 +125,18 @@ impl Term {
         let on_error = |object: Arc<Object>, error: &controller::Error, context: Arc<Context>| {
             controller::on_error(&object, error, &context)
         };
-        let size = clusters.clone();
+        let (size, forgetting) = (clusters.clone(), context.clone());
         let metrics = self.metrics.clone();
-        let reconciling =
-            applier(reconciler, on_error, context.clone(), clusters.clone(), requests, config).for_each(move |_| {
+        let reconciling = applier(reconciler, on_error, context.clone(), clusters.clone(), requests, config).for_each(
+            move |result| {
                 metrics.clusters(size.len());
+                // Forgotten here and not where the deletion is seen: no reconcile of it is under way at this point.
+                if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = result {
+                    forgetting.forget(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+                }
                 std::future::ready(())
-            });
+            },
+        );
         let watching = async {
             tokio::join!(watches.clusters(writer), watches.pods(), watches.services());
         };
@@ -161,7 +162,7 @@ impl Term {
 }
 
 /// Tells the reconciler which WorkerClusters were read anew.
-async fn forward(context: &Context, queues: &[(Option<String>, mpsc::Sender<News>)]) {
+async fn forward(context: &Context, queues: &[(Option<String>, mpsc::Sender<Key>)]) {
     loop {
         let mut news = context.signals.news().await;
         news.retain(|key| context.is_news(key));
@@ -170,8 +171,10 @@ async fn forward(context: &Context, queues: &[(Option<String>, mpsc::Sender<News
                 .iter()
                 .filter(|(namespace, _)| namespace.as_deref().is_none_or(|namespace| namespace == &*key.namespace))
             {
-                // A full queue has enough to do; the next second brings news again.
-                let _ = queue.try_send(News::Changed(key.clone()));
+                // A full queue has enough to do; the next second brings the same news again.
+                if queue.try_send(key.clone()).is_err() {
+                    context.untold(&key);
+                }
             }
         }
     }
@@ -181,6 +184,6 @@ fn request(key: &Key) -> ReconcileRequest<Object> {
     ReconcileRequest { obj_ref: ObjectRef::new(&key.name).within(&key.namespace), reason: ReconcileReason::Unknown }
 }
 
-fn received(mut queue: mpsc::Receiver<News>) -> impl futures::Stream<Item = News> {
+fn received(mut queue: mpsc::Receiver<Key>) -> impl futures::Stream<Item = Key> {
     futures::stream::poll_fn(move |context| queue.poll_recv(context))
 }

@@ -84,7 +84,10 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
                 Created::Before => outcome.requeue = Some(SOON),
                 Created::Foreign => outcome.foreign = Some(pod.name.clone()),
                 Created::Rejected(message) => outcome.rejection = Some(message),
-                Created::Failed(error) => outcome.error = Some(error),
+                Created::Failed(error) => {
+                    context.memory(&seen.key, |memory| memory.doubtful |= error.is_doubtful());
+                    outcome.error = Some(error);
+                }
                 Created::Ending => ending = true,
             }
         }
@@ -92,6 +95,7 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
             let now = Instant::now();
             outcome.requeue = context.memory(&seen.key, |memory| {
                 memory.rejection.clone_from(&outcome.rejection);
+                memory.foreign.clone_from(&outcome.foreign);
                 memory.backoff = std::mem::take(&mut memory.backoff).fail(now);
                 memory.backoff.remaining(now)
             });
@@ -102,7 +106,7 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
         (rest, size) = (later, size * 2);
     }
     if !outcome.created.is_empty() {
-        context.memory(&seen.key, |memory| memory.rejection = None);
+        context.memory(&seen.key, |memory| (memory.rejection, memory.foreign) = (None, None));
     }
 }
 
@@ -112,7 +116,7 @@ async fn create_one(context: &Context, seen: &Seen, valid: &Valid, revision: &st
     let (label, created) = match result {
         Ok(pod) => {
             if let Some(view) = PodView::read(&pod) {
-                context.cache.pods.put(&seen.key, view);
+                context.cache.pods.put_written(&seen.key, view);
             }
             ("created", Created::Yes)
         }
@@ -129,16 +133,23 @@ async fn create_one(context: &Context, seen: &Seen, valid: &Valid, revision: &st
 
 /// The name is taken: by our own earlier create, whose answer was lost, or by a stranger.
 async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiError) -> Created {
-    match context.api.pod(&seen.namespace, &pod.name).await {
-        Ok(Some(found)) => match PodView::read(&found) {
-            Some(view) if view.controller.as_deref() == Some(&seen.uid) => {
-                context.cache.pods.put(&seen.key, view);
-                Created::Before
-            }
-            _ => Created::Foreign,
-        },
-        Ok(None) => Created::Failed(conflict), // gone again: the next look decides anew
-        Err(error) => Created::Failed(error),
+    let found = match context.api.pod(&seen.namespace, &pod.name).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Created::Failed(conflict), // gone again: the next look decides anew
+        Err(error) => return Created::Failed(error),
+    };
+    let ours = found.metadata.owner_references.iter().flatten().any(|owner| owner.uid == seen.uid);
+    match PodView::read(&found) {
+        Some(view) if ours && view.cluster == seen.name => {
+            let uid = view.uid.clone();
+            context.cache.pods.put_written(&seen.key, view);
+            let taken_in = context.cache.pods.of(&seen.key).iter().any(|pod| pod.uid == uid);
+            if taken_in { Created::Before } else { Created::Failed(conflict) }
+        }
+        _ if ours => {
+            Created::Rejected(format!("pod {} is ours and has lost its labels: delete it, or give them back", pod.name))
+        }
+        _ => Created::Foreign,
     }
 }
 
@@ -150,10 +161,10 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], outcome: &
             match result {
                 Ok(Deleted::Ending(pod)) => {
                     if let Some(view) = PodView::read(&pod) {
-                        context.cache.pods.put(&seen.key, view);
+                        context.cache.pods.put_written(&seen.key, view);
                     }
                 }
-                Ok(Deleted::Gone) => context.cache.pods.remove(&seen.key, &removal.name, &removal.uid),
+                Ok(Deleted::Gone) => context.cache.pods.remove_written(&removal.uid),
                 Err(error) if error.code() == Some(409) => {
                     outcome.requeue = Some(SOON); // it changed since the decision: the watch says how
                     continue;

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::{check::Verdict, events::Events, observe::Seen};
 use crate::{
-    api::ApiServer,
+    api::{ApiError, ApiServer},
     decide::{autoscale::History, backoff::Backoff},
     metrics::Metrics,
     signal::{Handle, Readings},
-    view::{Cache, Key},
+    view::{Cache, Key, PodView},
 };
 
 /// What the settings say about building and scaling.
@@ -56,8 +56,15 @@ pub struct Memory {
     pub history: Option<History>,
     /// The last dry run.
     pub verdict: Option<Verdict>,
-    /// Reconciles that failed in a row.
+    /// The pod of somebody else that has a name which we need.
+    pub foreign: Option<String>,
+    /// Of which WorkerCluster all this is; another of the same name begins without.
+    uid: Option<String>,
+    /// The last create may have been done without our knowing.
+    pub doubtful: bool,
+    /// Reconciles that failed in a row, and when the next may begin.
     pub failures: u32,
+    pub retry_at: Option<Instant>,
     /// The version of the resource into which a number of replicas was mirrored last.
     pub mirrored: Option<(String, i32)>,
     /// Passwords of queues by Secret and key, with the time of reading.
@@ -104,6 +111,9 @@ impl Context {
             cluster.metadata.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok())
         };
         self.memory(key, |memory| {
+            if memory.uid != watched.metadata.uid {
+                *memory = Memory { uid: watched.metadata.uid.clone(), ..Memory::default() };
+            }
             if let Some(written) = &memory.written {
                 if written.metadata.uid == watched.metadata.uid && version(written) > version(watched) {
                     return written.clone();
@@ -116,8 +126,29 @@ impl Context {
 
     /// Whether a new reading of the WorkerCluster's pods says something that a reconcile would act on.
     pub fn is_news(&self, key: &Key) -> bool {
-        let digest = digest(&self.signals.readings(key));
-        self.memory(key, |memory| std::mem::replace(&mut memory.digest, digest) != digest || memory.autoscaled)
+        let digest = digest(&self.signals.readings(key), self.signals.sample_max_age(), Instant::now());
+        self.known(key, |memory| std::mem::replace(&mut memory.digest, digest) != digest || memory.autoscaled)
+            .unwrap_or(false)
+    }
+
+    /// News that could not be told are news again.
+    pub fn untold(&self, key: &Key) {
+        self.known(key, |memory| memory.digest = 0);
+    }
+
+    /// Changes what is remembered of a WorkerCluster, if anything is.
+    pub fn known<T>(&self, key: &Key, change: impl FnOnce(&mut Memory) -> T) -> Option<T> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key).map(change)
+    }
+
+    /// Looks at the pods anew, past the watch: after a create whose answer was lost.
+    pub async fn relook(&self, key: &Key) -> Result<(), ApiError> {
+        for pod in self.api.pods(&key.namespace, &key.name).await? {
+            if let Some(view) = PodView::read(&pod) {
+                self.cache.pods.put_written(key, view);
+            }
+        }
+        Ok(())
     }
 
     /// Counts failed pods and says how long nothing may be created yet.
@@ -129,6 +160,7 @@ impl Context {
         self.memory(&seen.key, |memory| {
             memory.backoff = std::mem::take(&mut memory.backoff).of(revision).observe(&owned, all_ready, now);
             if all_ready {
+                memory.foreign = None;
                 memory.rejection = None;
             }
             memory.backoff.remaining(now)
@@ -137,14 +169,15 @@ impl Context {
 }
 
 /// What status shows of the primaries' words, as one number. A primary that does not answer is part of it.
-fn digest(readings: &Readings) -> u64 {
+fn digest(readings: &Readings, max_age: Duration, now: Instant) -> u64 {
     let mut pods: Vec<_> = readings.pods.iter().collect();
     pods.sort_by_key(|(uid, _)| *uid);
     let mut hasher = DefaultHasher::new();
     for (uid, reading) in pods {
         uid.hash(&mut hasher);
         reading.failure.as_ref().map(|failure| failure.category).hash(&mut hasher);
-        if let Some((stats, _)) = &reading.stats {
+        if let Some((stats, at)) = &reading.stats {
+            (now.saturating_duration_since(*at) > max_age).hash(&mut hasher);
             (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);
             for warning in &stats.warnings {
                 (warning.reason, &warning.message).hash(&mut hasher);

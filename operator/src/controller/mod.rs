@@ -1,5 +1,6 @@
 //! One reconcile, as a straight list of steps: observe (IO), check and decide (pure, but for the dry run), commit and apply (IO), report (IO).
 
+mod adopt;
 mod apply;
 mod check;
 mod context;
@@ -37,11 +38,18 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// Brings one WorkerCluster closer to what its spec says.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
+    let name = key(&object);
+    // News come each second where an autoscaler decides; they do not shorten what an error, or the API server, asked us to wait.
+    let wait =
+        context.known(&name, |memory| memory.retry_at).flatten().map(|at| at.saturating_duration_since(Instant::now()));
+    if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+        return Ok(Action::requeue(wait));
+    }
     let started = Instant::now();
     let result = steps(&object, &context).await;
     context.metrics.reconcile(if result.is_ok() { "ok" } else { "error" }, started.elapsed());
     if result.is_ok() {
-        context.memory(&key(&object), |memory| memory.failures = 0);
+        context.known(&name, |memory| (memory.failures, memory.retry_at) = (0, None));
     }
     result
 }
@@ -60,9 +68,11 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     context.memory(&key, |memory| memory.autoscaled = seen.cluster.spec.autoscaling.is_some());
     let checked = check::check(context, &seen).await;
     let scaling = scale::decide(context, &seen);
+    let (mut told, mut mirrored) = (None, None);
     if let Some(scaling) = &scaling {
         // Written before it is acted on: an operator that starts anew must find it.
-        report::commit(context, &mut seen, scaling).await?;
+        told = report::commit(context, &mut seen, scaling).await?;
+        mirrored = report::mirror(context, &seen, scaling.desired).await.err();
     }
     let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
     let revision = build::revision(&seen.cluster.spec);
@@ -72,7 +82,9 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             cluster: &seen.name,
             wanted: usize::try_from(wanted).unwrap_or(0),
             revision: &revision,
+            cluster_uid: &seen.uid,
             pods: &seen.owned(),
+            named: &seen.pods,
             busy: &|uid| seen.busy(uid),
             hold,
             now: seen.wall,
@@ -91,10 +103,12 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             revision: &revision,
             decision: &decision,
             outcome: &outcome,
+            told,
         },
     )
     .await?;
-    if let Some(error) = outcome.error.or_else(|| outcome.services.err()) {
+    // Each of these is tried again, and none keeps the others from being done.
+    if let Some(error) = outcome.error.or_else(|| outcome.services.err()).or(mirrored).or(seen.adoption) {
         return Err(error.into());
     }
     let again = [hold, outcome.requeue, checked.is_err().then_some(check::RECHECK)];
@@ -104,12 +118,13 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
 /// How long a WorkerCluster waits after a reconcile that failed.
 pub fn on_error(object: &Arc<Object>, error: &Error, context: &Arc<Context>) -> Action {
     let Error::Api(api) = error;
-    let failures = context.memory(&key(object), |memory| {
+    let delay = context.memory(&key(object), |memory| {
         memory.failures = memory.failures.saturating_add(1);
-        memory.failures
+        let delay = FIRST_RETRY.saturating_mul(2u32.saturating_pow(memory.failures.min(16) - 1)).min(LONGEST_RETRY);
+        let delay = api.retry_after().map_or(delay, |asked| asked.max(delay));
+        memory.retry_at = Some(Instant::now() + delay);
+        delay
     });
-    let delay = FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.min(16) - 1)).min(LONGEST_RETRY);
-    let delay = api.retry_after().map_or(delay, |asked| asked.max(delay));
     tracing::warn!(cluster = %key(object), %error, category = api.category(), retry_in = ?delay, "reconcile failed");
     Action::requeue(delay)
 }

@@ -1,4 +1,4 @@
-//! Everything that one decision reads, gathered at one moment: the only place that looks at the cluster, adoption of orphans included.
+//! Everything that one decision reads, gathered at one moment: the only place that looks at the cluster.
 
 use std::{net::IpAddr, sync::Arc, time::Instant as StdInstant};
 
@@ -7,10 +7,9 @@ use k8s_openapi::jiff::Timestamp;
 use primary_protocol::Stats;
 use tokio::time::{Duration, Instant};
 
-use super::context::Context;
+use super::{adopt, context::Context};
 use crate::{
     api::ApiError,
-    build,
     signal::{PodTarget, QueueSource, Readings, Targets},
     view::{Key, PodView},
 };
@@ -22,6 +21,8 @@ pub struct Seen {
     pub namespace: String,
     pub uid: String,
     pub cluster: Arc<WorkerCluster>,
+    /// What kept orphans from being taken; told at the end, so that one of them does not stop all else.
+    pub adoption: Option<ApiError>,
     /// All pods that carry the label, also those of others.
     pub pods: Vec<PodView>,
     pub readings: Readings,
@@ -60,7 +61,10 @@ impl Seen {
 pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) -> Result<Seen, ApiError> {
     let namespace = key.namespace.to_string();
     let uid = cluster.metadata.uid.clone().unwrap_or_default();
-    adopt(context, key, &cluster, &uid).await?;
+    if context.memory(key, |memory| std::mem::take(&mut memory.doubtful)) {
+        context.relook(key).await?;
+    }
+    let adoption = adopt::pods(context, key, &uid).await.err();
     let queues = queues(context, key, &cluster).await;
     let pods = context.cache.pods.of(key);
     context.signals.publish(key, targets(&pods, &uid, &queues));
@@ -69,6 +73,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         namespace,
         uid,
         cluster,
+        adoption,
         pods,
         readings: context.signals.readings(key),
         queues,
@@ -77,41 +82,6 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         stats_max_age: context.signals.sample_max_age(),
         key: key.clone(),
     })
-}
-
-/// Takes pods that carry our label and have no controller, after a live look showed that the WorkerCluster and the pod are still the same.
-async fn adopt(context: &Context, key: &Key, cluster: &WorkerCluster, uid: &str) -> Result<(), ApiError> {
-    let orphans = context
-        .cache
-        .pods
-        .of(key)
-        .into_iter()
-        .filter(|pod| pod.controller.is_none() && !pod.deleting && pod.revision.is_some());
-    for orphan in orphans {
-        let Some(pod) = context.api.pod(&key.namespace, &orphan.name).await? else { continue };
-        let Some(live) = PodView::read(&pod) else { continue };
-        if live.uid != orphan.uid
-            || live.deleting
-            || live.controller.is_some()
-            || cluster.metadata.deletion_timestamp.is_some()
-        {
-            context.cache.pods.put(key, live);
-            continue;
-        }
-        let owner = build::pod::owner(&key.name, uid);
-        let version = live.version.to_string();
-        match context.api.adopt_pod(&key.namespace, &live.name, &live.uid, &version, &owner).await {
-            Ok(adopted) => {
-                tracing::info!(cluster = %key, pod = live.name, "pod adopted");
-                if let Some(adopted) = PodView::read(&adopted) {
-                    context.cache.pods.put(key, adopted);
-                }
-            }
-            Err(error) if matches!(error.code(), Some(404 | 409 | 422)) => {} // it changed meanwhile: the watch says how
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Only pods of its own are ever dialled.

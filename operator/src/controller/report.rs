@@ -32,46 +32,49 @@ pub struct Facts<'a> {
     pub revision: &'a str,
     pub decision: &'a Decision,
     pub outcome: &'a Outcome,
+    /// What is to be told first.
+    pub told: Option<Happening>,
 }
 
 /// Figures that change all the time are written no more often than this.
 const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
-/// Writes a changed number of replicas before it is acted on: to status, where it is kept, and to the spec, where others look.
-pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Result<(), ApiError> {
+/// Writes a changed number of replicas to status before it is acted on, and returns what is to be told about it.
+pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Result<Option<Happening>, ApiError> {
     let before = seen.cluster.status.clone().unwrap_or_default();
-    let old = before.autoscaling.as_ref().map(|autoscaling| autoscaling.desired_replicas);
-    if old != Some(scaling.desired) {
-        let scaled = old.unwrap_or(seen.cluster.spec.replicas) != scaling.desired;
-        let autoscaling = autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, scaled);
-        write(context, seen, WorkerClusterStatus { autoscaling: Some(autoscaling), ..before }).await?;
-        if let Some(old) = old.or(Some(seen.cluster.spec.replicas)).filter(|old| *old != scaling.desired) {
-            let up = scaling.desired > old;
-            context.metrics.scaled(up, scaling.reason.as_str());
-            let action = format!("Scale{old}To{}", scaling.desired);
-            let note = format!(
-                "{} from {old} to {} replicas ({}): {}",
-                if up { "up" } else { "down" },
-                scaling.desired,
-                scaling.reason,
-                scaling.message
-            );
-            let reason = if up { "ScaledUp" } else { "ScaledDown" };
-            context.events.publish(&reference(seen), vec![Happening::normal(reason, action, note)]).await;
-        }
+    let decided = before.autoscaling.as_ref().map(|autoscaling| autoscaling.desired_replicas);
+    if decided == Some(scaling.desired) {
+        return Ok(None);
     }
-    mirror(context, seen, scaling.desired).await
+    let old = decided.unwrap_or(seen.cluster.spec.replicas);
+    let scaled = old != scaling.desired;
+    let autoscaling = autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, scaled);
+    write(context, seen, WorkerClusterStatus { autoscaling: Some(autoscaling), ..before }).await?;
+    if !scaled {
+        return Ok(None);
+    }
+    let up = scaling.desired > old;
+    context.metrics.scaled(up, scaling.reason.as_str());
+    let (reason, direction) = if up { ("ScaledUp", "up") } else { ("ScaledDown", "down") };
+    let note =
+        format!("{direction} from {old} to {} replicas ({}): {}", scaling.desired, scaling.reason, scaling.message);
+    Ok(Some(Happening::normal(reason, format!("Scale{old}To{}", scaling.desired), note)))
 }
 
-async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), ApiError> {
+/// Writes the decided number to the spec too, where others look.
+pub async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), ApiError> {
     if seen.cluster.spec.replicas == desired {
         return Ok(());
     }
-    let mark = Some((seen.cluster.metadata.resource_version.clone().unwrap_or_default(), desired));
+    let version = seen.cluster.metadata.resource_version.clone().unwrap_or_default();
+    let mark = Some((version.clone(), desired));
     if context.memory(&seen.key, |memory| memory.mirrored == mark) {
         return Ok(()); // written already; the watch has not shown it yet
     }
-    context.api.scale(&seen.namespace, &seen.name, desired).await?;
+    match context.api.scale(&seen.namespace, &seen.name, &version, desired).await {
+        Err(error) if error.code() == Some(409) => return Ok(()), // it changed meanwhile: the watch brings it, and a new look
+        written => written?,
+    }
     context.memory(&seen.key, |memory| memory.mirrored = mark);
     Ok(())
 }
@@ -80,7 +83,7 @@ async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), ApiE
 pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<(), ApiError> {
     let before = seen.cluster.status.clone().unwrap_or_default();
     let status = compose(context, seen, facts, &before);
-    let happenings = happenings(seen, facts, &before, &status);
+    let happenings = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
     if differs(&before, &status) {
         write(context, seen, status).await?;
     }
@@ -115,9 +118,10 @@ fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClu
         None => Workers::Well { ready: totals.ready, total: totals.total },
     };
     let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
-    let rejection = context.memory(&seen.key, |memory| memory.rejection.clone());
+    let (rejection, foreign_pod) =
+        context.memory(&seen.key, |memory| (memory.rejection.clone(), memory.foreign.clone()));
     let foreign: Vec<String> =
-        facts.outcome.foreign.iter().map(|name| format!("Pod {name}")).chain(foreign_services(facts.outcome)).collect();
+        foreign_pod.iter().map(|name| format!("Pod {name}")).chain(foreign_services(facts.outcome)).collect();
     let nothing = Vec::new();
     let conditions = status::conditions(
         &status::Facts {
@@ -322,14 +326,11 @@ pub async fn unreadable(context: &Context, key: &Key, invalid: &InvalidObject) -
     };
     let generation = invalid.metadata.generation.unwrap_or(0);
     let uid = invalid.metadata.uid.clone().unwrap_or_default();
-    if context.memory(key, |memory| memory.unreadable.replace(generation)) != Some(generation) {
+    if context.memory(key, |memory| memory.unreadable) != Some(generation) {
         let conditions = status::conditions(&facts, &[], generation, Timestamp::now());
-        let status =
-            WorkerClusterStatus { observed_generation: generation, conditions, ..WorkerClusterStatus::default() };
-        context
-            .api
-            .apply_status(&key.namespace, &key.name, &uid, &serde_json::to_value(&status).unwrap_or_default())
-            .await?;
+        let status = serde_json::json!({"observedGeneration": generation, "conditions": conditions});
+        context.api.patch_conditions(&key.namespace, &key.name, &uid, &status).await?;
+        context.memory(key, |memory| memory.unreadable = Some(generation));
     }
     Ok(Action::requeue(Duration::from_secs(600)))
 }

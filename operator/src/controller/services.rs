@@ -3,7 +3,7 @@
 use crds::names;
 use serde_json::{Value, json};
 
-use super::{context::Context, observe::Seen};
+use super::{adopt, context::Context, observe::Seen};
 use crate::{
     api::ApiError,
     build,
@@ -21,18 +21,12 @@ pub async fn apply(context: &Context, seen: &Seen) -> Result<Vec<String>, ApiErr
             Some(known) if !is_ours(known, &seen.uid) => foreign.push(name.clone()),
             Some(known) if contains(&known.object, service) => {}
             Some(known) => {
-                keep(context, seen, context.api.patch_service(&seen.namespace, name, &patch(known, service)).await)?;
+                mend(context, seen, known, service).await?;
             }
             None => match context.api.service(&seen.namespace, name).await? {
                 // Not in the cache: either it does not exist, or it lacks our label and so is not ours, or was stripped of it.
                 Some(found) => match service_view(&found) {
-                    Some(view) if is_ours(&view, &seen.uid) => {
-                        keep(
-                            context,
-                            seen,
-                            context.api.patch_service(&seen.namespace, name, &patch(&view, service)).await,
-                        )?;
-                    }
+                    Some(view) if is_ours(&view, &seen.uid) => mend(context, seen, &view, service).await?,
                     _ => foreign.push(name.clone()),
                 },
                 None => keep(context, seen, context.api.apply_service(&seen.namespace, name, service).await)?,
@@ -42,10 +36,18 @@ pub async fn apply(context: &Context, seen: &Seen) -> Result<Vec<String>, ApiErr
     for service in there.iter().filter(|service| service.controller.as_deref() == Some(&seen.uid)) {
         if !wanted.iter().any(|(name, _)| *name == service.name) {
             context.api.delete_service(&seen.namespace, &service.name, &service.uid).await?;
-            context.cache.services.remove(&seen.key, &service.name, &service.uid);
+            context.cache.services.remove_written(&service.uid);
         }
     }
     Ok(foreign)
+}
+
+/// Makes a Service of ours what it should be; one that nobody controls only while its new owner surely lives.
+async fn mend(context: &Context, seen: &Seen, there: &ServiceView, wanted: &Value) -> Result<(), ApiError> {
+    if there.controller.is_none() && !adopt::owner_lives(context, &seen.key, &seen.uid).await? {
+        return Ok(());
+    }
+    keep(context, seen, context.api.patch_service(&seen.namespace, &there.name, &patch(there, wanted)).await)
 }
 
 /// Controlled by this WorkerCluster, or left behind by one of the same name (`kubectl delete --cascade=orphan`): made by an operator and
@@ -80,7 +82,7 @@ fn keep<K: kube::Resource + serde::Serialize>(
         written => written?,
     };
     if let Some(view) = service_view(&written) {
-        context.cache.services.put(&seen.key, view);
+        context.cache.services.put_written(&seen.key, view);
     }
     Ok(())
 }

@@ -15,12 +15,16 @@ use crate::{
 pub struct Input<'a> {
     /// The WorkerCluster's name: pods are named after it.
     pub cluster: &'a str,
+    /// Its UID: another of the same name has pods of other names.
+    pub cluster_uid: &'a str,
     /// Replicas wanted.
     pub wanted: usize,
     /// The current revision.
     pub revision: &'a str,
     /// The pods that the WorkerCluster owns.
     pub pods: &'a [&'a PodView],
+    /// All pods whose names are known to be taken.
+    pub named: &'a [PodView],
     /// For a pod's UID: whether a worker of it holds work, where that is known.
     pub busy: &'a dyn Fn(&str) -> Option<bool>,
     /// How long nothing may be created yet (failures).
@@ -92,7 +96,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
 
     let surge = if old.is_empty() { 0 } else { SURGE };
     let missing = input.wanted.saturating_sub(current.len()).min((input.wanted + surge).saturating_sub(live));
-    let names = new_pods(input, &active, &inactive, missing);
+    let names = new_pods(input, &active, missing);
 
     let mut leaving: Vec<&PodView> = Vec::new();
     let order = ranked(input, &current, &old);
@@ -146,17 +150,23 @@ fn ranked<'a>(input: &Input<'_>, current: &[&'a PodView], old: &[&'a PodView]) -
     rank(pods, input.now)
 }
 
-/// The names of `count` new pods: each takes the lowest free slot, and its name says which pod it follows there, so that a create that is
-/// repeated meets its own pod and never one that is still ending.
-fn new_pods(input: &Input<'_>, active: &[&PodView], inactive: &[&PodView], count: usize) -> Vec<NewPod> {
+/// The names of `count` new pods: each takes the lowest free slot. A name that a pod still has is passed over for one that is made from that
+/// pod's UID; so a create that is repeated meets its own pod, and never one that is still ending.
+fn new_pods(input: &Input<'_>, active: &[&PodView], count: usize) -> Vec<NewPod> {
     let taken: BTreeSet<u32> = active.iter().filter_map(|pod| pod.slot).collect();
+    let holders: BTreeMap<&str, &str> = input.named.iter().map(|pod| (pod.name.as_str(), pod.uid.as_str())).collect();
     let free = (0u32..).filter(|slot| !taken.contains(slot));
     free.take(count.min(BURST))
         .map(|slot| {
-            let before = inactive.iter().filter(|pod| pod.slot == Some(slot)).max_by_key(|pod| (pod.created, &pod.uid));
-            let before = before.map_or("", |pod| pod.uid.as_str());
-            let suffix = short_hash(&[input.revision, &slot.to_string(), before]);
-            NewPod { name: format!("{}-{suffix}", input.cluster), slot }
+            let name = |before: &str| {
+                let suffix = short_hash(&[input.cluster_uid, input.revision, &slot.to_string(), before]);
+                format!("{}-{suffix}", input.cluster)
+            };
+            let mut own = name("");
+            while let Some(holder) = holders.get(own.as_str()) {
+                own = name(holder);
+            }
+            NewPod { name: own, slot }
         })
         .collect()
 }
@@ -200,10 +210,20 @@ mod tests {
         run_held(wanted, revision, pods, None)
     }
 
-    fn run_held(wanted: usize, revision: &str, pods: &[PodView], hold: Option<Duration>) -> Decision {
-        let pods: Vec<&PodView> = pods.iter().collect();
+    fn run_held(wanted: usize, revision: &str, all: &[PodView], hold: Option<Duration>) -> Decision {
+        let pods: Vec<&PodView> = all.iter().collect();
         let now = Timestamp::from_second(1_000_000).unwrap();
-        decide(&Input { cluster: "web", wanted, revision, pods: &pods, busy: &|_| None, hold, now })
+        decide(&Input {
+            cluster: "web",
+            cluster_uid: "uid",
+            wanted,
+            revision,
+            pods: &pods,
+            named: all,
+            busy: &|_| None,
+            hold,
+            now,
+        })
     }
 
     fn gone(decision: &Decision) -> Vec<(&str, RemovalReason)> {

@@ -98,8 +98,19 @@ impl Elector {
         });
     }
 
-    /// One look and, where due, one write; says whether we hold the Lease now.
+    /// Looks and, where due, writes; says whether we hold the Lease now. A conflict may come from a write of our own whose answer came
+    /// too late: one more look tells.
     async fn attempt(&self, state: &mut State) -> Result<bool, kube::Error> {
+        match self.look_and_write(state).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => match self.look_and_write(state).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => Ok(false), // another was quicker
+                outcome => outcome,
+            },
+            outcome => outcome,
+        }
+    }
+
+    async fn look_and_write(&self, state: &mut State) -> Result<bool, kube::Error> {
         let found = self.api.get_opt(&self.name).await?;
         let seen = found.as_ref().map_or(Seen::Absent, |lease| Seen::Record {
             holder: lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()),
@@ -114,11 +125,7 @@ impl Elector {
                 self.api.replace(&self.name, &PostParams::default(), &self.record(found.as_ref(), takeover)).await
             }
         };
-        match written {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false), // another was quicker
-            Err(error) => Err(error),
-        }
+        written.map(|_| true)
     }
 
     async fn release(&self) {

@@ -43,11 +43,34 @@ pub struct Table<T>(Mutex<Rows<T>>);
 
 #[derive(Debug)]
 struct Rows<T> {
-    objects: HashMap<Key, BTreeMap<String, T>>,
-    /// UIDs that are gone: a late event must not bring one back. Bounded; the order says which to forget first.
-    gone: HashSet<String>,
+    objects: HashMap<Key, BTreeMap<String, Row<T>>>,
+    /// Where each object stands, by UID: a changed label moves it.
+    places: HashMap<String, (Key, String)>,
+    /// What is gone, by UID, with its last version: a late event must not bring it back. Bounded; the order says which to forget first.
+    gone: HashMap<String, Gone>,
     gone_order: VecDeque<String>,
+    /// Counts our own writes.
+    writes: u64,
 }
+
+#[derive(Debug)]
+struct Row<T> {
+    object: T,
+    /// The number of our own write that brought it, if one did.
+    written: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    /// A version beyond this one is newer than the end: a label that came back.
+    version: u64,
+    /// Our own writes until then.
+    writes: u64,
+}
+
+/// A moment in the order of our own writes: what a list that begins now cannot show yet was written after it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark(u64);
 
 /// How many ended objects are remembered; more than the watch can lag behind in practice.
 const GONE_LIMIT: usize = 10_000;
@@ -82,7 +105,13 @@ impl Stored for ServiceView {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self(Mutex::new(Rows { objects: HashMap::new(), gone: HashSet::new(), gone_order: VecDeque::new() }))
+        Self(Mutex::new(Rows {
+            objects: HashMap::new(),
+            places: HashMap::new(),
+            gone: HashMap::new(),
+            gone_order: VecDeque::new(),
+            writes: 0,
+        }))
     }
 }
 
@@ -91,59 +120,58 @@ impl<T: Stored> Table<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an object in, from the watch or from the answer to a write, unless something newer is known.
-    pub fn put(&self, key: &Key, object: T) {
-        let mut rows = self.rows();
-        if rows.gone.contains(object.uid()) {
-            return;
-        }
-        let objects = rows.objects.entry(key.clone()).or_default();
-        match objects.get(object.name()) {
-            Some(old) if old.version() >= object.version() => {}
-            _ => {
-                objects.insert(object.name().to_owned(), object);
-            }
-        }
+    /// Takes in what the watch shows, unless something newer is known. Returns the WorkerClusters concerned: two where a label moved it.
+    pub fn put(&self, key: &Key, object: T) -> Vec<Key> {
+        self.rows().put(key, object, None)
     }
 
-    /// An object is gone.
-    pub fn remove(&self, key: &Key, name: &str, uid: &str) {
+    /// Takes in what the answer to a write of ours shows, unless something newer is known.
+    pub fn put_written(&self, key: &Key, object: T) {
         let mut rows = self.rows();
-        rows.forget(uid);
-        if let Some(objects) = rows.objects.get_mut(key) {
-            if objects.get(name).is_some_and(|object| object.uid() == uid) {
-                objects.remove(name);
-            }
-            if objects.is_empty() {
-                rows.objects.remove(key);
-            }
-        }
+        rows.writes += 1;
+        let written = Some(rows.writes);
+        rows.put(key, object, written);
     }
 
-    /// The watch began again with `listed` as all there was: what is older and not listed is gone. Returns the WorkerClusters concerned.
-    pub fn relist(&self, namespace: Option<&str>, listed: Vec<(Key, T)>) -> Vec<Key> {
-        let newest = listed.iter().map(|(_, object)| object.version()).max().unwrap_or(0);
-        let mut touched: Vec<Key> = listed.iter().map(|(key, _)| key.clone()).collect();
-        {
-            let uids: HashSet<&str> = listed.iter().map(|(_, object)| object.uid()).collect();
-            let mut rows = self.rows();
-            for (key, objects) in rows
-                .objects
-                .iter_mut()
-                .filter(|(key, _)| namespace.is_none_or(|namespace| namespace == &*key.namespace))
-            {
-                let before = objects.len();
-                // What we created after the list was made is newer than all that was listed. With an empty list nothing says so;
-                // then a fresh object may be missed until its event comes, and its name keeps it from being made twice.
-                objects.retain(|_, object| uids.contains(object.uid()) || (newest > 0 && object.version() > newest));
-                if objects.len() != before {
-                    touched.push(key.clone());
-                }
-            }
-            rows.objects.retain(|_, objects| !objects.is_empty());
-        }
+    /// The watch says that an object is gone, or has lost its label; `version` is that of its end.
+    pub fn remove(&self, uid: &str, version: u64) -> Option<Key> {
+        self.rows().remove(uid, version)
+    }
+
+    /// The answer to a delete of ours says that there is no such object any more.
+    pub fn remove_written(&self, uid: &str) {
+        let mut rows = self.rows();
+        rows.writes += 1;
+        rows.remove(uid, u64::MAX);
+    }
+
+    /// For [`Self::relist`]: taken before the list is asked for.
+    pub fn mark(&self) -> Mark {
+        Mark(self.rows().writes)
+    }
+
+    /// A list that was asked for at `mark` showed `listed` and nothing else: what it lacks is gone, unless we wrote it since.
+    /// Returns the WorkerClusters concerned.
+    pub fn relist(&self, namespace: Option<&str>, mark: Mark, listed: Vec<(Key, T)>) -> Vec<Key> {
+        let mut rows = self.rows();
+        let uids: HashSet<&str> = listed.iter().map(|(_, object)| object.uid()).collect();
+        let in_scope = |key: &Key| namespace.is_none_or(|namespace| namespace == &*key.namespace);
+        let missing: Vec<(String, u64)> = rows
+            .objects
+            .iter()
+            .filter(|(key, _)| in_scope(key))
+            .flat_map(|(_, objects)| objects.values())
+            .filter(|row| !uids.contains(row.object.uid()) && row.written.is_none_or(|write| write <= mark.0))
+            .map(|row| (row.object.uid().to_owned(), row.object.version()))
+            .collect();
+        let mut touched: Vec<Key> = missing.iter().filter_map(|(uid, version)| rows.remove(uid, *version)).collect();
         for (key, object) in listed {
-            self.put(&key, object);
+            // The list knows better than an old end, but not better than one that we brought about since.
+            if rows.gone.get(object.uid()).is_some_and(|gone| gone.writes <= mark.0) {
+                rows.gone.remove(object.uid());
+            }
+            touched.push(key.clone());
+            touched.extend(rows.put(&key, object, None));
         }
         touched.sort();
         touched.dedup();
@@ -152,20 +180,70 @@ impl<T: Stored> Table<T> {
 
     /// The objects that carry the WorkerCluster's label, in the order of their names.
     pub fn of(&self, key: &Key) -> Vec<T> {
-        self.rows().objects.get(key).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
+        let rows = self.rows();
+        rows.objects
+            .get(key)
+            .map(|objects| objects.values().map(|row| row.object.clone()).collect())
+            .unwrap_or_default()
     }
 }
 
-impl<T> Rows<T> {
-    fn forget(&mut self, uid: &str) {
+impl<T: Stored> Rows<T> {
+    fn put(&mut self, key: &Key, object: T, written: Option<u64>) -> Vec<Key> {
+        let (uid, name) = (object.uid().to_owned(), object.name().to_owned());
+        if self.gone.get(&uid).is_some_and(|gone| object.version() <= gone.version) {
+            return Vec::new();
+        }
+        let mut touched = vec![key.clone()];
+        if let Some((place, old_name)) = self.places.get(&uid) {
+            let known = self.objects.get(place).and_then(|objects| objects.get(old_name));
+            if known.is_some_and(|known| known.object.version() >= object.version()) {
+                return Vec::new();
+            }
+            if place != key {
+                let place = place.clone();
+                self.take_out(&uid);
+                touched.push(place);
+            }
+        }
+        // An object of the same name that is not this one has ended without our seeing it.
+        let before = self
+            .objects
+            .get(key)
+            .and_then(|objects| objects.get(&name))
+            .map(|row| (row.object.uid().to_owned(), row.object.version()));
+        if let Some((other, version)) = before.filter(|(other, _)| *other != uid) {
+            if version > object.version() {
+                return Vec::new();
+            }
+            self.take_out(&other);
+        }
+        self.places.insert(uid, (key.clone(), name.clone()));
+        self.objects.entry(key.clone()).or_default().insert(name, Row { object, written });
+        touched
+    }
+
+    fn remove(&mut self, uid: &str, version: u64) -> Option<Key> {
         if self.gone_order.len() >= GONE_LIMIT
             && let Some(oldest) = self.gone_order.pop_front()
         {
             self.gone.remove(&oldest);
         }
-        if self.gone.insert(uid.to_owned()) {
+        let gone = Gone { version, writes: self.writes };
+        if self.gone.insert(uid.to_owned(), gone).is_none() {
             self.gone_order.push_back(uid.to_owned());
         }
+        self.take_out(uid)
+    }
+
+    fn take_out(&mut self, uid: &str) -> Option<Key> {
+        let (key, name) = self.places.remove(uid)?;
+        let objects = self.objects.get_mut(&key)?;
+        objects.remove(&name);
+        if objects.is_empty() {
+            self.objects.remove(&key);
+        }
+        Some(key)
     }
 }
 
@@ -178,10 +256,14 @@ mod tests {
         Key::new("default", "web")
     }
 
+    fn names(cache: &Cache, key: &Key) -> Vec<String> {
+        cache.pods.of(key).into_iter().map(|pod| pod.name).collect()
+    }
+
     #[test]
     fn an_older_event_does_not_undo_what_a_write_showed() {
         let cache = Cache::default();
-        cache.pods.put(&key(), pod("a").version(5).deleting());
+        cache.pods.put_written(&key(), pod("a").version(5).deleting());
         cache.pods.put(&key(), pod("a").version(4));
         assert!(cache.pods.of(&key())[0].deleting);
     }
@@ -190,26 +272,64 @@ mod tests {
     fn a_late_event_does_not_bring_back_what_is_gone() {
         let cache = Cache::default();
         cache.pods.put(&key(), pod("a").version(5));
-        cache.pods.remove(&key(), "a", &pod("a").uid);
+        cache.pods.remove("uid-a", 7);
         cache.pods.put(&key(), pod("a").version(6));
-        assert_eq!(cache.pods.of(&key()), []);
+        assert_eq!(names(&cache, &key()), [""; 0]);
     }
 
     #[test]
-    fn a_new_list_drops_what_it_lacks_but_not_what_we_created_since() {
+    fn a_label_that_comes_back_brings_the_pod_back() {
         let cache = Cache::default();
-        cache.pods.put(&key(), pod("old").version(5));
-        cache.pods.put(&key(), pod("ours").version(20));
-        let touched = cache.pods.relist(None, vec![(key(), pod("listed").version(10))]);
-        let names: Vec<_> = cache.pods.of(&key()).into_iter().map(|pod| pod.name).collect();
-        assert_eq!((names, touched), (vec!["listed".to_owned(), "ours".to_owned()], vec![key()]));
+        cache.pods.put(&key(), pod("a").version(5));
+        cache.pods.remove("uid-a", 7);
+        cache.pods.put(&key(), pod("a").version(8));
+        assert_eq!(names(&cache, &key()), ["a"]);
+    }
+
+    #[test]
+    fn a_changed_label_moves_the_pod_and_concerns_both() {
+        let (cache, other) = (Cache::default(), Key::new("default", "quarantine"));
+        cache.pods.put(&key(), pod("a").version(5));
+        let touched = cache.pods.put(&other, pod("a").version(6));
+        assert_eq!((names(&cache, &key()), names(&cache, &other)), (vec![], vec!["a".to_owned()]));
+        assert_eq!(touched, [other, key()]);
+    }
+
+    #[test]
+    fn a_new_list_drops_what_it_lacks_whatever_its_version() {
+        let cache = Cache::default();
+        cache.pods.put(&key(), pod("kept").version(50));
+        cache.pods.put(&key(), pod("ghost").version(100));
+        let mark = cache.pods.mark();
+        let touched = cache.pods.relist(None, mark, vec![(key(), pod("kept").version(50))]);
+        assert_eq!((names(&cache, &key()), touched), (vec!["kept".to_owned()], vec![key()]));
+    }
+
+    #[test]
+    fn a_new_list_does_not_drop_what_we_wrote_after_it_was_asked_for() {
+        let cache = Cache::default();
+        cache.pods.put_written(&key(), pod("before").version(5));
+        let mark = cache.pods.mark();
+        cache.pods.put_written(&key(), pod("after").version(20));
+        cache.pods.relist(None, mark, Vec::new());
+        assert_eq!(names(&cache, &key()), ["after"]);
+    }
+
+    #[test]
+    fn a_list_does_not_bring_back_what_we_deleted_after_it_was_asked_for() {
+        let cache = Cache::default();
+        cache.pods.put(&key(), pod("a").version(5));
+        let mark = cache.pods.mark();
+        cache.pods.remove_written("uid-a");
+        cache.pods.relist(None, mark, vec![(key(), pod("a").version(5))]);
+        assert_eq!(names(&cache, &key()), [""; 0]);
     }
 
     #[test]
     fn a_successor_of_the_same_name_is_not_taken_for_the_one_that_went() {
         let cache = Cache::default();
         cache.pods.put(&key(), pod("a").version(9).uid("second"));
-        cache.pods.remove(&key(), "a", "first");
-        assert_eq!(cache.pods.of(&key()).len(), 1);
+        cache.pods.remove("first", 10);
+        assert_eq!(names(&cache, &key()), ["a"]);
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Cache, Key, PodView,
-    cache::{ServiceView, Stored, Table},
+    cache::{Mark, ServiceView, Stored, Table},
 };
 
 /// A WorkerCluster as it came, readable or not.
@@ -29,21 +29,12 @@ pub type Object = DeserializeGuard<WorkerCluster>;
 /// watch ends in good order and a dead connection is found within a minute.
 const WATCH_SECONDS: u32 = 50;
 
-/// What the watches tell the reconciler.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// Something about this WorkerCluster changed.
-    Changed(Key),
-    /// This WorkerCluster is gone.
-    Gone(Key),
-}
-
 /// One scope of watching: all namespaces, or one.
 pub struct Watches {
     pub client: Client,
     pub namespace: Option<String>,
     pub cache: Arc<Cache>,
-    pub news: mpsc::Sender<News>,
+    pub news: mpsc::Sender<Key>,
     /// How many kinds of owned objects have been listed: no decision is made before all have.
     pub listed: watch::Sender<usize>,
 }
@@ -65,9 +56,9 @@ impl Watches {
         }
     }
 
-    async fn tell(&self, news: News) {
+    async fn tell(&self, key: Key) {
         // The receiver ends with the term; then nobody needs the news.
-        let _ = self.news.send(news).await;
+        let _ = self.news.send(key).await;
     }
 
     /// Watches WorkerClusters into the reflector's store.
@@ -85,19 +76,19 @@ impl Watches {
                 Event::InitDone => {
                     let before = std::mem::replace(&mut known, listed.drain(..).collect());
                     for key in before.difference(&known) {
-                        self.tell(News::Gone(key.clone())).await; // deleted while the watch was down
+                        self.tell(key.clone()).await; // deleted while the watch was down
                     }
                     for key in &known {
-                        self.tell(News::Changed(key.clone())).await;
+                        self.tell(key.clone()).await;
                     }
                 }
                 Event::Apply(object) => {
                     known.insert(key(&object));
-                    self.tell(News::Changed(key(&object))).await;
+                    self.tell(key(&object)).await;
                 }
                 Event::Delete(object) => {
                     known.remove(&key(&object));
-                    self.tell(News::Gone(key(&object))).await;
+                    self.tell(key(&object)).await;
                 }
             }
         }
@@ -127,9 +118,11 @@ impl Watches {
         let mut stream = std::pin::pin!(logged(stream, resource));
         let mut listed = Vec::new();
         let mut whole = false;
+        let mut mark = Mark::default();
         while let Some(event) = stream.next().await {
             let touched = match event {
                 Event::Init => {
+                    mark = table.mark();
                     listed.clear();
                     continue;
                 }
@@ -138,7 +131,7 @@ impl Watches {
                     continue;
                 }
                 Event::InitDone => {
-                    let touched = table.relist(self.namespace.as_deref(), std::mem::take(&mut listed));
+                    let touched = table.relist(self.namespace.as_deref(), mark, std::mem::take(&mut listed));
                     if !std::mem::replace(&mut whole, true) {
                         self.listed.send_modify(|kinds| *kinds += 1);
                     }
@@ -146,17 +139,15 @@ impl Watches {
                 }
                 Event::Apply(object) => {
                     let Some((key, object)) = read(&object) else { continue };
-                    table.put(&key, object);
-                    vec![key]
+                    table.put(&key, object)
                 }
                 Event::Delete(object) => {
                     let Some((key, object)) = read(&object) else { continue };
-                    table.remove(&key, object.name(), object.uid());
-                    vec![key]
+                    table.remove(object.uid(), object.version()).into_iter().chain([key]).collect()
                 }
             };
             for key in touched {
-                self.tell(News::Changed(key)).await;
+                self.tell(key).await;
             }
         }
     }
@@ -180,8 +171,9 @@ pub fn service_view<K: Resource + serde::Serialize>(service: &K) -> Option<Servi
 }
 
 fn config() -> watcher::Config {
-    // Streaming lists: the start of a watch is as fresh as etcd, and costs the API server no whole list.
-    watcher::Config::default().streaming_lists().timeout(WATCH_SECONDS)
+    // A list without a version is as fresh as etcd. kube's streaming lists ask for version 0, which an API server may answer with
+    // whatever its cache holds: on that, replicas that were just added would be taken away.
+    watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
 fn logged<K>(
