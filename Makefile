@@ -1,6 +1,6 @@
 # Every target says what it does: make help.
 .DEFAULT_GOAL := help
-.PHONY: help cluster cluster-down cluster-status images demo test generate
+.PHONY: help cluster cluster-down cluster-status images demo test evidence generate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: ## from a bare machine to a working example: cluster, operator, a Node clu
 
 test: ## unit and property tests, then end-to-end tests on a real cluster (TEST=name runs only those)
 	@tests/run $(TEST)
+
+evidence: ## what takes too long for every test: LINE=3.10 runs it and keeps its figures in docs/evidence; without LINE says what holds
+	@tests/evidence $(LINE)
 
 generate: ## write the CRD, the chart's copies and the RBAC rules from the Rust types
 	@.ci/generate

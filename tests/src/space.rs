@@ -196,8 +196,7 @@ impl Space {
         self.apply(&service).await?;
         let service = self.api::<Service>().get(&format!("{name}-outside")).await?;
         let node_port = service.spec.and_then(|spec| spec.ports?.first()?.node_port).context("no node port")?;
-        let nodes =
-            Api::<Node>::all(self.client.clone()).list(&ListParams::default().labels("type!=kwok")).await?;
+        let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default().labels("type!=kwok")).await?;
         let address =
             nodes.iter().flat_map(|node| node.status.iter().flat_map(|status| status.addresses.iter().flatten()));
         let address =
