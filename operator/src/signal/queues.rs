@@ -25,8 +25,7 @@ use super::{
 const MOST_SERVERS: usize = 256;
 /// Pauses after one, two, … failures in a row. Short, because a server that is back is to be seen within seconds; and a
 /// connection a second to a dead address costs next to nothing.
-const PAUSES: [Duration; 5] =
-    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
 
 type Lengths = Vec<(Query, Result<QueueLength, QueueError>)>;
 
