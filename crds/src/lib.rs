@@ -10,8 +10,9 @@ pub mod status;
 pub mod template;
 
 pub use spec::{
-    Autoscaling, Balancing, CpuMetric, Http, Ipc, Metric, QueueMetric, Ready, RedisListSource, RedisStreamSource,
-    Restart, SecretKey, WorkerCluster, WorkerClusterSpec, WorkerCount, Workers,
+    Amount, Autoscaling, Balancing, CpuMetric, Disruption, Http, Ipc, Metric, NodeLoss, PodReplacementPolicy, QueueMetric,
+    Ready, RedisListSource, RedisStreamSource, Restart, Rollout, SecretKey, WorkerCluster, WorkerClusterSpec,
+    WorkerCount, Workers,
 };
-pub use status::{AutoscalingStatus, MetricStatus, WorkerClusterStatus, WorkerTotals};
+pub use status::{AutoscalingStatus, MetricStatus, RolloutStatus, WorkerClusterStatus, WorkerTotals};
 pub use template::PodTemplate;

@@ -18,6 +18,15 @@ pub const LABEL_NAME: &str = "workercluster.dev/name";
 pub const LABEL_REVISION: &str = "workercluster.dev/revision";
 /// Label on every pod: its place among the replicas, from 0.
 pub const LABEL_SLOT: &str = "workercluster.dev/slot";
+/// Annotation on a ControllerRevision: the primary's image that its pods have. Not part of the revision, so that an upgrade of the operator
+/// replaces no pod.
+pub const ANNOTATION_PRIMARY_IMAGE: &str = "workercluster.dev/primary-image";
+/// Annotation on a ControllerRevision: why it came about, as `kubectl rollout history` shows it; copied from the WorkerCluster's.
+pub const ANNOTATION_CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+/// Annotation that a user puts on a pod: `true` has it go first when replicas are taken away.
+pub const ANNOTATION_DELETE_FIRST: &str = "workercluster.dev/delete-first";
+/// Annotation of the template whose change alone replaces all pods, as `kubectl rollout restart` writes it.
+pub const ANNOTATION_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Label on every object, as Kubernetes recommends.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].

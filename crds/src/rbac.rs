@@ -81,6 +81,20 @@ pub const RULES: &[Rule] = &[
         &["get", "list", "watch", "create", "patch", "delete"],
         "The Service on spec.http.port and the headless one.",
     ),
+    rule(
+        Role::Watched,
+        "policy",
+        "poddisruptionbudgets",
+        &["get", "list", "watch", "create", "patch", "delete"],
+        "The PodDisruptionBudget of spec.disruption.",
+    ),
+    rule(
+        Role::Watched,
+        "apps",
+        "controllerrevisions",
+        &["get", "list", "watch", "create", "patch", "delete"],
+        "Revisions to go back to.",
+    ),
     rule(Role::Watched, "", "events", &["create", "patch"], "Reasons, where kubectl describe looks for them."),
     rule(Role::Watched, "events.k8s.io", "events", &["create", "patch"], "The same in the newer group."),
     rule(

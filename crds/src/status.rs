@@ -12,6 +12,8 @@ pub struct WorkerClusterStatus {
     pub replicas: i32,
     /// Replicas that are ready.
     pub ready_replicas: i32,
+    /// Replicas that have been ready for `rollout.minReadySeconds`.
+    pub available_replicas: i32,
     /// Replicas of the current revision.
     pub updated_replicas: i32,
     /// Replicas that are ending and not gone yet.
@@ -23,15 +25,34 @@ pub struct WorkerClusterStatus {
     pub selector: String,
     /// Generation of the spec that this status is about.
     pub observed_generation: i64,
-    /// Revision that new pods are built from: a hash of the template, `workers` and `http`.
+    /// Revision that new pods are built from: a hash of the template, `workers`, `http` and `nodeLoss`. While the spec cannot be used, or
+    /// `rollout.paused` holds, it is the last one that could.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub current_revision: String,
+    /// How far the current revision has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// Ready, Available, Progressing, ScalingActive, ScalingLimited, WorkersHealthy, Reconciling and Stalled, each with the reason and what to do.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The autoscaler's last decision. Absent without `spec.autoscaling`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<AutoscalingStatus>,
+}
+
+/// How far a revision has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RolloutStatus {
+    /// Number of the current revision: each rollout, also one back, has the next higher.
+    pub revision: i64,
+    /// When the rollout last came on: a pod of the current revision was made or became available, or an older one went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progressed_at: Option<Time>,
+    /// Replicas of the current revision that are available.
+    pub updated_available_replicas: i32,
+    /// Replicas of older revisions.
+    pub outdated_replicas: i32,
 }
 
 /// Numbers of workers, summed over the replicas.

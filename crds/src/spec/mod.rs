@@ -1,12 +1,18 @@
 //! `spec`: what a user asks for.
 
+mod amount;
 mod autoscaling;
+mod disruption;
 mod http;
+mod rollout;
 mod workers;
 
+pub use amount::Amount;
 pub use autoscaling::{Autoscaling, CpuMetric, Metric, QueueMetric, RedisListSource, RedisStreamSource, SecretKey};
+pub use disruption::{Disruption, NodeLoss, PodReplacementPolicy};
 pub use http::{Balancing, Http};
 use kube::{CustomResource, KubeSchema};
+pub use rollout::Rollout;
 use serde::{Deserialize, Serialize};
 pub use workers::{Ipc, Ready, Restart, WorkerCount, Workers};
 
@@ -64,6 +70,33 @@ pub struct WorkerClusterSpec {
     /// Let the operator choose the number of replicas. Default: none, `replicas` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+
+    /// How pods of one revision give way to those of the next.
+    #[serde(default)]
+    pub rollout: Rollout,
+
+    /// Keep evictions within bounds: a `PodDisruptionBudget` for the replicas. Default: none, evictions are not held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<Disruption>,
+
+    /// When the pod that takes the place of one that is ending is made. `TerminationStarted`: at once. `TerminationComplete`: when the
+    /// other is gone, so that there are never more pods than wanted and surge. Default TerminationStarted.
+    #[serde(default)]
+    pub pod_replacement_policy: PodReplacementPolicy,
+
+    /// What becomes of pods on a node that does not answer. `Default`: Kubernetes evicts them after five minutes. `Fast`: after ten seconds,
+    /// by tolerations in the pod, unless the template has its own. Part of the revision. Default Default.
+    #[serde(default)]
+    pub node_loss: NodeLoss,
+
+    /// Failed pods that are kept to be looked at; older ones are deleted. Default 3.
+    #[serde(default = "three")]
+    #[schemars(range(min = 0, max = 100))]
+    pub failed_pods_history_limit: i32,
+}
+
+fn three() -> i32 {
+    3
 }
 
 fn one() -> i32 {
