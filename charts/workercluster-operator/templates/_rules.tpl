@@ -25,6 +25,14 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
+# The PodDisruptionBudget of spec.disruption.
+- apiGroups: ["policy"]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Revisions to go back to.
+- apiGroups: ["apps"]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete]
 # Reasons, where kubectl describe looks for them.
 - apiGroups: [""]
   resources: [events]

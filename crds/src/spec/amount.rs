@@ -76,7 +76,9 @@ impl<'de> Deserialize<'de> for Amount {
             }
             IntOrString::String(text) => (Self::parse(&text), format!("\"{text}\"")),
         };
-        read.ok_or_else(|| D::Error::custom(format!("{shown} must be a number from 0 to {MAX_COUNT}, or a share from 0% to 100%")))
+        read.ok_or_else(|| {
+            D::Error::custom(format!("{shown} must be a number from 0 to {MAX_COUNT}, or a share from 0% to 100%"))
+        })
     }
 }
 

@@ -2,18 +2,19 @@
 
 #![allow(missing_docs)] // variants are told in the field that has them: text on a variant would turn the schema's enum into a oneOf
 
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Amount;
 
 /// How many replicas may be taken away at the same time by evictions (drains, upgrades of nodes): a `PodDisruptionBudget`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[x_kube(validation = Rule::new("!(has(self.maxUnavailable) && has(self.minAvailable))")
-    .message("maxUnavailable and minAvailable exclude each other: say one of them")
-    .field_path(".minAvailable"))]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!(has(self.maxUnavailable) && has(self.minAvailable))",
+    "message": "maxUnavailable and minAvailable exclude each other: say one of them",
+    "fieldPath": ".minAvailable"
+}]))]
 pub struct Disruption {
     /// Replicas that may be missing: a number, or a share, rounded up. Default 1 where `minAvailable` is absent.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,16 +1,18 @@
 //! `spec.rollout`: how pods of one revision give way to those of the next.
 
-use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Amount;
 
 /// How pods of one revision give way to those of the next. `replicas` and `autoscaling` change without a rollout.
-#[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[x_kube(validation = Rule::new("!(self.maxSurge in [0, '0%'] && self.maxUnavailable in [0, '0%'])")
-    .message("maxSurge and maxUnavailable must not both be 0: no pod could be replaced")
-    .field_path(".maxSurge"))]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!(self.maxSurge in [0, '0%'] && self.maxUnavailable in [0, '0%'])",
+    "message": "maxSurge and maxUnavailable must not both be 0: no pod could be replaced",
+    "fieldPath": ".maxSurge"
+}]))]
 pub struct Rollout {
     /// Pods above the wanted number while a rollout goes on: a number, or a share of the wanted ones, rounded up. Default 25%.
     pub max_surge: Amount,

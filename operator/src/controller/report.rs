@@ -144,7 +144,9 @@ fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClu
     WorkerClusterStatus {
         replicas: count(active.len()),
         ready_replicas: count(ready),
+        available_replicas: count(ready),
         updated_replicas: count(updated),
+        rollout: before.rollout.clone(),
         terminating_replicas: count(owned.iter().filter(|pod| pod.deleting).count()),
         workers: totals,
         selector: format!("{}={}", names::LABEL_NAME, seen.name),

@@ -1,49 +1,15 @@
-//! Calls to the API server: each with a deadline, one attempt, a metric, and, where it writes, the fence.
-//!
-//! kube's own retries are off: they repeat any method for minutes. What failed is tried again by the next reconcile, which looks first.
-
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+//! Each call that the operator makes, by what it is for.
 
 use crds::{WorkerCluster, names};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
-    Client, Config,
     api::{Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, Preconditions},
-    core::{ApiResource, GroupVersionKind, Status},
+    core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use crate::{
-    decide::replicas::Removal,
-    leader::{Fence, fence::Closed},
-    metrics::Metrics,
-};
-
-/// The API server as this operator uses it.
-#[derive(Clone)]
-pub struct ApiServer {
-    client: Client,
-    fence: Fence,
-    metrics: Metrics,
-}
-
-/// Why a call gave no answer that helps.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    #[error("{verb} {resource}: no answer within {} s", deadline.as_secs_f32())]
-    Deadline { verb: &'static str, resource: &'static str, deadline: Duration },
-    #[error(transparent)]
-    Fenced(#[from] Closed),
-    /// The API server answered with an error.
-    #[error("{verb} {resource}: {}", status.message)]
-    Answered { verb: &'static str, resource: &'static str, status: Box<Status> },
-    #[error("{verb} {resource}: {message}")]
-    Transport { verb: &'static str, resource: &'static str, message: String },
-}
+use super::{ApiError, ApiServer, CALL_DEADLINE};
+use crate::decide::replicas::Removal;
 
 /// What became of a delete.
 #[derive(Debug)]
@@ -54,123 +20,9 @@ pub enum Deleted {
     Gone,
 }
 
-/// A call that takes longer is given up; the reconcile begins again.
-pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// A watch that the API server is silent on for so long is dead. Longer than the watch's own length, which ends it in good order.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-// === impl ApiError ===
-
-impl ApiError {
-    /// The HTTP code, where the API server answered.
-    pub fn code(&self) -> Option<u16> {
-        match self {
-            Self::Answered { status, .. } => Some(status.code),
-            _ => None,
-        }
-    }
-
-    /// Whether the write may have been done all the same.
-    pub fn is_doubtful(&self) -> bool {
-        match self {
-            Self::Deadline { .. } | Self::Transport { .. } => true,
-            Self::Answered { status, .. } => status.code >= 500,
-            Self::Fenced(_) => false,
-        }
-    }
-
-    /// Whether nothing can be created because the namespace is being deleted.
-    pub fn is_namespace_ending(&self) -> bool {
-        let Self::Answered { status, .. } = self else { return false };
-        status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating")
-    }
-
-    /// How long the API server asked us to stay away.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Answered { status, .. } => {
-                let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-                // Priority and fairness says it in a header only, which kube drops: its usual word is one second.
-                let least = u32::from(status.code == 429);
-                let seconds = asked.clamp(least, 60);
-                (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
-            }
-            _ => None,
-        }
-    }
-
-    /// Label of metrics.
-    pub fn category(&self) -> &'static str {
-        match self {
-            Self::Deadline { .. } => "deadline",
-            Self::Fenced(_) => "fenced",
-            Self::Answered { .. } => "answered",
-            Self::Transport { .. } => "transport",
-        }
-    }
-}
-
 // === impl ApiServer ===
 
 impl ApiServer {
-    /// Connects by the pod's service account, or by a kubeconfig.
-    ///
-    /// # Errors
-    /// Where neither is to be had.
-    pub async fn connect(fence: Fence, metrics: Metrics) -> anyhow::Result<Self> {
-        let mut config = Config::infer().await?;
-        config.default_retry = false;
-        config.read_timeout = Some(READ_TIMEOUT);
-        config.connect_timeout = Some(CALL_DEADLINE);
-        Ok(Self { client: Client::try_from(config)?, fence, metrics })
-    }
-
-    /// The client, for watches, events and the Lease.
-    pub fn client(&self) -> Client {
-        self.client.clone()
-    }
-
-    async fn call<T>(
-        &self,
-        verb: &'static str,
-        resource: &'static str,
-        deadline: Duration,
-        call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, ApiError> {
-        let started = Instant::now();
-        let result = match timeout(deadline, call).await {
-            Err(_) => Err(ApiError::Deadline { verb, resource, deadline }),
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) => Err(ApiError::Answered { verb, resource, status }),
-            Ok(Err(error)) => Err(ApiError::Transport { verb, resource, message: error.to_string() }),
-        };
-        let outcome = match &result {
-            Ok(_) => "ok".to_owned(),
-            Err(ApiError::Answered { status, .. }) => status.code.to_string(),
-            Err(error) => error.category().to_owned(),
-        };
-        self.metrics.api_call(verb, resource, &outcome, started.elapsed());
-        result
-    }
-
-    async fn read<T>(
-        &self,
-        resource: &'static str,
-        call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, ApiError> {
-        self.call("get", resource, CALL_DEADLINE, call).await
-    }
-
-    async fn write<T>(
-        &self,
-        verb: &'static str,
-        resource: &'static str,
-        call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, ApiError> {
-        let left = self.fence.permit(Instant::now())?;
-        self.call(verb, resource, left.min(CALL_DEADLINE), call).await
-    }
-
     /// Creates a pod. A dry run is checked strictly: an unknown field is an error.
     pub async fn create_pod(&self, namespace: &str, pod: &Value, dry_run: bool) -> Result<Pod, ApiError> {
         let check = if dry_run { "&dryRun=All&fieldValidation=Strict" } else { "" };
