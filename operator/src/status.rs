@@ -13,9 +13,20 @@ pub struct Facts<'a> {
     pub wanted: i32,
     pub active: i32,
     pub ready: i32,
+    /// Ready for long enough.
+    pub available: i32,
+    /// So many must be available.
+    pub least: i32,
     pub updated: i32,
     /// Pods of an older revision are still there.
     pub rolling: bool,
+    /// Pods that wait until others are gone.
+    pub awaiting: i32,
+    /// Changes wait, and pods of older revisions stay.
+    pub paused: bool,
+    /// The rollout has not come on for its whole deadline.
+    pub exceeded: bool,
+    pub deadline_seconds: i64,
     /// What the API server said when it refused a pod.
     pub rejection: Option<&'a str>,
     /// Objects of others that have a name of ours.
@@ -38,6 +49,12 @@ pub enum Workers<'a> {
     /// A primary warns.
     Warned { pod: &'a str, reason: &'a str, message: &'a str },
 }
+
+/// Reason of Progressing while `rollout.paused` holds.
+pub const PAUSED: &str = "Paused";
+
+/// Reason while a rollout has not come on for its whole deadline, as a Deployment's.
+const EXCEEDED: &str = "ProgressDeadlineExceeded";
 
 /// A condition without its times.
 struct Draft {
@@ -104,7 +121,7 @@ fn counts(facts: &Facts<'_>) -> String {
 }
 
 fn settled(facts: &Facts<'_>) -> bool {
-    facts.active == facts.wanted && facts.updated == facts.wanted && facts.ready >= facts.wanted && !facts.rolling
+    facts.active == facts.wanted && facts.updated == facts.wanted && facts.available >= facts.wanted && !facts.rolling
 }
 
 fn ready(facts: &Facts<'_>) -> Draft {
@@ -133,19 +150,43 @@ fn ready(facts: &Facts<'_>) -> Draft {
     if settled(facts) {
         return draft("Ready", true, "AllReplicasReady", counts(facts));
     }
-    let trouble = facts.trouble.map(|(pod, trouble)| format!("; pod {pod}: {trouble}")).unwrap_or_default();
-    let reason = if facts.rolling { "RollingOut" } else { "ReplicasNotReady" };
-    draft("Ready", false, reason, format!("{}, {} of the current revision{trouble}", counts(facts), facts.updated))
+    let reason = match facts.rolling {
+        _ if facts.exceeded => EXCEEDED,
+        true => "RollingOut",
+        false => "ReplicasNotReady",
+    };
+    let message = format!("{}, {} of the current revision{}", counts(facts), facts.updated, trouble(facts));
+    draft("Ready", false, reason, message)
+}
+
+fn trouble(facts: &Facts<'_>) -> String {
+    facts.trouble.map(|(pod, trouble)| format!("; pod {pod}: {trouble}")).unwrap_or_default()
+}
+
+/// Without figures, so that it is told once.
+fn late(facts: &Facts<'_>) -> String {
+    format!(
+        "the rollout has not come on for {} s (rollout.progressDeadlineSeconds){}; correct the template, or go back: kubectl wc rollout undo",
+        facts.deadline_seconds,
+        trouble(facts)
+    )
 }
 
 fn available(facts: &Facts<'_>) -> Draft {
-    let reason = if facts.ready >= facts.wanted { "EnoughReplicas" } else { "TooFewReplicas" };
-    draft("Available", facts.ready >= facts.wanted, reason, counts(facts))
+    let enough = facts.available >= facts.least;
+    let reason = if enough { "EnoughReplicas" } else { "TooFewReplicas" };
+    draft("Available", enough, reason, format!("{} of {} replicas available", facts.available, facts.wanted))
 }
 
 fn progress(facts: &Facts<'_>) -> (bool, &'static str) {
     if blocked(facts).is_some() {
         return (false, "Blocked");
+    }
+    if facts.exceeded {
+        return (false, EXCEEDED);
+    }
+    if facts.paused {
+        return (false, PAUSED);
     }
     match settled(facts) {
         true => (false, "Settled"),
@@ -157,7 +198,18 @@ fn progress(facts: &Facts<'_>) -> (bool, &'static str) {
 
 fn progressing(facts: &Facts<'_>) -> Draft {
     let (moving, reason) = progress(facts);
-    draft("Progressing", moving, reason, format!("{}, {} of the current revision", counts(facts), facts.updated))
+    let mut message = format!("{}, {} of the current revision", counts(facts), facts.updated);
+    if facts.paused {
+        message.push_str("; rollout.paused: changes wait, and pods of older revisions stay");
+    }
+    if facts.awaiting > 0 {
+        let awaiting = format!(
+            "; {} more wait for pods that are ending (podReplacementPolicy: TerminationComplete)",
+            facts.awaiting
+        );
+        message.push_str(&awaiting);
+    }
+    draft("Progressing", moving, reason, message)
 }
 
 /// kstatus: what Flux, Argo CD and `helm --wait` look at.
@@ -169,6 +221,7 @@ fn reconciling(facts: &Facts<'_>) -> Draft {
 fn stalled(facts: &Facts<'_>) -> Draft {
     match blocked(facts) {
         Some((reason, message)) => draft("Stalled", true, reason, message),
+        None if facts.exceeded => draft("Stalled", true, EXCEEDED, late(facts)),
         None => draft("Stalled", false, "NotStalled", "nothing stands in the way"),
     }
 }
@@ -198,8 +251,14 @@ mod tests {
             wanted: 2,
             active: 2,
             ready: 2,
+            available: 2,
+            least: 2,
             updated: 2,
             rolling: false,
+            awaiting: 0,
+            paused: false,
+            exceeded: false,
+            deadline_seconds: 600,
             rejection: None,
             foreign: &[],
             trouble: None,
@@ -244,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_pod_in_trouble_is_named_in_ready() {
-        let facts = Facts { ready: 1, trouble: Some(("web-1", "ImagePullBackOff")), ..facts() };
+        let facts = Facts { ready: 1, available: 1, trouble: Some(("web-1", "ImagePullBackOff")), ..facts() };
         let (status, reason, message) = of(&facts, "Ready");
         assert_eq!((status.as_str(), reason.as_str()), ("False", "ReplicasNotReady"));
         assert!(message.contains("pod web-1: ImagePullBackOff"), "{message}");
@@ -258,7 +317,7 @@ mod tests {
             (brief(&serving, "Ready"), brief(&serving, "WorkersHealthy")),
             (pair("True", "WorkersUnhealthy"), pair("False", "CrashLoop"))
         );
-        let down = Facts { workers: warned, ready: 1, ..facts() };
+        let down = Facts { workers: warned, ready: 1, available: 1, ..facts() };
         assert_eq!(brief(&down, "Ready"), pair("False", "CrashLoop"));
     }
 
@@ -269,6 +328,39 @@ mod tests {
             (brief(&facts, "Progressing"), brief(&facts, "Ready")),
             (pair("True", "RollingOut"), pair("False", "RollingOut"))
         );
+    }
+
+    #[test]
+    fn a_rollout_past_its_deadline_stalls_and_says_how_to_go_back() {
+        let facts = Facts {
+            rolling: true,
+            updated: 1,
+            exceeded: true,
+            trouble: Some(("web-1", "ImagePullBackOff")),
+            ..facts()
+        };
+        assert_eq!(
+            (brief(&facts, "Progressing"), brief(&facts, "Ready")),
+            (pair("False", "ProgressDeadlineExceeded"), pair("False", "ProgressDeadlineExceeded"))
+        );
+        let (status, _, message) = of(&facts, "Stalled");
+        assert!(status == "True" && message.contains("pod web-1: ImagePullBackOff"), "{message}");
+    }
+
+    #[test]
+    fn a_pause_is_no_progress_and_replicas_that_serve_stay_ready() {
+        let facts = Facts { paused: true, ..facts() };
+        assert_eq!(
+            (brief(&facts, "Progressing"), brief(&facts, "Ready")),
+            (pair("False", "Paused"), pair("True", "AllReplicasReady"))
+        );
+    }
+
+    #[test]
+    fn replicas_count_as_available_after_their_time_and_some_may_be_missing() {
+        let young = Facts { available: 1, least: 1, ..facts() };
+        assert_eq!(brief(&young, "Available"), pair("True", "EnoughReplicas"));
+        assert_eq!(brief(&young, "Ready"), pair("False", "ReplicasNotReady"));
     }
 
     #[test]
@@ -286,7 +378,7 @@ mod tests {
     #[test]
     fn the_time_of_transition_stays_while_the_status_stays() {
         let first = conditions(&facts(), &[], 1, at(10));
-        let second = conditions(&Facts { ready: 1, ..facts() }, &first, 2, at(20));
+        let second = conditions(&Facts { ready: 1, available: 1, ..facts() }, &first, 2, at(20));
         let time = |all: &[Condition], kind: &str| {
             all.iter().find(|condition| condition.type_ == kind).unwrap().last_transition_time.0
         };

@@ -138,7 +138,7 @@ impl Term {
             },
         );
         let watching = async {
-            tokio::join!(watches.clusters(writer), watches.pods(), watches.services());
+            tokio::join!(watches.clusters(writer), watches.owned());
         };
         let synced = async {
             let _ = all_listed.wait_for(|kinds| *kinds == OWNED_KINDS).await;

@@ -20,6 +20,44 @@ pub enum Deleted {
     Gone,
 }
 
+/// The kinds of objects that a WorkerCluster owns beside its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Child {
+    Service,
+    Budget,
+    Revision,
+}
+
+// === impl Child ===
+
+impl Child {
+    /// As conditions and events call it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::Budget => "PodDisruptionBudget",
+            Self::Revision => "ControllerRevision",
+        }
+    }
+
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Service => "services",
+            Self::Budget => "poddisruptionbudgets",
+            Self::Revision => "controllerrevisions",
+        }
+    }
+
+    fn resource(self) -> ApiResource {
+        let group = match self {
+            Self::Service => "",
+            Self::Budget => "policy",
+            Self::Revision => "apps",
+        };
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", self.kind()), self.plural())
+    }
+}
+
 // === impl ApiServer ===
 
 impl ApiServer {
@@ -83,31 +121,60 @@ impl ApiServer {
         self.write("patch", "pods", api.patch(name, &params, &Patch::Strategic(patch))).await
     }
 
-    fn services(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Service"));
-        Api::namespaced_with(self.client(), namespace, &resource)
-    }
-
-    pub async fn service(&self, namespace: &str, name: &str) -> Result<Option<DynamicObject>, ApiError> {
-        self.read("services", self.services(namespace).get_opt(name)).await
-    }
-
-    /// Server-side apply that takes no field from anybody: for a Service that does not exist yet.
-    pub async fn apply_service(&self, namespace: &str, name: &str, service: &Value) -> Result<DynamicObject, ApiError> {
+    /// Takes our owner reference off a pod, if it is still the one that was looked at.
+    pub async fn release_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        version: &str,
+        owner_uid: &str,
+    ) -> Result<(), ApiError> {
+        let references = json!([{"$patch": "delete", "uid": owner_uid}]);
+        let patch = json!({"metadata": {"uid": uid, "resourceVersion": version, "ownerReferences": references}});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
-        self.write("apply", "services", self.services(namespace).patch(name, &params, &Patch::Apply(service))).await
+        let api = Api::<Pod>::namespaced(self.client(), namespace);
+        self.write("patch", "pods", api.patch(name, &params, &Patch::Strategic(patch))).await.map(drop)
     }
 
-    /// Merge-patches a Service that is ours; its UID stands in `patch`.
-    pub async fn patch_service(&self, namespace: &str, name: &str, patch: &Value) -> Result<DynamicObject, ApiError> {
+    fn children(&self, kind: Child, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client(), namespace, &kind.resource())
+    }
+
+    pub async fn child(&self, kind: Child, namespace: &str, name: &str) -> Result<Option<DynamicObject>, ApiError> {
+        self.read(kind.plural(), self.children(kind, namespace).get_opt(name)).await
+    }
+
+    /// Server-side apply that takes no field from anybody: for an object that does not exist yet.
+    pub async fn apply_child(
+        &self,
+        kind: Child,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> Result<DynamicObject, ApiError> {
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
-        self.write("patch", "services", self.services(namespace).patch(name, &params, &Patch::Merge(patch))).await
+        let api = self.children(kind, namespace);
+        self.write("apply", kind.plural(), api.patch(name, &params, &Patch::Apply(object))).await
     }
 
-    pub async fn delete_service(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {
+    /// Merge-patches an object that is ours; its UID stands in `patch`.
+    pub async fn patch_child(
+        &self,
+        kind: Child,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<DynamicObject, ApiError> {
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+        let api = self.children(kind, namespace);
+        self.write("patch", kind.plural(), api.patch(name, &params, &Patch::Merge(patch))).await
+    }
+
+    pub async fn delete_child(&self, kind: Child, namespace: &str, name: &str, uid: &str) -> Result<(), ApiError> {
         let preconditions = Preconditions { uid: Some(uid.into()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.write("delete", "services", self.services(namespace).delete(name, &params)).await {
+        match self.write("delete", kind.plural(), self.children(kind, namespace).delete(name, &params)).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(error),

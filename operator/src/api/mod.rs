@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use calls::Deleted;
+pub use calls::{Child, Deleted};
 pub use error::ApiError;
 use kube::{Client, Config};
 use tokio::time::timeout;

@@ -1,19 +1,88 @@
 //! The revision of a spec: the same for the same wishes, whatever defaults a later version adds.
 
-use crds::{Http, WorkerClusterSpec, Workers};
+use crds::{Http, NodeLoss, WorkerClusterSpec, Workers, names};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::pod::{labels, owner};
 use crate::text::short_hash;
 
-/// A hash of what the user wrote about pods: the template, and what in `workers` and `http` differs from the defaults. Not of the
-/// primary's image: an upgrade of the operator replaces no pod.
-pub fn revision(spec: &WorkerClusterSpec) -> String {
-    let workers = differing(&spec.workers, &Workers::default());
-    let http = spec.http.as_ref().map(|http| differing(http, &Http { port: 0, balancing: crds::Balancing::default() }));
-    let wishes = json!({"template": spec.template, "workers": workers, "http": http});
+/// What the user wrote about pods: the template, and what in `workers`, `http` and `nodeLoss` differs from the defaults. Not the primary's
+/// image: an upgrade of the operator replaces no pod.
+pub fn wishes(spec: &WorkerClusterSpec) -> Value {
+    let mut wishes = json!({"template": spec.template, "workers": differing(&spec.workers, &Workers::default())});
+    if let Some(http) = &spec.http {
+        wishes["http"] = differing(http, &Http { port: 0, balancing: crds::Balancing::default() });
+    }
+    if spec.node_loss != NodeLoss::default() {
+        wishes["nodeLoss"] = json!(spec.node_loss);
+    }
+    wishes
+}
+
+/// The revision of wishes: the same in every version of this program.
+pub fn hash(wishes: &Value) -> String {
+    let mut wishes = wishes.clone();
+    if let Value::Object(fields) = &mut wishes {
+        fields.entry("http").or_insert(Value::Null); // as the first version wrote it
+    }
     // serde_json's maps are sorted, so the text is canonical
     short_hash(&[&wishes.to_string()])
+}
+
+/// The revision of a spec.
+pub fn revision(spec: &WorkerClusterSpec) -> String {
+    hash(&wishes(spec))
+}
+
+/// `spec` with the wishes of another revision in place of its own.
+///
+/// # Errors
+/// Where a newer operator has stored what this one cannot read.
+pub fn restored(spec: &WorkerClusterSpec, wishes: &Value) -> Result<WorkerClusterSpec, serde_json::Error> {
+    let mut all = serde_json::to_value(spec)?;
+    if let Value::Object(all) = &mut all {
+        for field in ["template", "workers", "http", "nodeLoss"] {
+            match wishes.get(field) {
+                Some(wish) => all.insert(field.into(), wish.clone()),
+                None => all.remove(field),
+            };
+        }
+    }
+    serde_json::from_value(all)
+}
+
+/// The ControllerRevision that keeps wishes.
+pub fn build(wishes: &Value, place: &Place<'_>, number: i64, image: &str) -> Value {
+    let hash = hash(wishes);
+    let mut labels = labels(place.cluster);
+    labels[names::LABEL_REVISION] = json!(hash);
+    let mut annotations = json!({names::ANNOTATION_PRIMARY_IMAGE: image});
+    if let Some(cause) = place.change_cause {
+        annotations[names::ANNOTATION_CHANGE_CAUSE] = json!(cause);
+    }
+    json!({
+        "apiVersion": "apps/v1", "kind": "ControllerRevision",
+        "metadata": {
+            "name": object_name(place, &hash), "namespace": place.namespace, "labels": labels, "annotations": annotations,
+            "ownerReferences": [owner(place.cluster, place.cluster_uid)]
+        },
+        "data": {"spec": wishes}, "revision": number
+    })
+}
+
+/// Where a revision belongs.
+pub struct Place<'a> {
+    pub namespace: &'a str,
+    pub cluster: &'a str,
+    pub cluster_uid: &'a str,
+    pub change_cause: Option<&'a str>,
+}
+
+/// The name of the object that keeps a revision. The UID is part of it: what is left of another WorkerCluster of this name, and is about to
+/// be collected, is not in the way.
+pub fn object_name(place: &Place<'_>, hash: &str) -> String {
+    format!("{}-{}", place.cluster, short_hash(&[place.cluster_uid, hash]))
 }
 
 /// The fields of `value` that are not as in `standard`, so that a field added later with a default changes no revision.
@@ -49,6 +118,25 @@ mod tests {
         port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared });
         let all = [revision(&spec()), revision(&template), revision(&workers), revision(&port)];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    }
+
+    #[test]
+    fn what_was_stored_can_be_restored_whatever_the_spec_has_become() {
+        let mut now = spec();
+        now.http = None;
+        now.workers.drain_seconds = 5;
+        now.node_loss = NodeLoss::Fast;
+        now.replicas = 7;
+        let back = restored(&now, &wishes(&spec())).unwrap();
+        assert_eq!((revision(&back), back.replicas), (revision(&spec()), 7));
+    }
+
+    #[test]
+    fn a_stored_revision_has_the_hash_of_its_spec() {
+        let mut fast = spec();
+        fast.node_loss = NodeLoss::Fast;
+        assert_ne!(revision(&fast), revision(&spec()));
+        assert_eq!(hash(&wishes(&fast)), revision(&fast));
     }
 
     #[test]

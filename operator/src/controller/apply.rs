@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use super::{check::pod_context, context::Context, observe::Seen};
+use super::{check::pod_context, context::Context, observe::Seen, revisions::Target};
 use crate::{
     api::{ApiError, Deleted},
-    build::{self, Valid},
+    build,
     decide::replicas::{Decision, NewPod, Removal},
     text::clip,
     view::PodView,
@@ -20,21 +20,19 @@ pub struct Outcome {
     pub deleted: Vec<Removal>,
     /// The API server refused a pod: its words.
     pub rejection: Option<String>,
-    /// A foreign pod has a name that we need.
-    pub foreign: Option<String>,
     /// What was left undone is tried again after this time.
     pub requeue: Option<Duration>,
     /// What went wrong and is no fault of the spec.
     pub error: Option<ApiError>,
-    pub services: Result<Vec<String>, ApiError>,
+    /// Kind and name of objects of others that have a name of ours.
+    pub foreign: Result<Vec<String>, ApiError>,
 }
 
 /// What came of one create.
 enum Created {
     Yes,
-    /// It was there already, and ours.
+    /// The name is taken: by our own earlier create, or by a pod that is not ours (any more), whose UID makes the next name.
     Before,
-    Foreign,
     Rejected(String),
     /// The namespace is going, and everything with it.
     Ending,
@@ -45,24 +43,17 @@ enum Created {
 const SOON: Duration = Duration::from_millis(200);
 
 /// Creates, then deletes.
-pub async fn apply(
-    context: &Context,
-    seen: &Seen,
-    valid: Option<&Valid>,
-    revision: &str,
-    decision: &Decision,
-) -> Outcome {
+pub async fn apply(context: &Context, seen: &Seen, target: Option<&Target>, decision: &Decision) -> Outcome {
     let mut outcome = Outcome {
         created: Vec::new(),
         deleted: Vec::new(),
         rejection: None,
-        foreign: None,
         requeue: None,
         error: None,
-        services: Ok(Vec::new()),
+        foreign: Ok(Vec::new()),
     };
-    if let Some(valid) = valid {
-        create(context, seen, valid, revision, &decision.create, &mut outcome).await;
+    if let Some(target) = target {
+        create(context, seen, target, &decision.create, &mut outcome).await;
     }
     if outcome.error.is_none() {
         delete(context, seen, &decision.delete, &mut outcome).await;
@@ -71,18 +62,17 @@ pub async fn apply(
 }
 
 /// 1, 2, 4, … at a time, until a batch has a failure: a quota that is used up costs one call, not five hundred.
-async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, pods: &[NewPod], outcome: &mut Outcome) {
+async fn create(context: &Context, seen: &Seen, target: &Target, pods: &[NewPod], outcome: &mut Outcome) {
     let mut rest = pods;
     let mut size = 1;
     while !rest.is_empty() {
         let (batch, later) = rest.split_at(size.min(rest.len()));
-        let created = join_all(batch.iter().map(|pod| create_one(context, seen, valid, revision, pod))).await;
+        let created = join_all(batch.iter().map(|pod| create_one(context, seen, target, pod))).await;
         let mut ending = false;
         for (pod, created) in batch.iter().zip(created) {
             match created {
                 Created::Yes => outcome.created.push(pod.name.clone()),
                 Created::Before => outcome.requeue = Some(SOON),
-                Created::Foreign => outcome.foreign = Some(pod.name.clone()),
                 Created::Rejected(message) => outcome.rejection = Some(message),
                 Created::Failed(error) => {
                     context.memory(&seen.key, |memory| memory.doubtful |= error.is_doubtful());
@@ -91,27 +81,27 @@ async fn create(context: &Context, seen: &Seen, valid: &Valid, revision: &str, p
                 Created::Ending => ending = true,
             }
         }
-        if ending || outcome.rejection.is_some() || outcome.foreign.is_some() {
+        if ending || outcome.rejection.is_some() {
             let now = Instant::now();
             outcome.requeue = context.memory(&seen.key, |memory| {
                 memory.rejection.clone_from(&outcome.rejection);
-                memory.foreign.clone_from(&outcome.foreign);
                 memory.backoff = std::mem::take(&mut memory.backoff).fail(now);
                 memory.backoff.remaining(now)
             });
         }
-        if ending || outcome.rejection.is_some() || outcome.foreign.is_some() || outcome.error.is_some() {
+        if ending || outcome.rejection.is_some() || outcome.error.is_some() {
             return;
         }
         (rest, size) = (later, size * 2);
     }
     if !outcome.created.is_empty() {
-        context.memory(&seen.key, |memory| (memory.rejection, memory.foreign) = (None, None));
+        context.memory(&seen.key, |memory| memory.rejection = None);
     }
 }
 
-async fn create_one(context: &Context, seen: &Seen, valid: &Valid, revision: &str, pod: &NewPod) -> Created {
-    let body = build::pod::build(&seen.cluster.spec, valid, &pod_context(context, seen, revision), &pod.name, pod.slot);
+async fn create_one(context: &Context, seen: &Seen, target: &Target, pod: &NewPod) -> Created {
+    let place = pod_context(context, seen, &target.hash, &target.image);
+    let body = build::pod::build(&target.spec, &target.valid, &place, &pod.name, pod.slot);
     let result = context.api.create_pod(&seen.namespace, &body, false).await;
     let (label, created) = match result {
         Ok(pod) => {
@@ -146,10 +136,14 @@ async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiErr
             let taken_in = context.cache.pods.of(&seen.key).iter().any(|pod| pod.uid == uid);
             if taken_in { Created::Before } else { Created::Failed(conflict) }
         }
-        _ if ours => {
-            Created::Rejected(format!("pod {} is ours and has lost its labels: delete it, or give them back", pod.name))
+        _ => {
+            let uid = found.metadata.uid.unwrap_or_default();
+            if ours {
+                context.cache.strays.put(&seen.key, &uid, &pod.name);
+            }
+            context.memory(&seen.key, |memory| memory.hold_name(&pod.name, uid));
+            Created::Before
         }
-        _ => Created::Foreign,
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn check(context: &Context, seen: &Seen) -> Result<Valid, Vec<Problem>
             let pod = build::pod::build(
                 spec,
                 &valid,
-                &pod_context(context, seen, &revision),
+                &pod_context(context, seen, &revision, &context.settings.primary_image),
                 &format!("{}-{PROBE}", seen.name),
                 0,
             );
@@ -63,13 +63,18 @@ pub async fn check(context: &Context, seen: &Seen) -> Result<Valid, Vec<Problem>
 }
 
 /// What building a pod needs beside the spec.
-pub fn pod_context<'a>(context: &'a Context, seen: &'a Seen, revision: &'a str) -> build::pod::Context<'a> {
+pub fn pod_context<'a>(
+    context: &'a Context,
+    seen: &'a Seen,
+    revision: &'a str,
+    primary_image: &'a str,
+) -> build::pod::Context<'a> {
     build::pod::Context {
         namespace: &seen.namespace,
         cluster: &seen.name,
         cluster_uid: &seen.uid,
         revision,
-        primary_image: &context.settings.primary_image,
+        primary_image,
         pull_policy: context.settings.pull_policy,
     }
 }

@@ -56,8 +56,8 @@ pub struct Memory {
     pub history: Option<History>,
     /// The last dry run.
     pub verdict: Option<Verdict>,
-    /// The pod of somebody else that has a name which we need.
-    pub foreign: Option<String>,
+    /// UIDs of pods that have a name of ours and are not ours (any more).
+    pub strangers: BTreeMap<String, String>,
     /// Of which WorkerCluster all this is; another of the same name begins without.
     uid: Option<String>,
     /// The last create may have been done without our knowing.
@@ -75,6 +75,21 @@ pub struct Memory {
     pub autoscaled: bool,
     /// Generation of a resource that cannot be read, and has been told so.
     pub unreadable: Option<i64>,
+}
+
+/// Names of strangers that are remembered of one WorkerCluster.
+const STRANGERS_LIMIT: usize = 1000;
+
+// === impl Memory ===
+
+impl Memory {
+    /// A pod that is not ours has this name.
+    pub fn hold_name(&mut self, name: &str, uid: String) {
+        if self.strangers.len() >= STRANGERS_LIMIT {
+            self.strangers.pop_first();
+        }
+        self.strangers.insert(name.to_owned(), uid);
+    }
 }
 
 // === impl Context ===
@@ -160,7 +175,6 @@ impl Context {
         self.memory(&seen.key, |memory| {
             memory.backoff = std::mem::take(&mut memory.backoff).of(revision).observe(&owned, all_ready, now);
             if all_ready {
-                memory.foreign = None;
                 memory.rejection = None;
             }
             memory.backoff.remaining(now)

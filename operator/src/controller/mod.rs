@@ -1,14 +1,17 @@
-//! One reconcile, as a straight list of steps: observe (IO), check and decide (pure, but for the dry run), commit and apply (IO), report (IO).
+//! One reconcile, as a straight list of steps: observe (IO), check and decide (pure, but for the dry run), commit, settle the revision and
+//! apply (IO), report (IO).
 
 mod adopt;
 mod apply;
 mod check;
+mod children;
 mod context;
 mod events;
 mod observe;
+mod release;
 mod report;
+mod revisions;
 mod scale;
-mod services;
 
 use std::{sync::Arc, time::Duration};
 
@@ -75,32 +78,38 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
         mirrored = report::mirror(context, &seen, scaling.desired).await.err();
     }
     let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
-    let revision = build::revision(&seen.cluster.spec);
+    let target = revisions::settle(context, &seen, &checked).await;
+    let (target, unsettled) = target.map_or_else(|error| (None, Some(error)), |target| (target, None));
+    let revision = target.as_ref().map_or_else(|| build::revision(&seen.cluster.spec), |target| target.hash.clone());
     let hold = context.back_off(&seen, wanted, &revision);
-    let decision = match &checked {
-        Ok(_) => replicas::decide(&replicas::Input {
+    let count = usize::try_from(wanted).unwrap_or(0);
+    let decision = match &target {
+        Some(target) => replicas::decide(&replicas::Input {
             cluster: &seen.name,
-            wanted: usize::try_from(wanted).unwrap_or(0),
-            revision: &revision,
             cluster_uid: &seen.uid,
+            wanted: count,
+            revision: &target.hash,
+            strategy: replicas::Strategy::of(&seen.cluster.spec, count),
+            paused: seen.cluster.spec.rollout.paused,
             pods: &seen.owned(),
-            named: &seen.pods,
+            named: &seen.named(context),
             busy: &|uid| seen.busy(uid),
             hold,
             now: seen.wall,
         }),
-        Err(_) => replicas::Decision::default(), // what runs is left alone until the spec can be built
+        None => replicas::Decision::default(), // nothing can be built, and what runs is left alone
     };
-    let mut outcome = apply::apply(context, &seen, checked.as_ref().ok(), &revision, &decision).await;
-    outcome.services = services::apply(context, &seen).await;
-    report::report(
+    let mut outcome = apply::apply(context, &seen, target.as_ref(), &decision).await;
+    outcome.foreign =
+        children::apply(context, &seen, target.as_ref().map_or(&seen.cluster.spec, |target| &target.spec)).await;
+    let wake = report::report(
         context,
         &mut seen,
         &report::Facts {
             checked: &checked,
             scaling: scaling.as_ref(),
             wanted,
-            revision: &revision,
+            target: target.as_ref(),
             decision: &decision,
             outcome: &outcome,
             told,
@@ -108,10 +117,10 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     )
     .await?;
     // Each of these is tried again, and none keeps the others from being done.
-    if let Some(error) = outcome.error.or_else(|| outcome.services.err()).or(mirrored).or(seen.adoption) {
+    if let Some(error) = unsettled.or(outcome.error).or_else(|| outcome.foreign.err()).or(mirrored).or(seen.adoption) {
         return Err(error.into());
     }
-    let again = [hold, outcome.requeue, checked.is_err().then_some(check::RECHECK)];
+    let again = [hold, outcome.requeue, decision.wake, wake, checked.is_err().then_some(check::RECHECK)];
     Ok(Action::requeue(again.into_iter().flatten().min().unwrap_or(RESYNC).min(RESYNC)))
 }
 

@@ -1,13 +1,13 @@
 //! Everything that one decision reads, gathered at one moment: the only place that looks at the cluster.
 
-use std::{net::IpAddr, sync::Arc, time::Instant as StdInstant};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant as StdInstant};
 
 use crds::{QueueMetric, WorkerCluster};
 use k8s_openapi::jiff::Timestamp;
 use primary_protocol::Stats;
 use tokio::time::{Duration, Instant};
 
-use super::{adopt, context::Context};
+use super::{adopt, context::Context, release};
 use crate::{
     api::ApiError,
     signal::{PodTarget, QueueSource, Readings, Targets},
@@ -21,7 +21,7 @@ pub struct Seen {
     pub namespace: String,
     pub uid: String,
     pub cluster: Arc<WorkerCluster>,
-    /// What kept orphans from being taken; told at the end, so that one of them does not stop all else.
+    /// What kept orphans from being taken, or strays from being let go; told at the end, so that one of them does not stop all else.
     pub adoption: Option<ApiError>,
     /// All pods that carry the label, also those of others.
     pub pods: Vec<PodView>,
@@ -45,6 +45,13 @@ impl Seen {
         self.pods.iter().filter(|pod| pod.controller.as_deref() == Some(&self.uid)).collect()
     }
 
+    /// Names of pods that are known to be taken, with the UID of the pod that has each.
+    pub fn named(&self, context: &Context) -> BTreeMap<String, String> {
+        let mut named = context.memory(&self.key, |memory| memory.strangers.clone());
+        named.extend(self.pods.iter().map(|pod| (pod.name.clone(), pod.uid.clone())));
+        named
+    }
+
     /// What a pod's primary said a moment ago.
     pub fn stats(&self, pod_uid: &str) -> Option<&Stats> {
         let (stats, at) = self.readings.pods.get(pod_uid)?.stats.as_ref()?;
@@ -64,7 +71,8 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     if context.memory(key, |memory| std::mem::take(&mut memory.doubtful)) {
         context.relook(key).await?;
     }
-    let adoption = adopt::pods(context, key, &uid).await.err();
+    let released = release::pods(context, key, &uid).await;
+    let adoption = adopt::pods(context, key, &uid).await.and(released).err();
     let queues = queues(context, key, &cluster).await;
     let pods = context.cache.pods.of(key);
     context.signals.publish(key, targets(&pods, &uid, &queues));

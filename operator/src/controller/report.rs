@@ -11,17 +11,18 @@ use k8s_openapi::{
 use kube::{core::error_boundary::InvalidObject, runtime::controller::Action};
 use primary_protocol::WarningReason;
 
-use super::{Error, apply::Outcome, context::Context, events::Happening, observe::Seen};
+use super::{Error, apply::Outcome, context::Context, events::Happening, observe::Seen, revisions::Target};
 use crate::{
     api::ApiError,
     build::{Problem, Valid, validate::Category},
     decide::{
         autoscale::Decision as Scaling,
-        replicas::{Decision, RemovalReason},
+        progress::{self, Progress},
+        replicas::{Decision, RemovalReason, Strategy},
     },
     status::{self, Workers},
     text::short_hash,
-    view::Key,
+    view::{Key, PodView},
 };
 
 /// What the steps before found.
@@ -29,7 +30,8 @@ pub struct Facts<'a> {
     pub checked: &'a Result<Valid, Vec<Problem>>,
     pub scaling: Option<&'a Scaling>,
     pub wanted: i32,
-    pub revision: &'a str,
+    /// What pods are built from, if there is anything.
+    pub target: Option<&'a Target>,
     pub decision: &'a Decision,
     pub outcome: &'a Outcome,
     /// What is to be told first.
@@ -79,19 +81,24 @@ pub async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), 
     Ok(())
 }
 
-/// Writes status where it changed, and publishes what happened.
-pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<(), ApiError> {
+/// Writes status where it changed, and publishes what happened. Returns when the next look is due.
+pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<Option<Duration>, ApiError> {
     let before = seen.cluster.status.clone().unwrap_or_default();
-    let status = compose(context, seen, facts, &before);
+    let (status, wake) = compose(context, seen, facts, &before);
     let happenings = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
     if differs(&before, &status) {
         write(context, seen, status).await?;
     }
     context.events.publish(&reference(seen), happenings).await;
-    Ok(())
+    Ok(wake)
 }
 
-fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClusterStatus) -> WorkerClusterStatus {
+fn compose(
+    context: &Context,
+    seen: &Seen,
+    facts: &Facts<'_>,
+    before: &WorkerClusterStatus,
+) -> (WorkerClusterStatus, Option<Duration>) {
     let generation = seen.cluster.metadata.generation.unwrap_or(0);
     // As the writes of this pass left them.
     let pods = context.cache.pods.of(&seen.key);
@@ -99,7 +106,27 @@ fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClu
     let active: Vec<_> = owned.iter().copied().filter(|pod| pod.is_active()).collect();
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     let ready = active.iter().filter(|pod| pod.is_ready()).count();
-    let updated = active.iter().filter(|pod| pod.revision.as_deref() == Some(facts.revision)).count();
+    let min_ready = seconds(seen.cluster.spec.rollout.min_ready_seconds);
+    let available = |pods: &mut dyn Iterator<Item = &PodView>| {
+        count(pods.filter(|pod| pod.is_available(min_ready, seen.wall)).count())
+    };
+    // Where nothing can be built there is nothing to be outdated against.
+    let current = |pod: &&PodView| facts.target.is_none_or(|target| pod.revision.as_deref() == Some(&target.hash));
+    let updated: Vec<&PodView> = active.iter().copied().filter(current).collect();
+    let progress = facts.target.map(|target| {
+        progress::look(&progress::Input {
+            before: before.rollout.as_ref(),
+            revision: target.number,
+            updated: (before.updated_replicas, count(updated.len())),
+            updated_available: available(&mut updated.iter().copied()),
+            outdated: count(active.len() - updated.len()),
+            wanted: facts.wanted,
+            paused: seen.cluster.spec.rollout.paused,
+            was_paused: before.conditions.iter().any(|condition| condition.reason == status::PAUSED),
+            deadline: seconds(seen.cluster.spec.rollout.progress_deadline_seconds),
+            now: seen.wall,
+        })
+    });
     let stats: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.stats(&pod.uid)?))).collect();
     let mut totals = WorkerTotals::default();
     for (_, stats) in &stats {
@@ -118,21 +145,26 @@ fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClu
         None => Workers::Well { ready: totals.ready, total: totals.total },
     };
     let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
-    let (rejection, foreign_pod) =
-        context.memory(&seen.key, |memory| (memory.rejection.clone(), memory.foreign.clone()));
-    let foreign: Vec<String> =
-        foreign_pod.iter().map(|name| format!("Pod {name}")).chain(foreign_services(facts.outcome)).collect();
+    let rejection = context.memory(&seen.key, |memory| memory.rejection.clone());
+    let foreign = facts.outcome.foreign.as_deref().unwrap_or_default();
     let nothing = Vec::new();
+    let strategy = Strategy::of(&seen.cluster.spec, usize::try_from(facts.wanted).unwrap_or(0));
     let conditions = status::conditions(
         &status::Facts {
             problems: facts.checked.as_ref().err().unwrap_or(&nothing),
             wanted: facts.wanted,
             active: count(active.len()),
             ready: count(ready),
-            updated: count(updated),
+            available: available(&mut active.iter().copied()),
+            least: facts.wanted.saturating_sub(count(strategy.unavailable)),
+            updated: count(updated.len()),
             rolling: facts.decision.rolling,
+            awaiting: count(facts.decision.awaiting),
+            paused: seen.cluster.spec.rollout.paused,
+            exceeded: progress.as_ref().is_some_and(|progress| progress.exceeded),
+            deadline_seconds: seen.cluster.spec.rollout.progress_deadline_seconds,
             rejection: rejection.as_deref(),
-            foreign: &foreign,
+            foreign,
             trouble: troubled,
             workers,
             scaling: facts.scaling.map(|scaling| (&scaling.scaling_active, &scaling.scaling_limited)),
@@ -141,26 +173,28 @@ fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClu
         generation,
         seen.wall,
     );
-    WorkerClusterStatus {
+    let wake = progress.as_ref().and_then(|progress| progress.wake);
+    let told = WorkerClusterStatus {
         replicas: count(active.len()),
         ready_replicas: count(ready),
-        available_replicas: count(ready),
-        updated_replicas: count(updated),
-        rollout: before.rollout.clone(),
+        available_replicas: available(&mut active.iter().copied()),
+        updated_replicas: count(updated.len()),
+        rollout: progress.map_or_else(|| before.rollout.clone(), |Progress { status, .. }| Some(status)),
         terminating_replicas: count(owned.iter().filter(|pod| pod.deleting).count()),
         workers: totals,
         selector: format!("{}={}", names::LABEL_NAME, seen.name),
         observed_generation: generation,
-        current_revision: facts.revision.to_owned(),
+        current_revision: facts.target.map_or_else(|| before.current_revision.clone(), |target| target.hash.clone()),
         conditions,
         autoscaling: facts
             .scaling
             .map(|scaling| autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, false)),
-    }
+    };
+    (told, wake)
 }
 
-fn foreign_services(outcome: &Outcome) -> impl Iterator<Item = String> {
-    outcome.services.iter().flatten().map(|name| format!("Service {name}"))
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 fn reason(reason: WarningReason) -> &'static str {
@@ -318,8 +352,14 @@ pub async fn unreadable(context: &Context, key: &Key, invalid: &InvalidObject) -
         wanted: 0,
         active: 0,
         ready: 0,
+        available: 0,
+        least: 0,
         updated: 0,
         rolling: false,
+        awaiting: 0,
+        paused: false,
+        exceeded: false,
+        deadline_seconds: 0,
         rejection: None,
         foreign: &[],
         trouble: None,

@@ -2,5 +2,7 @@
 
 pub mod autoscale;
 pub mod backoff;
+pub mod progress;
 pub mod ranking;
 pub mod replicas;
+pub mod revisions;

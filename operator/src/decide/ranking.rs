@@ -9,6 +9,8 @@ use crate::view::{Phase, PodView, Readiness};
 /// What the order reads beside the pod itself.
 pub struct Ranked<'a> {
     pub pod: &'a PodView,
+    /// Ready for long enough.
+    pub available: bool,
     /// Of a revision that is not the current one.
     pub outdated: bool,
     /// Whether a worker holds work; `None` where that is not known, which counts as busy.
@@ -17,11 +19,13 @@ pub struct Ranked<'a> {
     pub together: usize,
 }
 
-/// Compares two pods: `Less` goes first. A ReplicaSet's order (kubernetes `ActivePodsWithRanks`) with two ranks added: old revision, and idle before busy.
+/// Compares two pods: `Less` goes first. A ReplicaSet's order (kubernetes `ActivePodsWithRanks`) with ranks added: what a
+/// user asks to go first, not available, old revision, and idle before busy.
 pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
     let key = |ranked: &Ranked<'_>| {
         let pod = ranked.pod;
         (
+            !pod.delete_first,
             pod.node.is_some(),
             match pod.phase {
                 Phase::Pending => 0,
@@ -29,6 +33,7 @@ pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
                 _ => 2,
             },
             pod.is_ready(),
+            ranked.available,
             !ranked.outdated,
             ranked.busy.unwrap_or(true),
             pod.deletion_cost,
@@ -75,7 +80,7 @@ mod tests {
     use crate::view::pod::tests::pod;
 
     fn ranked(pod: &PodView) -> Ranked<'_> {
-        Ranked { pod, outdated: false, busy: Some(false), together: 1 }
+        Ranked { pod, available: true, outdated: false, busy: Some(false), together: 1 }
     }
 
     fn now() -> Timestamp {
@@ -111,6 +116,17 @@ mod tests {
     }
 
     #[test]
+    fn not_available_goes_before_an_old_revision_and_what_is_asked_for_before_all() {
+        let (a, b) = (pod("a"), pod("b"));
+        let young = Ranked { available: false, ..ranked(&b) };
+        let old = Ranked { outdated: true, ..ranked(&a) };
+        assert_eq!(order(&young, &old, now()), Ordering::Less);
+        let asked = PodView { delete_first: true, ..pod("c") };
+        let unassigned = pod("d").node(None);
+        assert_eq!(order(&ranked(&asked), &ranked(&unassigned), now()), Ordering::Less);
+    }
+
+    #[test]
     fn an_old_revision_goes_before_an_idle_new_one() {
         let (a, b) = (pod("a"), pod("b"));
         let old_busy = Ranked { outdated: true, busy: Some(true), ..ranked(&b) };
@@ -119,19 +135,19 @@ mod tests {
 
     prop_compose! {
         fn any_pod()(uid in "[a-d]{1,2}", node in any::<bool>(), phase in 0..3u8, ready in any::<bool>(), since in 0i64..1_000_000,
-                     cost in -2i64..3, restarts in 0..3i32, outdated in any::<bool>(), busy in any::<Option<bool>>(), together in 0usize..3)
-                     -> (PodView, bool, Option<bool>, usize) {
+                     cost in -2i64..3, restarts in 0..3i32, first in any::<bool>(), available in any::<bool>(), outdated in any::<bool>(), busy in any::<Option<bool>>(), together in 0usize..3)
+                     -> (PodView, bool, bool, Option<bool>, usize) {
             let phase = [Phase::Pending, Phase::Unknown, Phase::Running][usize::from(phase)];
             let mut pod = pod(&uid).node(node.then_some("n")).phase(phase);
             if ready { pod = pod.ready_since(since); }
-            (PodView { deletion_cost: cost, restarts, ..pod }, outdated, busy, together)
+            (PodView { deletion_cost: cost, restarts, delete_first: first, ..pod }, available, outdated, busy, together)
         }
     }
 
     proptest! {
         #[test]
         fn the_order_is_total_and_transitive(pods in proptest::collection::vec(any_pod(), 3)) {
-            let of = |i: usize| { let (pod, outdated, busy, together) = &pods[i]; Ranked { pod, outdated: *outdated, busy: *busy, together: *together } };
+            let of = |i: usize| { let (pod, available, outdated, busy, together) = &pods[i]; Ranked { pod, available: *available, outdated: *outdated, busy: *busy, together: *together } };
             let cmp = |a: usize, b: usize| order(&of(a), &of(b), now());
             for (a, b, c) in [(0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1)] {
                 prop_assert_eq!(cmp(a, b), cmp(b, a).reverse());

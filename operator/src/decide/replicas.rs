@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
+use crds::{PodReplacementPolicy, WorkerClusterSpec};
 use k8s_openapi::jiff::Timestamp;
 
 use super::ranking::{Ranked, rank};
@@ -19,17 +20,35 @@ pub struct Input<'a> {
     pub cluster_uid: &'a str,
     /// Replicas wanted.
     pub wanted: usize,
-    /// The current revision.
+    /// The revision that pods are to have.
     pub revision: &'a str,
+    pub strategy: Strategy,
+    /// Pods of older revisions stay as they are.
+    pub paused: bool,
     /// The pods that the WorkerCluster owns.
     pub pods: &'a [&'a PodView],
-    /// All pods whose names are known to be taken.
-    pub named: &'a [PodView],
+    /// Names that are known to be taken: the UID of the pod that has each.
+    pub named: &'a BTreeMap<String, String>,
     /// For a pod's UID: whether a worker of it holds work, where that is known.
     pub busy: &'a dyn Fn(&str) -> Option<bool>,
     /// How long nothing may be created yet (failures).
     pub hold: Option<Duration>,
     pub now: Timestamp,
+}
+
+/// What `spec.rollout` and its neighbours come to for the wanted number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strategy {
+    /// Pods above the wanted number while a revision rolls out.
+    pub surge: usize,
+    /// Pods that may be missing from the wanted number of available ones while a revision rolls out.
+    pub unavailable: usize,
+    /// How long a pod is ready before it is available.
+    pub min_ready: Duration,
+    /// Whether pods that are ending take the room of new ones.
+    pub replacement: PodReplacementPolicy,
+    /// Failed pods that are kept to be looked at.
+    pub failed_history: usize,
 }
 
 /// What to do, in one pass.
@@ -39,8 +58,12 @@ pub struct Decision {
     pub delete: Vec<Removal>,
     /// Pods that are missing and wait for the back-off.
     pub held: usize,
+    /// Pods that are missing and wait for others to be gone (`TerminationComplete`).
+    pub awaiting: usize,
     /// Pods of an older revision are still there.
     pub rolling: bool,
+    /// When the next ready pod counts as available.
+    pub wake: Option<Duration>,
 }
 
 /// A pod to create.
@@ -73,88 +96,139 @@ pub enum RemovalReason {
     FailedHistory,
 }
 
-/// Failed pods that are kept to be looked at.
-pub const FAILED_HISTORY: usize = 3;
-/// Pods above the wanted number while a revision rolls out.
-pub const SURGE: usize = 1;
 /// Writes in one pass at the most (a ReplicaSet's burst).
 pub const BURST: usize = 500;
 
-/// Decides one pass.
-pub fn decide(input: &Input<'_>) -> Decision {
-    let (active, inactive): (Vec<&PodView>, Vec<&PodView>) =
-        input.pods.iter().copied().partition(|pod| pod.is_active());
-    let (current, old): (Vec<&PodView>, Vec<&PodView>) =
-        active.iter().copied().partition(|pod| pod.revision.as_deref() == Some(input.revision));
-    let mut delete = failed_history(&inactive);
+/// The active pods, sorted by what a rollout does with them.
+struct Sorted<'a> {
+    /// Of the revision that is wanted.
+    current: Vec<&'a PodView>,
+    /// Of another, and ready at some time.
+    old: Vec<&'a PodView>,
+    /// Of another, and never ready: they serve nobody.
+    useless: Vec<&'a PodView>,
+}
 
-    // Old pods that never were ready serve nobody: they make room at once. Those that are wanted most are replaced below.
-    let useless: Vec<&PodView> = old.iter().copied().filter(|pod| pod.was_never_ready()).collect();
-    delete.extend(useless.iter().map(|pod| removal(pod, RemovalReason::NeverReady)));
-    let old: Vec<&PodView> = old.into_iter().filter(|pod| !pod.was_never_ready()).collect();
-    let live = current.len() + old.len();
+// === impl Strategy ===
 
-    let surge = if old.is_empty() { 0 } else { SURGE };
-    let missing = input.wanted.saturating_sub(current.len()).min((input.wanted + surge).saturating_sub(live));
-    let names = new_pods(input, &active, missing);
-
-    let mut leaving: Vec<&PodView> = Vec::new();
-    let order = ranked(input, &current, &old);
-    // Too many altogether: the first of the order go, whatever their revision.
-    let excess = live.saturating_sub(input.wanted + surge);
-    leaving.extend(order.iter().copied().take(excess));
-    delete.extend(leaving.iter().map(|pod| removal(pod, RemovalReason::ScaledDown)));
-    // An old pod goes only where the ready ones without it are still as many as wanted.
-    let staying = |pod: &&&PodView| !leaving.iter().any(|gone| gone.uid == pod.uid);
-    let ready = order.iter().filter(staying).filter(|pod| pod.is_ready()).count();
-    let spare = ready.saturating_sub(input.wanted);
-    let outdated = |pod: &&PodView| pod.revision.as_deref() != Some(input.revision);
-    let replaced: Vec<&PodView> = order
-        .iter()
-        .filter(staying)
-        .copied()
-        .filter(outdated)
-        .filter(|pod| pod.is_ready())
-        .take(spare)
-        .chain(
-            order
-                .iter()
-                .filter(staying)
-                .copied()
-                .filter(outdated)
-                .filter(|pod| !pod.is_ready() && ready >= input.wanted),
-        )
-        .collect();
-    delete.extend(replaced.iter().map(|pod| removal(pod, RemovalReason::Replaced)));
-
-    let rolling = !old.is_empty() || !useless.is_empty();
-    delete.truncate(BURST);
-    match input.hold {
-        Some(_) => Decision { create: Vec::new(), delete, held: names.len(), rolling },
-        None => Decision { create: names, delete, held: 0, rolling },
+impl Strategy {
+    /// The amounts for `wanted` replicas. Where both come to nothing one pod may be missing, as for a Deployment: else nothing would ever
+    /// be replaced.
+    pub fn of(spec: &WorkerClusterSpec, wanted: usize) -> Self {
+        let rollout = &spec.rollout;
+        let surge = rollout.max_surge.of_rounded_up(wanted);
+        let unavailable = rollout.max_unavailable.of_rounded_down(wanted);
+        Self {
+            surge,
+            unavailable: if surge == 0 { unavailable.max(1) } else { unavailable },
+            min_ready: Duration::from_secs(u64::try_from(rollout.min_ready_seconds).unwrap_or(0)),
+            replacement: spec.pod_replacement_policy,
+            failed_history: usize::try_from(spec.failed_pods_history_limit).unwrap_or(0),
+        }
     }
 }
 
-fn ranked<'a>(input: &Input<'_>, current: &[&'a PodView], old: &[&'a PodView]) -> Vec<&'a PodView> {
+/// Decides one pass.
+pub fn decide(input: &Input<'_>) -> Decision {
+    let Input { strategy, wanted, .. } = *input;
+    let (active, inactive): (Vec<&PodView>, Vec<&PodView>) =
+        input.pods.iter().copied().partition(|pod| pod.is_active());
+    let ending = inactive.iter().filter(|pod| pod.deleting && !pod.is_finished()).count();
+    let pods = Sorted::of(&active, input.revision);
+    let rolling = !pods.old.is_empty() || !pods.useless.is_empty();
+
+    // While the rollout is paused every pod counts alike: what is missing is made, and who is there stays.
+    let doomed = if input.paused { 0 } else { pods.useless.len() };
+    let live = active.len() - doomed;
+    let room = wanted + if rolling { strategy.surge } else { 0 };
+    let missing = if input.paused {
+        wanted.saturating_sub(live)
+    } else {
+        wanted.saturating_sub(pods.current.len()).min(room.saturating_sub(live))
+    };
+    let now = match strategy.replacement {
+        PodReplacementPolicy::TerminationStarted => missing,
+        // Those that are made useless below end too, and are still there for a while.
+        PodReplacementPolicy::TerminationComplete => missing.min(room.saturating_sub(active.len() + ending)),
+    };
+    let new = new_pods(input, &active, now);
+
+    let mut delete = failed_history(&inactive, strategy.failed_history);
+    if !input.paused {
+        delete.extend(pods.useless.iter().map(|pod| removal(pod, RemovalReason::NeverReady)));
+    }
+    delete.extend(leaving(input, &pods, live.saturating_sub(room)));
+    delete.truncate(BURST);
+
+    let waits = active.iter().filter_map(|pod| pod.available_in(strategy.min_ready, input.now));
+    let wake = waits.filter(|wait| !wait.is_zero()).min();
+    let (held, create) = if input.hold.is_some() { (new.len(), Vec::new()) } else { (0, new) };
+    Decision { create, delete, held, awaiting: missing - now, rolling, wake }
+}
+
+/// The pods that go: `excess` of them because they are too many, whatever their revision, and old ones as far as enough others are available.
+fn leaving(input: &Input<'_>, pods: &Sorted<'_>, excess: usize) -> Vec<Removal> {
+    let strategy = input.strategy;
+    let available = |pod: &PodView| pod.is_available(strategy.min_ready, input.now);
+    let order = ranked(input, pods);
+    let (too_many, staying) = order.split_at(excess.min(order.len()));
+    let mut gone: Vec<Removal> = too_many.iter().map(|pod| removal(pod, RemovalReason::ScaledDown)).collect();
+    if input.paused {
+        return gone;
+    }
+
+    // A Deployment's two budgets. Who serves goes only where enough others do; who does not serve goes as long as those that are left,
+    // without the new ones that have yet to show what they can do, would be enough: a cluster in which nothing is ready for a moment must
+    // not be emptied.
+    let least = input.wanted.saturating_sub(strategy.unavailable);
+    let serving = staying.iter().filter(|pod| available(pod)).count();
+    let is_old = |pod: &PodView| pod.revision.as_deref() != Some(input.revision);
+    let unproven = staying.iter().filter(|pod| !is_old(pod) && !available(pod)).count();
+    let mut idle_budget = staying.len().saturating_sub(least + unproven);
+    let mut serving_budget = serving.saturating_sub(least);
+    for pod in staying.iter().filter(|pod| is_old(pod)) {
+        let budget = if available(pod) { &mut serving_budget } else { &mut idle_budget };
+        if *budget > 0 {
+            *budget -= 1;
+            gone.push(removal(pod, RemovalReason::Replaced));
+        }
+    }
+    gone
+}
+
+// === impl Sorted ===
+
+impl<'a> Sorted<'a> {
+    fn of(active: &[&'a PodView], revision: &str) -> Self {
+        let (current, others): (Vec<&PodView>, Vec<&PodView>) =
+            active.iter().copied().partition(|pod| pod.revision.as_deref() == Some(revision));
+        let (useless, old) = others.into_iter().partition(|pod| pod.was_never_ready());
+        Self { current, old, useless }
+    }
+}
+
+fn ranked<'a>(input: &Input<'_>, pods: &Sorted<'a>) -> Vec<&'a PodView> {
     let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
-    for pod in current.iter().chain(old) {
+    let stay_or_serve = if input.paused { pods.useless.as_slice() } else { &[] };
+    for pod in pods.current.iter().chain(&pods.old).chain(stay_or_serve) {
         *on_node.entry(pod.node.as_deref().unwrap_or_default()).or_default() += 1;
     }
     let entry = |pod: &&'a PodView, outdated: bool| Ranked {
         pod,
+        available: pod.is_available(input.strategy.min_ready, input.now),
         outdated,
         busy: (input.busy)(&pod.uid),
         together: on_node.get(pod.node.as_deref().unwrap_or_default()).copied().unwrap_or(0),
     };
-    let pods = current.iter().map(|pod| entry(pod, false)).chain(old.iter().map(|pod| entry(pod, true))).collect();
-    rank(pods, input.now)
+    let current = pods.current.iter().map(|pod| entry(pod, false));
+    let others = pods.old.iter().chain(stay_or_serve).map(|pod| entry(pod, true));
+    rank(current.chain(others).collect(), input.now)
 }
 
 /// The names of `count` new pods: each takes the lowest free slot. A name that a pod still has is passed over for one that is made from that
 /// pod's UID; so a create that is repeated meets its own pod, and never one that is still ending.
 fn new_pods(input: &Input<'_>, active: &[&PodView], count: usize) -> Vec<NewPod> {
     let taken: BTreeSet<u32> = active.iter().filter_map(|pod| pod.slot).collect();
-    let holders: BTreeMap<&str, &str> = input.named.iter().map(|pod| (pod.name.as_str(), pod.uid.as_str())).collect();
     let free = (0u32..).filter(|slot| !taken.contains(slot));
     free.take(count.min(BURST))
         .map(|slot| {
@@ -163,7 +237,7 @@ fn new_pods(input: &Input<'_>, active: &[&PodView], count: usize) -> Vec<NewPod>
                 format!("{}-{suffix}", input.cluster)
             };
             let mut own = name("");
-            while let Some(holder) = holders.get(own.as_str()) {
+            while let Some(holder) = input.named.get(&own) {
                 own = name(holder);
             }
             NewPod { name: own, slot }
@@ -172,11 +246,11 @@ fn new_pods(input: &Input<'_>, active: &[&PodView], count: usize) -> Vec<NewPod>
 }
 
 /// Failed and succeeded pods beyond the history, oldest first.
-fn failed_history(inactive: &[&PodView]) -> Vec<Removal> {
+fn failed_history(inactive: &[&PodView], kept: usize) -> Vec<Removal> {
     let mut finished: Vec<&PodView> =
         inactive.iter().copied().filter(|pod| pod.is_finished() && !pod.deleting).collect();
     finished.sort_by_key(|pod| (pod.created, pod.uid.clone()));
-    let surplus = finished.len().saturating_sub(FAILED_HISTORY);
+    let surplus = finished.len().saturating_sub(kept);
     finished.into_iter().take(surplus).map(|pod| removal(pod, RemovalReason::FailedHistory)).collect()
 }
 
@@ -200,155 +274,4 @@ impl RemovalReason {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::view::{Phase, pod::tests::pod};
-
-    fn run(wanted: usize, revision: &str, pods: &[PodView]) -> Decision {
-        run_held(wanted, revision, pods, None)
-    }
-
-    fn run_held(wanted: usize, revision: &str, all: &[PodView], hold: Option<Duration>) -> Decision {
-        let pods: Vec<&PodView> = all.iter().collect();
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        decide(&Input {
-            cluster: "web",
-            cluster_uid: "uid",
-            wanted,
-            revision,
-            pods: &pods,
-            named: all,
-            busy: &|_| None,
-            hold,
-            now,
-        })
-    }
-
-    fn gone(decision: &Decision) -> Vec<(&str, RemovalReason)> {
-        decision.delete.iter().map(|removal| (removal.name.as_str(), removal.why)).collect()
-    }
-
-    #[test]
-    fn nothing_is_done_where_all_is_well() {
-        assert_eq!(run(2, "r1", &[pod("a").slot(0), pod("b").slot(1)]), Decision::default());
-    }
-
-    #[test]
-    fn missing_pods_take_the_lowest_free_slots() {
-        let decision = run(3, "r1", &[pod("b").slot(1)]);
-        assert_eq!(decision.create.iter().map(|new| new.slot).collect::<Vec<_>>(), [0, 2]);
-        assert_eq!(
-            decision.create,
-            run(3, "r1", &[pod("b").slot(1)]).create,
-            "a repeated decision names the same pods"
-        );
-    }
-
-    #[test]
-    fn a_name_never_meets_the_predecessor_that_is_still_ending() {
-        let first = run(1, "r1", &[]).create[0].name.clone();
-        let ending = PodView { name: first.clone(), ..pod("a") }.deleting();
-        let second = run(1, "r1", &[ending]).create[0].name.clone();
-        assert_ne!(first, second);
-    }
-
-    #[test]
-    fn a_rollout_brings_one_new_pod_before_an_old_one_goes() {
-        let old = [pod("a").slot(0), pod("b").slot(1)];
-        let decision = run(2, "r2", &old);
-        assert_eq!((decision.create.len(), gone(&decision), decision.rolling), (1, vec![], true));
-
-        let starting = [old[0].clone(), old[1].clone(), pod("c").slot(2).revision("r2").not_ready()];
-        assert_eq!(run(2, "r2", &starting), Decision { rolling: true, ..Decision::default() });
-
-        let ready = [old[0].clone(), old[1].clone(), pod("c").slot(2).revision("r2")];
-        let decision = run(2, "r2", &ready);
-        assert_eq!(gone(&decision), [("a", RemovalReason::Replaced)]);
-    }
-
-    #[test]
-    fn old_pods_that_never_were_ready_make_room_at_once() {
-        let broken = [pod("a").slot(0).not_ready(), pod("b").slot(1).not_ready()];
-        let decision = run(2, "r2", &broken);
-        assert_eq!((decision.create.len(), decision.delete.len()), (2, 2));
-    }
-
-    #[test]
-    fn scaling_down_takes_what_is_not_ready_first() {
-        let decision = run(1, "r1", &[pod("a").slot(0), pod("b").slot(1).not_ready()]);
-        assert_eq!(gone(&decision), [("b", RemovalReason::ScaledDown)]);
-    }
-
-    #[test]
-    fn a_removal_for_not_being_ready_holds_only_for_that_version() {
-        let decision = run(1, "r1", &[pod("a").slot(0), pod("b").slot(1).not_ready().version(9)]);
-        assert_eq!(decision.delete[0].version, Some(9));
-    }
-
-    #[test]
-    fn failed_pods_are_replaced_and_three_are_kept() {
-        let failed: Vec<PodView> = (0..5)
-            .map(|i| PodView { created: Timestamp::from_second(i).ok(), ..pod(&format!("f{i}")).phase(Phase::Failed) })
-            .collect();
-        let decision = run(1, "r1", &failed);
-        assert_eq!(gone(&decision), [("f0", RemovalReason::FailedHistory), ("f1", RemovalReason::FailedHistory)]);
-        assert_eq!(decision.create.len(), 1);
-    }
-
-    #[test]
-    fn while_the_back_off_holds_nothing_is_created_and_deletes_go_on() {
-        let decision = run_held(2, "r1", &[], Some(Duration::from_secs(1)));
-        assert_eq!((decision.create.len(), decision.held), (0, 2));
-    }
-
-    prop_compose! {
-        fn any_pod(index: u32)(revision in 1..3u8, phase in 0..5u8, ready in any::<bool>(), deleting in 0..4u8, since in 0i64..100) -> PodView {
-            let phase = [Phase::Pending, Phase::Unknown, Phase::Running, Phase::Failed, Phase::Running][usize::from(phase)];
-            let mut pod = pod(&format!("p{index}")).slot(index).revision(&format!("r{revision}"));
-            pod = if ready { pod.ready_since(since) } else { pod.not_ready() };
-            pod = pod.phase(phase);
-            if deleting == 0 { pod.deleting() } else { pod }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn replicas_stay_within_bounds_and_readiness_is_not_given_away(
-            pods in (0u32..8).prop_flat_map(|n| (0..n).map(any_pod).collect::<Vec<_>>()), wanted in 0usize..8,
-        ) {
-            let decision = run(wanted, "r2", &pods);
-            let active = pods.iter().filter(|pod| pod.is_active()).count();
-            let gone = |pod: &PodView| decision.delete.iter().any(|removal| removal.uid == pod.uid);
-            let after = pods.iter().filter(|pod| pod.is_active() && !gone(pod)).count() + decision.create.len();
-            prop_assert!(after <= wanted + SURGE || decision.create.is_empty() && after <= active);
-            prop_assert!(after <= wanted + SURGE);
-            let ready_before = pods.iter().filter(|pod| pod.is_active() && pod.is_ready()).count();
-            let ready_after = pods.iter().filter(|pod| pod.is_active() && pod.is_ready() && !gone(pod)).count();
-            prop_assert!(ready_after >= ready_before.min(wanted));
-            let unique: BTreeSet<&str> = decision.delete.iter().map(|removal| removal.uid.as_str()).collect();
-            prop_assert_eq!(unique.len(), decision.delete.len());
-            prop_assert!(!decision.delete.iter().any(|removal| pods.iter().any(|pod| pod.uid == removal.uid && pod.deleting)));
-        }
-
-        #[test]
-        fn applying_decisions_ends_with_the_wanted_pods_of_the_current_revision(
-            pods in (0u32..6).prop_flat_map(|n| (0..n).map(any_pod).collect::<Vec<_>>()), wanted in 0usize..6,
-        ) {
-            let mut pods = pods;
-            for _ in 0..40 {
-                let decision = run(wanted, "r2", &pods);
-                pods.retain(|pod| !decision.delete.iter().any(|removal| removal.uid == pod.uid));
-                pods.retain(|pod| !pod.deleting);
-                pods.extend(decision.create.iter().map(|new| pod(&new.name).slot(new.slot).revision("r2")));
-                // a running pod becomes ready in the end
-                pods = pods.into_iter().map(|pod| if pod.is_active() { pod.phase(Phase::Running).ready_since(5) } else { pod }).collect();
-            }
-            let current = pods.iter().filter(|pod| pod.is_active()).collect::<Vec<_>>();
-            prop_assert_eq!(current.len(), wanted);
-            prop_assert!(current.iter().all(|pod| pod.revision.as_deref() == Some("r2")));
-            prop_assert_eq!(run(wanted, "r2", &pods).create, Vec::<NewPod>::new());
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::Value;
@@ -16,18 +16,25 @@ use super::{Key, PodView};
 #[derive(Debug, Default)]
 pub struct Cache {
     pub pods: Table<PodView>,
-    pub services: Table<ServiceView>,
+    pub services: Table<ObjectView>,
+    pub budgets: Table<ObjectView>,
+    pub revisions: Table<ObjectView>,
+    pub strays: Strays,
 }
 
-/// A Service of ours as it is stored.
+/// An object of ours as it is stored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ServiceView {
+pub struct ObjectView {
     pub name: String,
     pub uid: String,
     pub version: u64,
     pub controller: Option<String>,
-    pub object: Value,
+    pub object: Arc<Value>,
 }
+
+/// Pods that a WorkerCluster may still control and that do not carry its label any more: UIDs and names, by WorkerCluster.
+#[derive(Debug, Default)]
+pub struct Strays(Mutex<HashMap<Key, BTreeMap<String, String>>>);
 
 /// What every stored object has.
 pub trait Stored: Clone {
@@ -74,6 +81,8 @@ pub struct Mark(u64);
 
 /// How many ended objects are remembered; more than the watch can lag behind in practice.
 const GONE_LIMIT: usize = 10_000;
+/// Pods of one WorkerCluster that wait to be released.
+const STRAYS_LIMIT: usize = 1000;
 
 // === impl Stored ===
 
@@ -89,7 +98,7 @@ impl Stored for PodView {
     }
 }
 
-impl Stored for ServiceView {
+impl Stored for ObjectView {
     fn name(&self) -> &str {
         &self.name
     }
@@ -98,6 +107,24 @@ impl Stored for ServiceView {
     }
     fn version(&self) -> u64 {
         self.version
+    }
+}
+
+// === impl Strays ===
+
+impl Strays {
+    /// Remembers one. Beyond the limit none is: such a pod is then only not released.
+    pub fn put(&self, key: &Key, uid: &str, name: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let strays = all.entry(key.clone()).or_default();
+        if strays.len() < STRAYS_LIMIT {
+            strays.insert(uid.to_owned(), name.to_owned());
+        }
+    }
+
+    /// Takes those of a WorkerCluster out: UIDs and names.
+    pub fn take(&self, key: &Key) -> BTreeMap<String, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
     }
 }
 

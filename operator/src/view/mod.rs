@@ -6,5 +6,5 @@ pub mod watch;
 
 /// Namespace and name of a WorkerCluster.
 pub use crate::signal::ClusterKey as Key;
-pub use cache::{Cache, ServiceView};
+pub use cache::{Cache, ObjectView};
 pub use pod::{Phase, PodView, Readiness};

@@ -1,5 +1,7 @@
 //! One pod, reduced to what decisions read.
 
+use std::time::Duration;
+
 use crds::names;
 use k8s_openapi::{
     api::core::v1::{ContainerStatus, Pod, PodCondition},
@@ -33,6 +35,8 @@ pub struct PodView {
     pub restarts: i32,
     /// `controller.kubernetes.io/pod-deletion-cost`, 0 where absent or not a number (as for a ReplicaSet).
     pub deletion_cost: i64,
+    /// A user asks that this pod goes first when replicas are taken away (`workercluster.dev/delete-first: "true"`).
+    pub delete_first: bool,
     /// The cluster itself took the pod away (drain, preemption, eviction): no fault of the pod.
     pub disrupted: bool,
     /// Why the pod failed, or what a container waits for, as `Evicted: The node was low on resource: memory`.
@@ -70,6 +74,7 @@ impl PodView {
         let meta = &pod.metadata;
         let labels = meta.labels.as_ref();
         let label = |key: &str| labels.and_then(|labels| labels.get(key)).cloned();
+        let annotation = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
         let status = pod.status.as_ref();
         let containers = || {
             let status = status.into_iter();
@@ -99,12 +104,10 @@ impl PodView {
             created: time(meta.creation_timestamp.as_ref()),
             started: time(status.and_then(|status| status.start_time.as_ref())),
             restarts: containers().map(|container| container.restart_count).fold(0, i32::saturating_add),
-            deletion_cost: meta
-                .annotations
-                .as_ref()
-                .and_then(|annotations| annotations.get("controller.kubernetes.io/pod-deletion-cost"))
+            deletion_cost: annotation("controller.kubernetes.io/pod-deletion-cost")
                 .and_then(|cost| cost.parse().ok())
                 .unwrap_or(0),
+            delete_first: annotation(names::ANNOTATION_DELETE_FIRST).is_some_and(|first| first == "true"),
             disrupted: conditions
                 .iter()
                 .any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True"),
@@ -125,6 +128,23 @@ impl PodView {
 
     pub fn is_ready(&self) -> bool {
         matches!(self.readiness, Readiness::Ready(_)) && !self.deleting
+    }
+
+    /// Whether, and else in which time at the earliest, the pod has been ready for `min_ready` without a break; `None` where it is not ready.
+    pub fn available_in(&self, min_ready: Duration, now: Timestamp) -> Option<Duration> {
+        match self.readiness {
+            Readiness::Ready(since) if !self.deleting => {
+                // A clock that runs behind the API server's sees no negative age.
+                let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+                Some(min_ready.saturating_sub(age))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ready for `min_ready` without a break.
+    pub fn is_available(&self, min_ready: Duration, now: Timestamp) -> bool {
+        self.available_in(min_ready, now).is_some_and(|wait| wait.is_zero())
     }
 
     /// Whether this pod has never been ready, as far as its conditions tell: the Ready condition has not moved since the pod began
@@ -222,6 +242,7 @@ pub mod tests {
             started: Some(Timestamp::UNIX_EPOCH),
             restarts: 0,
             deletion_cost: 0,
+            delete_first: false,
             disrupted: false,
             trouble: None,
             cpu_request: CpuRequest::Millicores(100),

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, fmt::Debug, future::ready, sync::Arc};
 
 use crds::{WorkerCluster, names};
 use futures::{Stream, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
+    core::v1::{Pod, Service},
+    policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -19,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Cache, Key, PodView,
-    cache::{Mark, ServiceView, Stored, Table},
+    cache::{Mark, ObjectView, Stored, Table},
 };
 
 /// A WorkerCluster as it came, readable or not.
@@ -39,8 +43,8 @@ pub struct Watches {
     pub listed: watch::Sender<usize>,
 }
 
-/// Kinds of owned objects: pods and Services.
-pub const OWNED_KINDS: usize = 2;
+/// Kinds of owned objects: pods, Services, PodDisruptionBudgets and ControllerRevisions.
+pub const OWNED_KINDS: usize = 4;
 
 // === impl Watches ===
 
@@ -94,18 +98,26 @@ impl Watches {
         }
     }
 
-    /// Watches the pods that carry our label.
-    pub async fn pods(&self) {
-        self.owned::<Pod, _>("pods", &self.cache.pods, PodView::read).await;
+    /// Watches everything that carries our label: pods and the objects beside them.
+    pub async fn owned(&self) {
+        let cache = &self.cache;
+        tokio::join!(
+            self.kind::<Pod, _>("pods", &cache.pods, PodView::read, stray),
+            self.kind::<Service, _>("services", &cache.services, object_view, never),
+            self.kind::<PodDisruptionBudget, _>("poddisruptionbudgets", &cache.budgets, object_view, never),
+            self.kind::<ControllerRevision, _>("controllerrevisions", &cache.revisions, object_view, never),
+        );
     }
 
-    /// Watches the Services that carry our label.
-    pub async fn services(&self) {
-        self.owned::<Service, _>("services", &self.cache.services, service_view).await;
-    }
-
-    async fn owned<K, T: Stored>(&self, resource: &'static str, table: &Table<T>, view: fn(&K) -> Option<T>)
-    where
+    /// Watches one kind. `stray` says whether an object that was seen, or has left the label's list, may have to be released by another
+    /// WorkerCluster than the one that its label names.
+    async fn kind<K, T: Stored>(
+        &self,
+        resource: &'static str,
+        table: &Table<T>,
+        view: fn(&K) -> Option<T>,
+        stray: fn(&K, Left) -> Option<Key>,
+    ) where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
             + Clone
             + Debug
@@ -114,6 +126,12 @@ impl Watches {
             + 'static,
     {
         let read = |object: &K| Some((owner_key(object)?, view(object)?));
+        let suspect = |object: &K, left: Left| {
+            let key = stray(object, left)?;
+            self.cache.strays.put(&key, &object.uid()?, &object.name_any());
+            Some(key)
+        };
+        let mut suspects = Vec::new();
         let stream = watcher(self.api::<K>(), config().labels(names::LABEL_NAME)).default_backoff();
         let mut stream = std::pin::pin!(logged(stream, resource));
         let mut listed = Vec::new();
@@ -124,26 +142,31 @@ impl Watches {
                 Event::Init => {
                     mark = table.mark();
                     listed.clear();
+                    suspects.clear();
                     continue;
                 }
                 Event::InitApply(object) => {
+                    suspects.extend(suspect(&object, Left::No));
                     listed.extend(read(&object));
                     continue;
                 }
                 Event::InitDone => {
-                    let touched = table.relist(self.namespace.as_deref(), mark, std::mem::take(&mut listed));
+                    let mut touched = table.relist(self.namespace.as_deref(), mark, std::mem::take(&mut listed));
+                    touched.append(&mut suspects);
                     if !std::mem::replace(&mut whole, true) {
                         self.listed.send_modify(|kinds| *kinds += 1);
                     }
                     touched
                 }
                 Event::Apply(object) => {
+                    let stray = suspect(&object, Left::No);
                     let Some((key, object)) = read(&object) else { continue };
-                    table.put(&key, object)
+                    table.put(&key, object).into_iter().chain(stray).collect()
                 }
                 Event::Delete(object) => {
+                    let stray = suspect(&object, Left::Yes);
                     let Some((key, object)) = read(&object) else { continue };
-                    table.remove(object.uid(), object.version()).into_iter().chain([key]).collect()
+                    table.remove(object.uid(), object.version()).into_iter().chain([key]).chain(stray).collect()
                 }
             };
             for key in touched {
@@ -153,10 +176,32 @@ impl Watches {
     }
 }
 
-/// A Service as the cache keeps it.
-pub fn service_view<K: Resource + serde::Serialize>(service: &K) -> Option<ServiceView> {
-    let meta = service.meta();
-    Some(ServiceView {
+/// Whether an object has left the list of those with our label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    No,
+    /// It was deleted, or has lost the label.
+    Yes,
+}
+
+/// The WorkerCluster that controls a pod and should perhaps release it: because the label names another, or has gone without the pod's ending.
+fn stray(pod: &Pod, left: Left) -> Option<Key> {
+    let controller = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    let ours = controller.kind == "WorkerCluster" && controller.api_version.split('/').next() == Some(names::GROUP);
+    let named = pod.labels().get(names::LABEL_NAME);
+    let astray = named != Some(&controller.name) || left == Left::Yes;
+    (ours && astray && pod.metadata.deletion_timestamp.is_none())
+        .then(|| Key::new(&pod.namespace().unwrap_or_default(), &controller.name))
+}
+
+fn never<K>(_: &K, _: Left) -> Option<Key> {
+    None
+}
+
+/// An object as the cache keeps it.
+pub fn object_view<K: Resource + serde::Serialize>(object: &K) -> Option<ObjectView> {
+    let meta = object.meta();
+    Some(ObjectView {
         name: meta.name.clone()?,
         uid: meta.uid.clone()?,
         version: meta.resource_version.as_deref()?.parse().ok()?,
@@ -166,8 +211,16 @@ pub fn service_view<K: Resource + serde::Serialize>(service: &K) -> Option<Servi
             .flatten()
             .find(|owner| owner.controller == Some(true))
             .map(|owner| owner.uid.clone()),
-        object: serde_json::to_value(service).ok()?,
+        object: Arc::new(bare(serde_json::to_value(object).ok()?)),
     })
+}
+
+/// Without what nobody reads and what is the greater part of a small object.
+fn bare(mut object: serde_json::Value) -> serde_json::Value {
+    if let Some(meta) = object.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+        meta.remove("managedFields");
+    }
+    object
 }
 
 fn config() -> watcher::Config {

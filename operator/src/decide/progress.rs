@@ -1,0 +1,138 @@
+//! Whether a rollout comes on, and when it has taken too long without: from what status said before, and what there is now.
+
+use std::time::Duration;
+
+use crds::RolloutStatus;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+/// What there is now.
+pub struct Input<'a> {
+    pub before: Option<&'a RolloutStatus>,
+    /// Number of the revision that is rolled out.
+    pub revision: i64,
+    /// Replicas of it that were there before, and are now.
+    pub updated: (i32, i32),
+    /// Replicas of it that are available.
+    pub updated_available: i32,
+    /// Replicas of older revisions.
+    pub outdated: i32,
+    pub wanted: i32,
+    /// The deadline does not run.
+    pub paused: bool,
+    /// It did not run until now: it begins anew.
+    pub was_paused: bool,
+    pub deadline: Duration,
+    pub now: Timestamp,
+}
+
+/// How the rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub status: RolloutStatus,
+    /// It has not come on for the whole deadline.
+    pub exceeded: bool,
+    /// The deadline passes in this time, if nothing moves.
+    pub wake: Option<Duration>,
+}
+
+/// Looks at how far a rollout has come. `progressed_at` stands only while it is under way: replicas that fail later are no rollout.
+pub fn look(input: &Input<'_>) -> Progress {
+    let complete = input.updated.1 >= input.wanted && input.updated_available >= input.wanted && input.outdated == 0;
+    let now = Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
+    let before = input.before.filter(|before| before.revision == input.revision);
+    let progressed_at = match before {
+        _ if complete => None,
+        None => Some(now),
+        Some(before) => before.progressed_at.as_ref().map(|at| {
+            let came_on = input.updated.1 > input.updated.0
+                || input.updated_available > before.updated_available_replicas
+                || input.outdated < before.outdated_replicas;
+            if came_on || (input.was_paused && !input.paused) { now } else { at.0 }
+        }),
+    };
+    let left = progressed_at.filter(|_| !input.paused).map(|at| {
+        let since = Duration::try_from(input.now.duration_since(at)).unwrap_or_default();
+        input.deadline.saturating_sub(since)
+    });
+    Progress {
+        status: RolloutStatus {
+            revision: input.revision,
+            progressed_at: progressed_at.map(Time),
+            updated_available_replicas: input.updated_available,
+            outdated_replicas: input.outdated,
+        },
+        exceeded: left == Some(Duration::ZERO),
+        wake: left.filter(|left| !left.is_zero()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn input(before: Option<&RolloutStatus>, now: i64) -> Input<'_> {
+        Input {
+            before,
+            revision: 2,
+            updated: (0, 0),
+            updated_available: 0,
+            outdated: 3,
+            wanted: 3,
+            paused: false,
+            was_paused: false,
+            deadline: Duration::from_secs(600),
+            now: at(now),
+        }
+    }
+
+    fn begun() -> RolloutStatus {
+        look(&input(None, 0)).status
+    }
+
+    #[test]
+    fn a_new_revision_starts_the_clock() {
+        let progress = look(&input(None, 0));
+        assert_eq!((progress.exceeded, progress.wake), (false, Some(Duration::from_secs(600))));
+    }
+
+    #[test]
+    fn without_progress_the_deadline_passes() {
+        let begun = begun();
+        assert!(!look(&input(Some(&begun), 599)).exceeded);
+        assert!(look(&input(Some(&begun), 600)).exceeded);
+    }
+
+    #[test]
+    fn each_pod_that_comes_or_goes_starts_it_anew() {
+        let begun = begun();
+        let moves: [fn(&mut Input<'_>); 3] =
+            [|input| input.updated = (0, 1), |input| input.updated_available = 1, |input| input.outdated = 2];
+        for change in moves {
+            let mut input = input(Some(&begun), 600);
+            change(&mut input);
+            assert!(!look(&input).exceeded);
+        }
+    }
+
+    #[test]
+    fn a_complete_rollout_has_no_clock_and_replicas_that_fail_later_start_none() {
+        let begun = begun();
+        let complete =
+            look(&Input { updated: (3, 3), updated_available: 3, outdated: 0, ..input(Some(&begun), 10) }).status;
+        assert_eq!(complete.progressed_at, None);
+        let later = look(&Input { updated: (3, 3), updated_available: 1, outdated: 0, ..input(Some(&complete), 9999) });
+        assert_eq!((later.exceeded, later.status.progressed_at), (false, None));
+    }
+
+    #[test]
+    fn the_clock_stands_while_the_rollout_is_paused() {
+        let begun = begun();
+        let paused = look(&Input { paused: true, ..input(Some(&begun), 9999) });
+        assert_eq!((paused.exceeded, &paused.status), (false, &begun), "and nothing is written for it");
+        assert!(!look(&Input { was_paused: true, ..input(Some(&begun), 9999) }).exceeded);
+    }
+}

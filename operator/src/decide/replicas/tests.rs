@@ -1,0 +1,250 @@
+use proptest::{prelude::*, strategy::Strategy as _};
+
+use super::{Strategy, *};
+use crate::view::{Phase, pod::tests::pod};
+
+fn run(wanted: usize, revision: &str, pods: &[PodView]) -> Decision {
+    run_held(wanted, revision, pods, None)
+}
+
+fn run_held(wanted: usize, revision: &str, all: &[PodView], hold: Option<Duration>) -> Decision {
+    run_with(STRATEGY, wanted, revision, all, hold)
+}
+
+/// One above, none missing, as with the defaults for up to four replicas.
+const STRATEGY: Strategy = Strategy {
+    surge: 1,
+    unavailable: 0,
+    min_ready: Duration::ZERO,
+    replacement: PodReplacementPolicy::TerminationStarted,
+    failed_history: 3,
+};
+
+fn run_with(strategy: Strategy, wanted: usize, revision: &str, all: &[PodView], hold: Option<Duration>) -> Decision {
+    let pods: Vec<&PodView> = all.iter().collect();
+    decide(&input(strategy, wanted, revision, &named(all), &pods, hold))
+}
+
+fn named(pods: &[PodView]) -> BTreeMap<String, String> {
+    pods.iter().map(|pod| (pod.name.clone(), pod.uid.clone())).collect()
+}
+
+fn input<'a>(
+    strategy: Strategy,
+    wanted: usize,
+    revision: &'a str,
+    named: &'a BTreeMap<String, String>,
+    pods: &'a [&'a PodView],
+    hold: Option<Duration>,
+) -> Input<'a> {
+    Input {
+        cluster: "web",
+        cluster_uid: "uid",
+        wanted,
+        revision,
+        strategy,
+        paused: false,
+        pods,
+        named,
+        busy: &|_| None,
+        hold,
+        now: Timestamp::from_second(1_000_000).unwrap(),
+    }
+}
+
+fn gone(decision: &Decision) -> Vec<(&str, RemovalReason)> {
+    decision.delete.iter().map(|removal| (removal.name.as_str(), removal.why)).collect()
+}
+
+#[test]
+fn nothing_is_done_where_all_is_well() {
+    assert_eq!(run(2, "r1", &[pod("a").slot(0), pod("b").slot(1)]), Decision::default());
+}
+
+#[test]
+fn missing_pods_take_the_lowest_free_slots() {
+    let decision = run(3, "r1", &[pod("b").slot(1)]);
+    assert_eq!(decision.create.iter().map(|new| new.slot).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(decision.create, run(3, "r1", &[pod("b").slot(1)]).create, "a repeated decision names the same pods");
+}
+
+#[test]
+fn a_name_never_meets_the_predecessor_that_is_still_ending() {
+    let first = run(1, "r1", &[]).create[0].name.clone();
+    let ending = PodView { name: first.clone(), ..pod("a") }.deleting();
+    let second = run(1, "r1", &[ending]).create[0].name.clone();
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_rollout_brings_one_new_pod_before_an_old_one_goes() {
+    let old = [pod("a").slot(0), pod("b").slot(1)];
+    let decision = run(2, "r2", &old);
+    assert_eq!((decision.create.len(), gone(&decision), decision.rolling), (1, vec![], true));
+
+    let starting = [old[0].clone(), old[1].clone(), pod("c").slot(2).revision("r2").not_ready()];
+    assert_eq!(run(2, "r2", &starting), Decision { rolling: true, ..Decision::default() });
+
+    let ready = [old[0].clone(), old[1].clone(), pod("c").slot(2).revision("r2")];
+    let decision = run(2, "r2", &ready);
+    assert_eq!(gone(&decision), [("a", RemovalReason::Replaced)]);
+}
+
+#[test]
+fn old_pods_that_never_were_ready_make_room_at_once() {
+    let broken = [pod("a").slot(0).not_ready(), pod("b").slot(1).not_ready()];
+    let decision = run(2, "r2", &broken);
+    assert_eq!((decision.create.len(), decision.delete.len()), (2, 2));
+}
+
+#[test]
+fn a_rollout_brings_as_many_at_once_as_the_surge_and_takes_as_many_as_may_be_missing() {
+    let old: Vec<PodView> = (0..10).map(|slot| pod(&format!("p{slot}")).slot(slot)).collect();
+    let strategy = Strategy { surge: 3, unavailable: 2, ..STRATEGY };
+    let decision = run_with(strategy, 10, "r2", &old, None);
+    assert_eq!((decision.create.len(), decision.delete.len()), (3, 2));
+}
+
+#[test]
+fn amounts_that_round_to_nothing_let_one_pod_be_missing() {
+    let spec = |surge: &str, unavailable: &str| {
+        let rollout = serde_json::json!({"maxSurge": surge, "maxUnavailable": unavailable});
+        serde_json::from_value(serde_json::json!({"template": {}, "rollout": rollout})).unwrap()
+    };
+    let amounts = |spec: WorkerClusterSpec, wanted| {
+        let strategy = Strategy::of(&spec, wanted);
+        (strategy.surge, strategy.unavailable)
+    };
+    assert_eq!(amounts(spec("0%", "25%"), 3), (0, 1));
+    assert_eq!(amounts(spec("25%", "0%"), 5), (2, 0));
+    assert_eq!(amounts(spec("10%", "10%"), 100), (10, 10));
+}
+
+#[test]
+fn a_pod_counts_only_when_it_has_been_ready_for_long_enough() {
+    let strategy = Strategy { min_ready: Duration::from_secs(60), ..STRATEGY };
+    let young = [pod("a").slot(0), pod("b").slot(1).revision("r2").ready_since(999_990)];
+    let decision = run_with(strategy, 1, "r2", &young, None);
+    assert_eq!((gone(&decision), decision.wake), (vec![], Some(Duration::from_secs(50))));
+    let grown = [pod("a").slot(0), pod("b").slot(1).revision("r2").ready_since(999_940)];
+    assert_eq!(gone(&run_with(strategy, 1, "r2", &grown, None)), [("a", RemovalReason::Replaced)]);
+}
+
+#[test]
+fn with_termination_complete_a_pod_waits_for_the_room_of_one_that_is_ending() {
+    let strategy = Strategy { replacement: PodReplacementPolicy::TerminationComplete, ..STRATEGY };
+    let pods = [pod("a").slot(0), pod("b").slot(1).deleting()];
+    let decision = run_with(strategy, 2, "r1", &pods, None);
+    assert_eq!((decision.create.len(), decision.awaiting), (0, 1));
+    assert_eq!(run_with(STRATEGY, 2, "r1", &pods, None).create.len(), 1);
+}
+
+#[test]
+fn old_pods_that_have_stopped_being_ready_are_not_all_taken_at_once() {
+    let moved = |name: &str| PodView { readiness: Readiness::NotReady(Timestamp::from_second(5000).ok()), ..pod(name) };
+    let silent = [moved("a").slot(0), moved("b").slot(1), moved("c").slot(2)];
+    let decision = run(3, "r2", &silent);
+    assert_eq!((decision.create.len(), decision.delete.len()), (1, 0));
+    let one_new = [silent[0].clone(), silent[1].clone(), silent[2].clone(), pod("d").slot(3).revision("r2")];
+    assert_eq!(run(3, "r2", &one_new).delete.len(), 1);
+}
+
+#[test]
+fn while_it_is_paused_old_pods_stay_and_what_is_missing_is_made() {
+    let half = [pod("a").slot(0), pod("b").slot(1).not_ready(), pod("c").slot(2).revision("r2")];
+    let pods: Vec<&PodView> = half.iter().collect();
+    let paused = |wanted| decide(&Input { paused: true, ..input(STRATEGY, wanted, "r2", &named(&half), &pods, None) });
+    assert_eq!(gone(&paused(3)), []);
+    assert_eq!(paused(5).create.len(), 2);
+    assert_eq!(gone(&paused(1)), [("b", RemovalReason::ScaledDown)], "the surge may stay");
+}
+
+#[test]
+fn what_is_asked_to_go_first_goes_first() {
+    let asked = PodView { delete_first: true, ..pod("b").slot(1) };
+    assert_eq!(gone(&run(1, "r1", &[pod("a").slot(0), asked])), [("b", RemovalReason::ScaledDown)]);
+}
+
+#[test]
+fn scaling_down_takes_what_is_not_ready_first() {
+    let decision = run(1, "r1", &[pod("a").slot(0), pod("b").slot(1).not_ready()]);
+    assert_eq!(gone(&decision), [("b", RemovalReason::ScaledDown)]);
+}
+
+#[test]
+fn a_removal_for_not_being_ready_holds_only_for_that_version() {
+    let decision = run(1, "r1", &[pod("a").slot(0), pod("b").slot(1).not_ready().version(9)]);
+    assert_eq!(decision.delete[0].version, Some(9));
+}
+
+#[test]
+fn failed_pods_are_replaced_and_three_are_kept() {
+    let failed: Vec<PodView> = (0..5)
+        .map(|i| PodView { created: Timestamp::from_second(i).ok(), ..pod(&format!("f{i}")).phase(Phase::Failed) })
+        .collect();
+    let decision = run(1, "r1", &failed);
+    assert_eq!(gone(&decision), [("f0", RemovalReason::FailedHistory), ("f1", RemovalReason::FailedHistory)]);
+    assert_eq!(decision.create.len(), 1);
+}
+
+#[test]
+fn while_the_back_off_holds_nothing_is_created_and_deletes_go_on() {
+    let decision = run_held(2, "r1", &[], Some(Duration::from_secs(1)));
+    assert_eq!((decision.create.len(), decision.held), (0, 2));
+}
+
+prop_compose! {
+    fn any_strategy()(surge in 0usize..4, unavailable in 0usize..4, complete in any::<bool>()) -> Strategy {
+        use PodReplacementPolicy::{TerminationComplete, TerminationStarted};
+        let unavailable = if surge == 0 { unavailable.max(1) } else { unavailable };
+        Strategy { surge, unavailable, replacement: if complete { TerminationComplete } else { TerminationStarted }, ..STRATEGY }
+    }
+}
+
+prop_compose! {
+    fn any_pod(index: u32)(revision in 1..3u8, phase in 0..5u8, ready in any::<bool>(), deleting in 0..4u8, since in 0i64..100) -> PodView {
+        let phase = [Phase::Pending, Phase::Unknown, Phase::Running, Phase::Failed, Phase::Running][usize::from(phase)];
+        let mut pod = pod(&format!("p{index}")).slot(index).revision(&format!("r{revision}"));
+        pod = if ready { pod.ready_since(since) } else { pod.not_ready() };
+        pod = pod.phase(phase);
+        if deleting == 0 { pod.deleting() } else { pod }
+    }
+}
+
+proptest! {
+    #[test]
+    fn replicas_stay_within_bounds_and_readiness_is_not_given_away(
+        pods in (0u32..8).prop_flat_map(|n| (0..n).map(any_pod).collect::<Vec<_>>()), wanted in 0usize..8, strategy in any_strategy(),
+    ) {
+        let decision = run_with(strategy, wanted, "r2", &pods, None);
+        let active = pods.iter().filter(|pod| pod.is_active()).count();
+        let gone = |pod: &PodView| decision.delete.iter().any(|removal| removal.uid == pod.uid);
+        let after = pods.iter().filter(|pod| pod.is_active() && !gone(pod)).count() + decision.create.len();
+        prop_assert!(after <= wanted + strategy.surge || decision.create.is_empty() && after <= active);
+        let ready_before = pods.iter().filter(|pod| pod.is_active() && pod.is_ready()).count();
+        let ready_after = pods.iter().filter(|pod| pod.is_active() && pod.is_ready() && !gone(pod)).count();
+        prop_assert!(ready_after >= ready_before.min(wanted.saturating_sub(strategy.unavailable)));
+        let unique: BTreeSet<&str> = decision.delete.iter().map(|removal| removal.uid.as_str()).collect();
+        prop_assert_eq!(unique.len(), decision.delete.len());
+        prop_assert!(!decision.delete.iter().any(|removal| pods.iter().any(|pod| pod.uid == removal.uid && pod.deleting)));
+    }
+
+    #[test]
+    fn applying_decisions_ends_with_the_wanted_pods_of_the_current_revision(
+        pods in (0u32..6).prop_flat_map(|n| (0..n).map(any_pod).collect::<Vec<_>>()), wanted in 0usize..6, strategy in any_strategy(),
+    ) {
+        let mut pods = pods;
+        for _ in 0..40 {
+            let decision = run_with(strategy, wanted, "r2", &pods, None);
+            pods.retain(|pod| !decision.delete.iter().any(|removal| removal.uid == pod.uid));
+            pods.retain(|pod| !pod.deleting);
+            pods.extend(decision.create.iter().map(|new| pod(&new.name).slot(new.slot).revision("r2")));
+            // a running pod becomes ready in the end
+            pods = pods.into_iter().map(|pod| if pod.is_active() { pod.phase(Phase::Running).ready_since(5) } else { pod }).collect();
+        }
+        let current = pods.iter().filter(|pod| pod.is_active()).collect::<Vec<_>>();
+        prop_assert_eq!(current.len(), wanted);
+        prop_assert!(current.iter().all(|pod| pod.revision.as_deref() == Some("r2")));
+        prop_assert_eq!(run_with(strategy, wanted, "r2", &pods, None).create, Vec::<NewPod>::new());
+    }
+}
