@@ -9,7 +9,7 @@ use super::Amount;
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!(self.maxSurge in [0, '0%'] && self.maxUnavailable in [0, '0%'])",
+    "rule": "!((self.maxSurge == 0 || self.maxSurge == '0%') && (self.maxUnavailable == 0 || self.maxUnavailable == '0%'))",
     "message": "maxSurge and maxUnavailable must not both be 0: no pod could be replaced",
     "fieldPath": ".maxSurge"
 }]))]
