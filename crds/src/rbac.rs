@@ -10,6 +10,8 @@ use crate::names::GROUP;
 pub enum Role {
     /// The operator, in every namespace that it watches: a ClusterRole, or with `watchNamespaces` a Role in each.
     Watched,
+    /// The operator, in the whole cluster: a ClusterRole, which there is only without `watchNamespaces`.
+    Cluster,
     /// The operator, in its own namespace.
     Release,
     /// The operator, in the namespaces of `secretAccess.namespaces`, and nowhere by default.
@@ -21,7 +23,7 @@ pub enum Role {
 }
 
 /// Every role of the chart.
-pub const ROLES: [Role; 5] = [Role::Watched, Role::Release, Role::Secrets, Role::View, Role::Edit];
+pub const ROLES: [Role; 6] = [Role::Watched, Role::Cluster, Role::Release, Role::Secrets, Role::View, Role::Edit];
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,13 @@ pub const RULES: &[Rule] = &[
     rule(Role::Watched, "", "events", &["create", "patch"], "Reasons, where kubectl describe looks for them."),
     rule(Role::Watched, "events.k8s.io", "events", &["create", "patch"], "The same in the newer group."),
     rule(
+        Role::Cluster,
+        "",
+        "nodes",
+        &["list", "watch"],
+        "Whether most nodes are lost: then nothing is taken away because they are silent.",
+    ),
+    rule(
         Role::Release,
         "coordination.k8s.io",
         "leases",
@@ -149,6 +158,7 @@ impl Role {
     pub fn template(self) -> &'static str {
         match self {
             Self::Watched => "workercluster-operator.rules.watched",
+            Self::Cluster => "workercluster-operator.rules.cluster",
             Self::Release => "workercluster-operator.rules.release",
             Self::Secrets => "workercluster-operator.rules.secrets",
             Self::View => "workercluster-operator.rules.view",
@@ -201,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_operator_cannot_raise_its_own_rights_or_enter_pods() {
-        let operator = [Role::Watched, Role::Release, Role::Secrets];
+        let operator = [Role::Watched, Role::Cluster, Role::Release, Role::Secrets];
         for rule in RULES.iter().filter(|rule| operator.contains(&rule.role)) {
             assert!(!rule.group.ends_with("rbac.authorization.k8s.io"), "{rule:?}");
             assert!(!["escalate", "bind", "impersonate"].iter().any(|verb| rule.verbs.contains(verb)), "{rule:?}");
@@ -213,6 +223,13 @@ mod tests {
     fn secrets_are_read_only_and_only_where_asked_for() {
         for rule in RULES.iter().filter(|rule| rule.resource.starts_with("secrets")) {
             assert_eq!((rule.role, rule.verbs), (Role::Secrets, &["get"][..]));
+        }
+    }
+
+    #[test]
+    fn outside_of_namespaces_nothing_is_written() {
+        for rule in Role::Cluster.rules() {
+            assert!(rule.verbs.iter().all(|verb| ["get", "list", "watch"].contains(verb)), "{rule:?}");
         }
     }
 

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::decide::nodes::Census;
 
 /// All metrics; clones share them.
 #[derive(Clone)]
@@ -16,6 +20,8 @@ pub struct Metrics {
     pods_deleted: IntCounterVec,
     scalings: IntCounterVec,
     leading: IntGauge,
+    nodes: IntGaugeVec,
+    breaker_open: IntGauge,
     clusters: IntGauge,
 }
 
@@ -46,7 +52,20 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let nodes = IntGaugeVec::new(
+            Opts::new(
+                "workercluster_nodes",
+                "Nodes as the breaker sees them; uncounted are those that are cordoned, set apart or not joined yet.",
+            ),
+            &["state"],
+        )?;
+        registry.register(Box::new(nodes.clone()))?;
         Ok(Self {
+            nodes,
+            breaker_open: gauge(
+                "workercluster_breaker_open",
+                "1 while removals are held back because most nodes are lost.",
+            )?,
             api_calls: counter(
                 "workercluster_api_calls_total",
                 "Calls to the API server.",
@@ -109,6 +128,18 @@ impl Metrics {
 
     pub fn clusters(&self, count: usize) {
         self.clusters.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub fn nodes(&self, census: &Census, open: bool) {
+        for (state, count) in [
+            ("ready", census.ready),
+            ("not_ready", census.not_ready),
+            ("unknown", census.unknown),
+            ("uncounted", census.uncounted),
+        ] {
+            self.nodes.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.breaker_open.set(i64::from(open));
     }
 
     /// All metrics in Prometheus' text format.

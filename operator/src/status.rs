@@ -5,7 +5,11 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use crate::{build::Problem, decide::autoscale::ConditionData, text::clip};
+use crate::{
+    build::Problem,
+    decide::{autoscale::ConditionData, nodes::BETWEEN_CREATES},
+    text::clip,
+};
 
 /// All that the conditions are made from.
 pub struct Facts<'a> {
@@ -29,6 +33,10 @@ pub struct Facts<'a> {
     pub deadline_seconds: i64,
     /// What the API server said when it refused a pod.
     pub rejection: Option<&'a str>,
+    /// Most nodes are lost: which.
+    pub outage: Option<&'a str>,
+    /// Pods that are ending where nobody can say so: which.
+    pub stuck: Option<&'a str>,
     /// Objects of others that have a name of ours.
     pub foreign: &'a [String],
     /// Of the first pod that is not well: its name and what it waits for.
@@ -52,6 +60,9 @@ pub enum Workers<'a> {
 
 /// Reason of Progressing while `rollout.paused` holds.
 pub const PAUSED: &str = "Paused";
+
+/// Reason while most nodes are lost and something is not as wanted.
+pub const NODES_LOST: &str = "NodesLost";
 
 /// Reason while a rollout has not come on for its whole deadline, as a Deployment's.
 const EXCEEDED: &str = "ProgressDeadlineExceeded";
@@ -139,6 +150,15 @@ fn ready(facts: &Facts<'_>) -> Draft {
             ),
         );
     }
+    if let Some(outage) = held_by_nodes(facts) {
+        let message = format!(
+            "{}; {outage}: until most are back nothing is removed, and a pod is created every {} s at the most{}",
+            counts(facts),
+            BETWEEN_CREATES.as_secs(),
+            stuck(facts)
+        );
+        return draft("Ready", false, NODES_LOST, message);
+    }
     if let Workers::Warned { pod, reason, message } = facts.workers {
         // Replicas that are ready serve, whatever is the matter with some of their workers: that is said, and told apart.
         let (ready, reason) = if settled(facts) { (true, "WorkersUnhealthy") } else { (false, reason) };
@@ -155,12 +175,22 @@ fn ready(facts: &Facts<'_>) -> Draft {
         true => "RollingOut",
         false => "ReplicasNotReady",
     };
-    let message = format!("{}, {} of the current revision{}", counts(facts), facts.updated, trouble(facts));
+    let message =
+        format!("{}, {} of the current revision{}{}", counts(facts), facts.updated, trouble(facts), stuck(facts));
     draft("Ready", false, reason, message)
 }
 
 fn trouble(facts: &Facts<'_>) -> String {
     facts.trouble.map(|(pod, trouble)| format!("; pod {pod}: {trouble}")).unwrap_or_default()
+}
+
+fn stuck(facts: &Facts<'_>) -> String {
+    facts.stuck.map(|stuck| format!("; {stuck}")).unwrap_or_default()
+}
+
+/// Which nodes are lost, where something waits for them.
+fn held_by_nodes<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    facts.outage.filter(|_| !settled(facts))
 }
 
 /// Without figures, so that it is told once.
@@ -182,6 +212,9 @@ fn progress(facts: &Facts<'_>) -> (bool, &'static str) {
     if blocked(facts).is_some() {
         return (false, "Blocked");
     }
+    if held_by_nodes(facts).is_some() {
+        return (true, NODES_LOST);
+    }
     if facts.exceeded {
         return (false, EXCEEDED);
     }
@@ -199,6 +232,10 @@ fn progress(facts: &Facts<'_>) -> (bool, &'static str) {
 fn progressing(facts: &Facts<'_>) -> Draft {
     let (moving, reason) = progress(facts);
     let mut message = format!("{}, {} of the current revision", counts(facts), facts.updated);
+    if let Some(outage) = held_by_nodes(facts) {
+        message.push_str("; ");
+        message.push_str(outage);
+    }
     if facts.paused {
         message.push_str("; rollout.paused: changes wait, and pods of older revisions stay");
     }
@@ -260,6 +297,8 @@ mod tests {
             exceeded: false,
             deadline_seconds: 600,
             rejection: None,
+            outage: None,
+            stuck: None,
             foreign: &[],
             trouble: None,
             workers: Workers::Well { ready: 4, total: 4 },
@@ -307,6 +346,24 @@ mod tests {
         let (status, reason, message) = of(&facts, "Ready");
         assert_eq!((status.as_str(), reason.as_str()), ("False", "ReplicasNotReady"));
         assert!(message.contains("pod web-1: ImagePullBackOff"), "{message}");
+    }
+
+    #[test]
+    fn lost_nodes_are_named_where_something_waits_for_them_and_only_there() {
+        let outage = Some("2 of 3 nodes do not answer: b, c");
+        let waiting = Facts { ready: 1, available: 1, exceeded: true, outage, ..facts() };
+        let (status, reason, message) = of(&waiting, "Ready");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", NODES_LOST));
+        assert!(message.starts_with("1 of 2 replicas ready; 2 of 3 nodes do not answer: b, c"), "{message}");
+        assert_eq!(brief(&waiting, "Progressing"), pair("True", NODES_LOST));
+        assert_eq!(brief(&Facts { outage, ..facts() }, "Ready"), pair("True", "AllReplicasReady"));
+    }
+
+    #[test]
+    fn pods_that_cannot_end_are_told() {
+        let facts =
+            Facts { active: 1, ready: 1, available: 1, awaiting: 1, stuck: Some("1 pod is ending on x"), ..facts() };
+        assert!(of(&facts, "Ready").2.ends_with("; 1 pod is ending on x"));
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
-use kube::runtime::{
-    applier,
-    controller::{Config as ApplierConfig, ReconcileReason, ReconcileRequest},
-    events::{Recorder, Reporter},
-    reflector::{ObjectRef, store},
+use kube::{
+    ResourceExt,
+    runtime::{
+        applier,
+        controller::{Config as ApplierConfig, ReconcileReason, ReconcileRequest},
+        events::{Recorder, Reporter},
+        reflector::{ObjectRef, store},
+    },
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -20,7 +23,7 @@ use crate::{
     metrics::Metrics,
     signal,
     view::{
-        Cache, Key,
+        Cache, Key, nodes,
         watch::{OWNED_KINDS, Object, Watches},
     },
 };
@@ -59,10 +62,12 @@ impl Term {
         let reporter = Reporter { controller: crds::names::MANAGED_BY.into(), instance: Some(self.identity.clone()) };
         let recorder = Recorder::new(self.api.client(), reporter);
         let cache = Arc::new(Cache::default());
+        let (sight, nodes) = watch::channel(None);
         let context = Arc::new(Context::new(
             self.api.clone(),
             cache,
             signals,
+            nodes,
             recorder,
             self.metrics.clone(),
             self.settings.clone(),
@@ -91,10 +96,21 @@ impl Term {
                 "the reconciler, or the readers,"
             }
             () = forward(&context, &queues) => "the news",
+            () = self.nodes(sight) => "the watch of nodes",
         };
         let asked = *over.borrow_and_update();
         self.synced.send_replace(false);
         if asked { Ok(()) } else { anyhow::bail!("{ended} ended by itself") }
+    }
+
+    /// Watches the nodes, where they can be seen: a Role, which is all there is in `watchNamespaces`, cannot give the right to.
+    async fn nodes(&self, sight: watch::Sender<nodes::Sight>) {
+        if self.namespaces.contains(&None) {
+            return nodes::follow(self.api.client(), self.metrics.clone(), sight).await;
+        }
+        nodes::off("nodes cannot be seen from single namespaces");
+        sight.send_replace(Some(Arc::default()));
+        std::future::pending::<()>().await;
     }
 
     /// Watches and reconciles one namespace, or all.
@@ -108,11 +124,13 @@ impl Term {
     ) {
         let (clusters, writer) = store::<Object>();
         let (listed, mut all_listed) = watch::channel(0);
+        let told = news.clone();
         let watches = Watches { client: self.api.client(), namespace, cache: context.cache.clone(), news, listed };
         // Nothing is decided on half a list: pods that are only not listed yet would be made a second time.
-        let mut before = all_listed.clone();
+        let (mut before, mut sighted) = (all_listed.clone(), context.nodes.clone());
         let whole = async move {
             let _ = before.wait_for(|kinds| *kinds == OWNED_KINDS).await;
+            let _ = sighted.wait_for(Option::is_some).await;
         };
         let news = whole.map(move |()| received(queue)).flatten_stream();
         let requests = news.map(|key| Ok::<_, std::convert::Infallible>(request(&key)));
@@ -147,10 +165,26 @@ impl Term {
             }
             std::future::pending::<()>().await;
         };
+        let (all, mut nodes) = (clusters.clone(), context.nodes.clone());
+        let telling = async move {
+            let mut last = None;
+            while nodes.changed().await.is_ok() {
+                let outage = nodes.borrow_and_update().as_ref().and_then(|breaker| breaker.outage().cloned());
+                if outage == last {
+                    continue;
+                }
+                last = outage;
+                for object in all.state() {
+                    // The receiver ends with the term; then nobody needs the news.
+                    let _ = told.send(Key::new(&object.namespace().unwrap_or_default(), &object.name_any())).await;
+                }
+            }
+        };
         let mut reconciling = std::pin::pin!(reconciling);
         tokio::select! {
             () = &mut reconciling => return,
             () = watching => {}
+            () = telling => {}
             () = synced => {}
             _ = over.wait_for(|over| *over) => {}
         }

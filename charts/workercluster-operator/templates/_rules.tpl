@@ -43,6 +43,13 @@
   verbs: [create, patch]
 {{- end }}
 
+{{- define "workercluster-operator.rules.cluster" -}}
+# Whether most nodes are lost: then nothing is taken away because they are silent.
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list, watch]
+{{- end }}
+
 {{- define "workercluster-operator.rules.release" -}}
 # Leader election; RBAC cannot restrict a create by name.
 - apiGroups: ["coordination.k8s.io"]

@@ -5,6 +5,7 @@ pub mod pod;
 pub mod revision;
 pub mod security;
 pub mod service;
+pub mod tolerations;
 pub mod validate;
 
 pub use revision::revision;

@@ -4,7 +4,7 @@ use crds::{Ipc, Ready, WorkerClusterSpec, WorkerCount, names};
 use primary_protocol::ADMIN_PORT;
 use serde_json::{Map, Value, json};
 
-use super::{Valid, security};
+use super::{Valid, security, tolerations};
 
 /// What a pod needs to know beside the spec.
 pub struct Context<'a> {
@@ -45,6 +45,7 @@ pub fn build(spec: &WorkerClusterSpec, valid: &Valid, context: &Context<'_>, nam
             selector.entry(label).or_insert_with(|| json!(value));
         }
     }
+    tolerations::fill(&mut pod, spec.node_loss);
     security::fill(&mut pod);
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata(valid, context, name, slot), "spec": pod})
 }

@@ -68,6 +68,7 @@ async fn create(context: &Context, seen: &Seen, target: &Target, pods: &[NewPod]
     while !rest.is_empty() {
         let (batch, later) = rest.split_at(size.min(rest.len()));
         let created = join_all(batch.iter().map(|pod| create_one(context, seen, target, pod))).await;
+        context.memory(&seen.key, |memory| memory.last_create = Some(Instant::now()));
         let mut ending = false;
         for (pod, created) in batch.iter().zip(created) {
             match created {

@@ -9,7 +9,7 @@ use std::{
 
 use crds::WorkerCluster;
 use kube::runtime::events::Recorder;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{check::Verdict, events::Events, observe::Seen};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     decide::{autoscale::History, backoff::Backoff},
     metrics::Metrics,
     signal::{Handle, Readings},
-    view::{Cache, Key, PodView},
+    view::{Cache, Key, PodView, nodes::Sight},
 };
 
 /// What the settings say about building and scaling.
@@ -33,6 +33,7 @@ pub struct Context {
     pub api: ApiServer,
     pub cache: Arc<Cache>,
     pub signals: Handle,
+    pub nodes: watch::Receiver<Sight>,
     pub events: Events,
     pub metrics: Metrics,
     pub settings: Settings,
@@ -52,6 +53,8 @@ pub struct Memory {
     pub backoff: Backoff,
     /// What the API server said when it last refused a pod.
     pub rejection: Option<String>,
+    /// When a pod was last created, or may have been.
+    pub last_create: Option<StdInstant>,
     /// `None` until the first decision of this term.
     pub history: Option<History>,
     /// The last dry run.
@@ -99,12 +102,14 @@ impl Context {
         api: ApiServer,
         cache: Arc<Cache>,
         signals: Handle,
+        nodes: watch::Receiver<Sight>,
         recorder: Recorder,
         metrics: Metrics,
         settings: Settings,
     ) -> Self {
         let events = Events::new(recorder);
-        Self { api, cache, signals, events, metrics, settings, epoch: Instant::now(), memories: Mutex::default() }
+        let epoch = Instant::now();
+        Self { api, cache, signals, nodes, events, metrics, settings, epoch, memories: Mutex::default() }
     }
 
     /// Reads or changes what is remembered of a WorkerCluster.

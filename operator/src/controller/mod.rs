@@ -95,6 +95,8 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             named: &seen.named(context),
             busy: &|uid| seen.busy(uid),
             hold,
+            nodes: &seen.nodes,
+            since_create: context.memory(&key, |memory| memory.last_create.map(|at| at.elapsed())),
             now: seen.wall,
         }),
         None => replicas::Decision::default(), // nothing can be built, and what runs is left alone

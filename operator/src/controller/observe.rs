@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant};
 use super::{adopt, context::Context, release};
 use crate::{
     api::ApiError,
+    decide::nodes::Breaker,
     signal::{PodTarget, QueueSource, Readings, Targets},
     view::{Key, PodView},
 };
@@ -26,6 +27,8 @@ pub struct Seen {
     /// All pods that carry the label, also those of others.
     pub pods: Vec<PodView>,
     pub readings: Readings,
+    /// Closed where nodes cannot be seen.
+    pub nodes: Arc<Breaker>,
     /// The queue of each metric, in the order of the spec; an error where its password cannot be had.
     pub queues: Vec<Option<Result<QueueSource, String>>>,
     pub wall: Timestamp,
@@ -84,6 +87,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         adoption,
         pods,
         readings: context.signals.readings(key),
+        nodes: context.nodes.borrow().clone().unwrap_or_default(),
         queues,
         wall: Timestamp::now(),
         now: Instant::now(),

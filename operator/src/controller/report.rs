@@ -113,6 +113,7 @@ fn compose(
     // Where nothing can be built there is nothing to be outdated against.
     let current = |pod: &&PodView| facts.target.is_none_or(|target| pod.revision.as_deref() == Some(&target.hash));
     let updated: Vec<&PodView> = active.iter().copied().filter(current).collect();
+    let outage = seen.nodes.outage().map(ToString::to_string);
     let progress = facts.target.map(|target| {
         progress::look(&progress::Input {
             before: before.rollout.as_ref(),
@@ -121,8 +122,8 @@ fn compose(
             updated_available: available(&mut updated.iter().copied()),
             outdated: count(active.len() - updated.len()),
             wanted: facts.wanted,
-            paused: seen.cluster.spec.rollout.paused,
-            was_paused: before.conditions.iter().any(|condition| condition.reason == status::PAUSED),
+            paused: seen.cluster.spec.rollout.paused || outage.is_some(),
+            was_paused: had_reason(before, status::PAUSED) || had_reason(before, status::NODES_LOST),
             deadline: seconds(seen.cluster.spec.rollout.progress_deadline_seconds),
             now: seen.wall,
         })
@@ -164,6 +165,8 @@ fn compose(
             exceeded: progress.as_ref().is_some_and(|progress| progress.exceeded),
             deadline_seconds: seen.cluster.spec.rollout.progress_deadline_seconds,
             rejection: rejection.as_deref(),
+            outage: outage.as_deref(),
+            stuck: seen.nodes.stuck(owned.iter().copied()).as_deref(),
             foreign,
             trouble: troubled,
             workers,
@@ -191,6 +194,10 @@ fn compose(
             .map(|scaling| autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, false)),
     };
     (told, wake)
+}
+
+fn had_reason(status: &WorkerClusterStatus, reason: &str) -> bool {
+    status.conditions.iter().any(|condition| condition.reason == reason)
 }
 
 fn seconds(seconds: i64) -> Duration {
@@ -307,11 +314,15 @@ fn happenings(
                 && (!matches!(kind, "ScalingActive" | "Stalled") || old.message == now.message)
         };
         let known = first || old.as_ref().is_some_and(same);
-        let told = matches!(kind, "Ready") && !matches!(now.reason.as_str(), "PodRejected");
+        let told = matches!(kind, "Ready") && !matches!(now.reason.as_str(), "PodRejected" | status::NODES_LOST);
         if !known && !told {
             let action = format!("{kind}-{}", short_hash(&[&now.message]));
             happenings.push(Happening::warning(now.reason.clone(), action, now.message.clone()));
         }
+    }
+    if had_reason(before, status::NODES_LOST) && seen.nodes.outage().is_none() {
+        let note = "enough nodes answer again: what was held back is done now";
+        happenings.push(Happening::normal("NodesBack", "Resume", note));
     }
     for pod in seen.owned().iter().filter(|pod| pod.is_finished() && !pod.deleting && pod.trouble.is_some()) {
         // Told once: by the pass that replaces it.
@@ -361,6 +372,8 @@ pub async fn unreadable(context: &Context, key: &Key, invalid: &InvalidObject) -
         exceeded: false,
         deadline_seconds: 0,
         rejection: None,
+        outage: None,
+        stuck: None,
         foreign: &[],
         trouble: None,
         workers: Workers::Unknown,

@@ -17,6 +17,7 @@ pub fn decide(context: &Context, seen: &Seen) -> Option<Decision> {
         .map(|autoscaling| autoscaling.desired_replicas);
     let policy = Policy {
         sample_max_age: context.signals.sample_max_age(),
+        nodes_lost: seen.nodes.outage().is_some(),
         ..Policy::fast(context.settings.downscale_stabilization)
     };
     let metrics = spec

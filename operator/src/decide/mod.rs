@@ -2,6 +2,7 @@
 
 pub mod autoscale;
 pub mod backoff;
+pub mod nodes;
 pub mod progress;
 pub mod ranking;
 pub mod replicas;

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 use crds::{PodReplacementPolicy, WorkerClusterSpec};
 use k8s_openapi::jiff::Timestamp;
 
-use super::ranking::{Ranked, rank};
+use super::{
+    nodes::Breaker,
+    ranking::{Ranked, rank},
+};
 use crate::{
     text::short_hash,
     view::{PodView, Readiness},
@@ -33,6 +36,9 @@ pub struct Input<'a> {
     pub busy: &'a dyn Fn(&str) -> Option<bool>,
     /// How long nothing may be created yet (failures).
     pub hold: Option<Duration>,
+    pub nodes: &'a Breaker,
+    /// How long ago the last pod was created, where that is known.
+    pub since_create: Option<Duration>,
     pub now: Timestamp,
 }
 
@@ -56,13 +62,13 @@ pub struct Strategy {
 pub struct Decision {
     pub create: Vec<NewPod>,
     pub delete: Vec<Removal>,
-    /// Pods that are missing and wait for the back-off.
+    /// Pods that are missing and wait for the back-off, or until nodes are back.
     pub held: usize,
     /// Pods that are missing and wait for others to be gone (`TerminationComplete`).
     pub awaiting: usize,
     /// Pods of an older revision are still there.
     pub rolling: bool,
-    /// When the next ready pod counts as available.
+    /// When the next ready pod counts as available, or another pod may be created.
     pub wake: Option<Duration>,
 }
 
@@ -134,7 +140,7 @@ pub fn decide(input: &Input<'_>) -> Decision {
     let (active, inactive): (Vec<&PodView>, Vec<&PodView>) =
         input.pods.iter().copied().partition(|pod| pod.is_active());
     let ending = inactive.iter().filter(|pod| pod.deleting && !pod.is_finished()).count();
-    let pods = Sorted::of(&active, input.revision);
+    let pods = Sorted::of(&active, input);
     let rolling = !pods.old.is_empty() || !pods.useless.is_empty();
 
     // While the rollout is paused every pod counts alike: what is missing is made, and who is there stays.
@@ -151,7 +157,9 @@ pub fn decide(input: &Input<'_>) -> Decision {
         // Those that are made useless below end too, and are still there for a while.
         PodReplacementPolicy::TerminationComplete => missing.min(room.saturating_sub(active.len() + ending)),
     };
-    let new = new_pods(input, &active, now);
+    let slow = input.nodes.room(input.since_create);
+    let allowed = if input.hold.is_some() { 0 } else { now.min(slow.pods) };
+    let create = new_pods(input, &active, allowed);
 
     let mut delete = failed_history(&inactive, strategy.failed_history);
     if !input.paused {
@@ -161,13 +169,15 @@ pub fn decide(input: &Input<'_>) -> Decision {
     delete.truncate(BURST);
 
     let waits = active.iter().filter_map(|pod| pod.available_in(strategy.min_ready, input.now));
-    let wake = waits.filter(|wait| !wait.is_zero()).min();
-    let (held, create) = if input.hold.is_some() { (new.len(), Vec::new()) } else { (0, new) };
-    Decision { create, delete, held, awaiting: missing - now, rolling, wake }
+    let wake = waits.filter(|wait| !wait.is_zero()).chain(slow.again.filter(|_| now > allowed)).min();
+    Decision { create, delete, held: now - allowed, awaiting: missing - now, rolling, wake }
 }
 
 /// The pods that go: `excess` of them because they are too many, whatever their revision, and old ones as far as enough others are available.
 fn leaving(input: &Input<'_>, pods: &Sorted<'_>, excess: usize) -> Vec<Removal> {
+    if input.nodes.outage().is_some() {
+        return Vec::new(); // who is available, and how many, is hearsay while most nodes are lost
+    }
     let strategy = input.strategy;
     let available = |pod: &PodView| pod.is_available(strategy.min_ready, input.now);
     let order = ranked(input, pods);
@@ -199,10 +209,10 @@ fn leaving(input: &Input<'_>, pods: &Sorted<'_>, excess: usize) -> Vec<Removal> 
 // === impl Sorted ===
 
 impl<'a> Sorted<'a> {
-    fn of(active: &[&'a PodView], revision: &str) -> Self {
+    fn of(active: &[&'a PodView], input: &Input<'_>) -> Self {
         let (current, others): (Vec<&PodView>, Vec<&PodView>) =
-            active.iter().copied().partition(|pod| pod.revision.as_deref() == Some(revision));
-        let (useless, old) = others.into_iter().partition(|pod| pod.was_never_ready());
+            active.iter().copied().partition(|pod| pod.revision.as_deref() == Some(input.revision));
+        let (useless, old) = others.into_iter().partition(|pod| pod.was_never_ready() && !input.nodes.hides(pod));
         Self { current, old, useless }
     }
 }

@@ -223,7 +223,7 @@ fn bare(mut object: serde_json::Value) -> serde_json::Value {
     object
 }
 
-fn config() -> watcher::Config {
+pub(super) fn config() -> watcher::Config {
     // A list without a version is as fresh as etcd. kube's streaming lists ask for version 0, which an API server may answer with
     // whatever its cache holds: on that, replicas that were just added would be taken away.
     watcher::Config::default().timeout(WATCH_SECONDS)

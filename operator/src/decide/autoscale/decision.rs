@@ -52,6 +52,8 @@ pub enum Reason {
     ScaleDownStabilized,
     /// Fewer are asked for, and no more may be removed so soon.
     ScaleDownRateLimited,
+    /// Fewer are asked for while most nodes are lost: by those that can be seen.
+    NodesLost,
     /// More are asked for than `maxReplicas`.
     AtMaxReplicas,
     /// Fewer are asked for than `minReplicas`.
@@ -73,6 +75,7 @@ impl Reason {
             Self::QueueLength => "QueueLength",
             Self::ScaleDownStabilized => "ScaleDownStabilized",
             Self::ScaleDownRateLimited => "ScaleDownRateLimited",
+            Self::NodesLost => "NodesLost",
             Self::AtMaxReplicas => "AtMaxReplicas",
             Self::AtMinReplicas => "AtMinReplicas",
             Self::MetricsPartlyUnknown => "MetricsPartlyUnknown",

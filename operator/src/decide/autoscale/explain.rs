@@ -68,6 +68,7 @@ fn limit(input: &Input, stages: &Stages, held_until: Option<Timestamp>) -> Optio
             format!("more than {asked} were asked for in the last {seconds} s{until}")
         }
         Reason::ScaleDownRateLimited => format!("no more than {} are removed at once", rate(input)),
+        Reason::NodesLost => "nothing scales down while most nodes are lost".into(),
         Reason::AtMaxReplicas => format!("maxReplicas is {}", input.max),
         Reason::AtMinReplicas => format!("minReplicas is {}", input.min),
         Reason::MetricsPartlyUnknown => "nothing scales down while a metric is unknown".into(),
@@ -130,6 +131,9 @@ fn scaling_limited(input: &Input, stages: &Stages) -> ConditionData {
         }
         Some(Reason::ScaleDownRateLimited) => {
             format!("The metrics ask for fewer replicas, and no more than {} are removed at once.", rate(input))
+        }
+        Some(Reason::NodesLost) => {
+            "The metrics ask for fewer replicas, by what can be seen while most nodes are lost.".into()
         }
         _ => "The number is what the metrics ask for.".into(),
     };

@@ -164,6 +164,8 @@ pub struct Policy {
     pub down_period: Duration,
     /// Older samples and readings count as missing.
     pub sample_max_age: Duration,
+    /// Whether most nodes are lost: then the number does not go down, and what was asked for meanwhile is forgotten.
+    pub nodes_lost: bool,
 }
 
 // === impl Policy ===
@@ -178,6 +180,7 @@ impl Policy {
             down_period: Duration::from_secs(15),
             // Five scrapes: one or two lost ones are ordinary, five are not. A HorizontalPodAutoscaler never looks at the age.
             sample_max_age: Duration::from_secs(5),
+            nodes_lost: false,
         }
     }
 }

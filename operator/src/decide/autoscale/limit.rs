@@ -25,7 +25,13 @@ pub(super) struct Stages {
     limit: Option<Reason>,
 }
 
-/// Stage 3: up at once; down only to the highest recommendation of the window.
+/// Stage 3: not down while most nodes are lost. Load that nobody can measure is no reason to go down, nor is it one afterwards.
+pub(super) fn hold(asked: i32, current: i32, policy: &Policy) -> Stage {
+    let held = policy.nodes_lost && asked < current;
+    Stage { value: if held { current } else { asked }, reason: held.then_some(Reason::NodesLost) }
+}
+
+/// Stage 4: up at once; down only to the highest recommendation of the window.
 pub(super) fn stabilise(asked: i32, current: i32, history: &History, elapsed: Duration, policy: &Policy) -> Stage {
     if asked >= current {
         return Stage { value: asked, reason: None };
@@ -35,7 +41,7 @@ pub(super) fn stabilise(asked: i32, current: i32, history: &History, elapsed: Du
     Stage { value, reason: (value > asked).then_some(Reason::ScaleDownStabilized) }
 }
 
-/// Stage 4: not more than a share of the replicas is removed in a period.
+/// Stage 5: not more than a share of the replicas is removed in a period.
 pub(super) fn rate(stage: Stage, current: i32, history: &History, elapsed: Duration, policy: &Policy) -> Stage {
     if stage.value >= current {
         return Stage { value: stage.value, reason: None };
@@ -53,7 +59,7 @@ pub(super) fn kept(start: i64, percent: u32) -> i32 {
     (start as f64 * (1.0 - f64::from(percent) / 100.0)) as i32
 }
 
-/// Stage 5: the bounds, which stand above windows and rates.
+/// Stage 6: the bounds, which stand above windows and rates.
 pub(super) fn bound(value: i32, input: &Input) -> Stage {
     if value > input.max {
         Stage { value: input.max.max(0), reason: Some(Reason::AtMaxReplicas) }
@@ -61,6 +67,15 @@ pub(super) fn bound(value: i32, input: &Input) -> Stage {
         Stage { value: input.min.max(0), reason: Some(Reason::AtMinReplicas) }
     } else {
         Stage { value, reason: None }
+    }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// The number.
+    pub(super) fn value(self) -> i32 {
+        self.value
     }
 }
 

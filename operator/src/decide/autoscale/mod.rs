@@ -1,7 +1,7 @@
 //! How many replicas a WorkerCluster with `spec.autoscaling` should have: one call a tick, the same answer for the same arguments.
 //!
 //! The stages, each of which returns a value and its reason: one recommendation for each metric, the highest of the known
-//! ([`combine`]), the stabilisation window, the rate of removal and the bounds ([`limit`]). `docs/design/0004-autoscaling.md` says
+//! ([`combine`]), the hold while most nodes are lost, the stabilisation window, the rate of removal and the bounds ([`limit`]). `docs/design/0004-autoscaling.md` says
 //! why, and where this differs from a HorizontalPodAutoscaler on purpose.
 
 mod combine;
@@ -33,10 +33,11 @@ pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
     history.note_current(input.current, now.elapsed, &input.policy);
     let stages = match combined {
         Combined::Asks { replicas, reason } => {
-            history.note_recommendation(replicas, now.elapsed, &input.policy);
-            let stabilised = limit::stabilise(replicas, input.current, &history, now.elapsed, &input.policy);
+            let held = limit::hold(replicas, input.current, &input.policy);
+            history.note_recommendation(held.value(), now.elapsed, &input.policy);
+            let stabilised = limit::stabilise(held.value(), input.current, &history, now.elapsed, &input.policy);
             let rated = limit::rate(stabilised, input.current, &history, now.elapsed, &input.policy);
-            limit::Stages::new(replicas, reason).then(stabilised).then(rated)
+            limit::Stages::new(replicas, reason).then(held).then(stabilised).then(rated)
         }
         Combined::Hold { reason } => {
             history.note_unknown(input.current, now.elapsed, &input.policy);

@@ -1,7 +1,12 @@
+use std::sync::LazyLock;
+
 use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::{Strategy, *};
-use crate::view::{Phase, pod::tests::pod};
+use crate::{
+    decide::nodes::{State, census},
+    view::{Phase, nodes::tests::node, pod::tests::pod},
+};
 
 fn run(wanted: usize, revision: &str, pods: &[PodView]) -> Decision {
     run_held(wanted, revision, pods, None)
@@ -19,6 +24,8 @@ const STRATEGY: Strategy = Strategy {
     replacement: PodReplacementPolicy::TerminationStarted,
     failed_history: 3,
 };
+
+static CLOSED: LazyLock<Breaker> = LazyLock::new(Breaker::default);
 
 fn run_with(strategy: Strategy, wanted: usize, revision: &str, all: &[PodView], hold: Option<Duration>) -> Decision {
     let pods: Vec<&PodView> = all.iter().collect();
@@ -48,6 +55,8 @@ fn input<'a>(
         named,
         busy: &|_| None,
         hold,
+        nodes: &CLOSED,
+        since_create: None,
         now: Timestamp::from_second(1_000_000).unwrap(),
     }
 }
@@ -191,6 +200,49 @@ fn failed_pods_are_replaced_and_three_are_kept() {
 fn while_the_back_off_holds_nothing_is_created_and_deletes_go_on() {
     let decision = run_held(2, "r1", &[], Some(Duration::from_secs(1)));
     assert_eq!((decision.create.len(), decision.held), (0, 2));
+}
+
+/// With nodes `b` and `c` of three lost.
+fn run_in_outage(wanted: usize, revision: &str, all: &[PodView], since_create: Option<Duration>) -> Decision {
+    let nodes = [node("a"), node("b").silent(), node("c").silent()];
+    let breaker = State::default().step(&census(&nodes), Duration::ZERO).breaker();
+    let pods: Vec<&PodView> = all.iter().collect();
+    let named = named(all);
+    let plain = input(STRATEGY, wanted, revision, &named, &pods, None);
+    decide(&Input { nodes: &breaker, since_create, ..plain })
+}
+
+#[test]
+fn while_most_nodes_are_lost_nothing_goes_because_of_their_silence() {
+    let pods = [
+        pod("here").slot(0).node(Some("a")),
+        pod("lost").slot(1).node(Some("b")).not_ready(),
+        pod("also").slot(2).node(Some("c")).not_ready(),
+    ];
+    assert_eq!(gone(&run(1, "r1", &pods)).len(), 2, "one node at a time they go");
+    assert_eq!(gone(&run_in_outage(1, "r1", &pods, None)), [], "too many");
+    let ready: Vec<PodView> = (3..6).map(|i| pod(&format!("new{i}")).slot(i).revision("r2")).collect();
+    let both: Vec<PodView> = pods.iter().cloned().chain(ready).collect();
+    assert_eq!(gone(&run(3, "r2", &both)).len(), 3, "the old ones have been taken over from");
+    assert_eq!(gone(&run_in_outage(3, "r2", &both, None)), []);
+}
+
+#[test]
+fn a_pod_that_never_was_ready_goes_all_the_same_where_its_node_says_so() {
+    let never = |name: &str, node: &str| PodView { readiness: Readiness::Absent, ..pod(name).node(Some(node)) };
+    let broken = [never("here", "a").slot(0), never("lost", "b").slot(1)];
+    let decision = run_in_outage(2, "r2", &broken, None);
+    assert_eq!(gone(&decision), [("here", RemovalReason::NeverReady)]);
+}
+
+#[test]
+fn while_most_nodes_are_lost_one_pod_is_made_at_a_time() {
+    let decision = run_in_outage(5, "r1", &[pod("here").slot(0)], None);
+    assert_eq!((decision.create.len(), decision.held), (1, 3));
+    assert_eq!(decision.wake, Some(Duration::from_secs(20)));
+    let soon = run_in_outage(5, "r1", &[pod("here").slot(0)], Some(Duration::from_secs(5)));
+    assert_eq!((soon.create.len(), soon.held, soon.wake), (0, 4, Some(Duration::from_secs(15))));
+    assert_eq!(run_in_outage(1, "r1", &[pod("here").slot(0)], None), Decision::default(), "nothing is missing");
 }
 
 prop_compose! {

@@ -124,6 +124,24 @@ fn after_an_outage_the_window_begins_anew() {
 }
 
 #[test]
+fn while_most_nodes_are_lost_the_number_goes_up_and_not_down_and_the_window_begins_after_it() {
+    let lost = |items: u64| {
+        let mut input = Input::test().queue(items, 10);
+        input.policy.nodes_lost = true;
+        input
+    };
+    let mut story = Story::starting_with(8);
+    let held = story.seconds(600, &lost(0));
+    assert_eq!((held.desired, held.reason), (8, Reason::NodesLost));
+    assert_eq!((held.scaling_limited.status, held.scaling_limited.reason), (true, "NodesLost"));
+    let more = story.second(lost(90));
+    assert_eq!((more.desired, more.reason), (9, Reason::QueueLength));
+    let empty = Input::test().queue(0, 10);
+    assert_eq!(story.seconds(299, &empty).desired, 9);
+    assert_eq!(story.second(empty).desired, 1);
+}
+
+#[test]
 fn a_reading_that_is_too_old_is_unknown() {
     let reading = Reading::Known { items: 0, age: Duration::from_millis(5001) };
     let metric = Metric::Queue { name: "redisList jobs".into(), target_per_replica: 10, reading };
