@@ -7,11 +7,15 @@ pub mod look;
 pub mod manifest;
 pub mod memory;
 pub mod meter;
+pub mod nodes;
 pub mod space;
+pub mod timeline;
 pub mod wait;
 pub mod watcher;
 
 pub use load::{Load, Report};
+pub use nodes::Nodes;
 pub use space::Space;
+pub use timeline::Timeline;
 pub use wait::until;
 pub use watcher::Watcher;
