@@ -100,6 +100,23 @@ pub fn conditions(facts: &Facts<'_>, before: &[Condition], generation: i64, now:
         .collect()
 }
 
+/// The conditions while another number of replicas has been decided and nothing has been done about it yet: whoever reads the new number must
+/// not read beside it that all of them are ready.
+pub fn unsettled(mut conditions: Vec<Condition>, wanted: i32, ready: i32, now: Timestamp) -> Vec<Condition> {
+    for condition in &mut conditions {
+        let (status, reason) = match (condition.type_.as_str(), condition.status.as_str()) {
+            ("Ready", "True") => ("False", "ReplicasNotReady"),
+            ("Progressing" | "Reconciling", "False") => ("True", "Scaling"),
+            _ => continue,
+        };
+        condition.status = status.into();
+        condition.reason = reason.into();
+        condition.message = format!("{ready} of {wanted} replicas ready");
+        condition.last_transition_time = Time(whole_seconds(now));
+    }
+    conditions
+}
+
 /// metav1.Time has whole seconds; without rounding a stored condition would differ from the one just made.
 fn whole_seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
@@ -323,6 +340,18 @@ mod tests {
 
     fn pair(status: &str, reason: &str) -> (String, String) {
         (status.into(), reason.into())
+    }
+
+    #[test]
+    fn a_decided_number_that_nothing_was_done_about_yet_is_not_ready() {
+        let before = conditions(&facts(), &[], 3, Timestamp::UNIX_EPOCH);
+        let now = Timestamp::from_second(9).unwrap();
+        let after = unsettled(before, 5, 2, now);
+        let found = |kind: &str| after.iter().find(|condition| condition.type_ == kind).unwrap().clone();
+        let ready = found("Ready");
+        assert_eq!((ready.status.as_str(), ready.message.as_str()), ("False", "2 of 5 replicas ready"));
+        assert_eq!((ready.last_transition_time.0, found("Reconciling").status.as_str()), (now, "True"));
+        assert_eq!(found("Stalled").status, "False");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{check::pod_context, context::Context, observe::Seen, revisions::Targ
 use crate::{
     api::{ApiError, Deleted},
     build,
-    decide::replicas::{Decision, NewPod, Removal},
+    decide::replicas::{Decision, NewPod, Removal, RemovalReason},
     text::clip,
     view::PodView,
 };
@@ -42,7 +42,7 @@ enum Created {
 /// Something changed under the decision: a new one is due soon.
 const SOON: Duration = Duration::from_millis(200);
 
-/// Creates, then deletes.
+/// Deletes what is to make room, creates, deletes the rest.
 pub async fn apply(context: &Context, seen: &Seen, target: Option<&Target>, decision: &Decision) -> Outcome {
     let mut outcome = Outcome {
         created: Vec::new(),
@@ -52,11 +52,16 @@ pub async fn apply(context: &Context, seen: &Seen, target: Option<&Target>, deci
         error: None,
         foreign: Ok(Vec::new()),
     };
-    if let Some(target) = target {
+    // In whose place new ones come: created first, there would be too many, and for as long as an operator needs that ends in between.
+    let (room, rest): (Vec<Removal>, Vec<Removal>) =
+        decision.delete.iter().cloned().partition(|removal| removal.why == RemovalReason::NeverReady);
+    delete(context, seen, &room, &mut outcome).await;
+    let made = outcome.deleted.len() == room.len();
+    if let Some(target) = target.filter(|_| made) {
         create(context, seen, target, &decision.create, &mut outcome).await;
     }
     if outcome.error.is_none() {
-        delete(context, seen, &decision.delete, &mut outcome).await;
+        delete(context, seen, &rest, &mut outcome).await;
     }
     outcome
 }

@@ -51,7 +51,12 @@ pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Re
     let old = decided.unwrap_or(seen.cluster.spec.replicas);
     let scaled = old != scaling.desired;
     let autoscaling = autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, scaled);
-    write(context, seen, WorkerClusterStatus { autoscaling: Some(autoscaling), ..before }).await?;
+    let conditions = if scaled {
+        status::unsettled(before.conditions, scaling.desired, before.ready_replicas, seen.wall)
+    } else {
+        before.conditions
+    };
+    write(context, seen, WorkerClusterStatus { autoscaling: Some(autoscaling), conditions, ..before }).await?;
     if !scaled {
         return Ok(None);
     }
