@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod memory;
 pub mod meter;
 pub mod nodes;
+pub mod observer;
 pub mod space;
 pub mod timeline;
 pub mod wait;
@@ -15,6 +16,7 @@ pub mod watcher;
 
 pub use load::{Load, Report};
 pub use nodes::Nodes;
+pub use observer::Observer;
 pub use space::Space;
 pub use timeline::Timeline;
 pub use wait::until;

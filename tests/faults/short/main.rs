@@ -1,0 +1,54 @@
+//! A selection of plans over all workloads: the operator's process, a proxy, a real API server, simulated nodes.
+
+#![allow(missing_docs)]
+
+use anyhow::{Result, ensure};
+use faults::{
+    Plan,
+    chance::Chance,
+    plans,
+    report::{figures, lanes, only, remove, run_all},
+    run::baselines,
+    workload::{Scenario, WORKLOADS},
+};
+
+/// Plans of each workload.
+const EACH: usize = 6;
+/// Lanes that a small machine bears beside other tests.
+const LANES: usize = 4;
+/// The choice is another in each run; it is printed, and `SEED` repeats it.
+fn seed() -> Result<u64> {
+    Ok(match std::env::var("SEED") {
+        Ok(seed) => seed.parse()?,
+        Err(_) => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_call_and_pairs_of_faults_change_nothing_in_the_end() -> Result<()> {
+    let seed = seed()?;
+    println!("SEED={seed}");
+    let lanes = lanes(LANES).await?;
+    if let Ok(plan) = std::env::var("PLAN") {
+        let outcome = only(&lanes[0], &plan.parse()?).await?;
+        remove(lanes).await?;
+        ensure!(outcome.is_good(), "{plan}");
+        return Ok(());
+    }
+    let scenarios: Vec<Scenario> = WORKLOADS.map(|workload| Scenario { workload, size: 2 }).into();
+    let baselines = baselines(&lanes, &scenarios).await?;
+    let mut chance = Chance::new(seed);
+    let mut selected: Vec<Plan> = plans::pairs(&baselines, seed, EACH * 2);
+    for (scenario, baseline) in &baselines {
+        let mut crashes = plans::crashes(*scenario, baseline);
+        plans::shuffle(&mut crashes, &mut chance);
+        selected.extend(crashes.into_iter().take(EACH));
+    }
+    plans::shuffle(&mut selected, &mut chance);
+    let outcomes = run_all(&lanes, selected, &baselines).await?;
+    figures("faults", &outcomes);
+    remove(lanes).await?;
+    let wrong = outcomes.iter().filter(|outcome| !outcome.is_good()).count();
+    ensure!(wrong == 0, "{wrong} plans went wrong; SEED={seed} repeats them, PLAN='…' one of them");
+    Ok(())
+}

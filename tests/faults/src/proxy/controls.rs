@@ -1,0 +1,110 @@
+//! What applies to all calls until it is taken back: watches that lag, and an API server that stands still.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use http::{Request, StatusCode, Uri};
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{
+    answer::{Reply, refusal, whole},
+    snapshot,
+};
+use crate::call::{Call, Verb};
+
+/// How an API server that stands still behind etcd answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// As the API promises: watches stand still, and so do lists that take any version; what asks for the newest gets it from etcd.
+    Cache,
+    /// As nothing may: every read is answered with what was.
+    Reads,
+}
+
+/// What applies to all calls.
+pub struct Controls {
+    client: Client,
+    setting: watch::Sender<Setting>,
+    /// What was, by class, as lists.
+    snapshots: Mutex<BTreeMap<String, Arc<Value>>>,
+}
+
+/// What watches follow.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// Every line comes so much later.
+    pub delay: Duration,
+    /// Classes that stand still, and how.
+    pub frozen: BTreeMap<String, Stale>,
+}
+
+// === impl Controls ===
+
+impl Controls {
+    /// Nothing lags, nothing stands still.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, setting: watch::Sender::default(), snapshots: Mutex::default() }
+    }
+
+    /// Every line of every watch comes so much later from now on.
+    pub fn delay(&self, delay: Duration) {
+        self.setting.send_modify(|setting| setting.delay = delay);
+    }
+
+    /// From now on the API server stands still for these lists, given by their paths, as `/api/v1/namespaces/shop/pods`.
+    ///
+    /// # Errors
+    /// Where what is now cannot be read.
+    pub async fn freeze(&self, paths: &[String], how: Stale) -> Result<()> {
+        for path in paths {
+            let list: Value = self.client.request(Request::get(path).body(Vec::new())?).await?;
+            let class = path.rsplit('/').next().context("a path without a resource")?;
+            self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(class.into(), Arc::new(list));
+            self.setting.send_modify(|setting| {
+                setting.frozen.insert(class.into(), how);
+            });
+        }
+        Ok(())
+    }
+
+    /// It goes on, and everything held back comes.
+    pub fn thaw(&self) {
+        self.setting.send_modify(|setting| setting.frozen.clear());
+    }
+
+    /// Follows the setting.
+    pub fn follow(&self) -> watch::Receiver<Setting> {
+        self.setting.subscribe()
+    }
+
+    /// The answer of an API server that stands still; `None` where this call gets the newest.
+    pub fn stale_answer(&self, call: &Call, uri: &Uri) -> Option<Reply> {
+        let how = *self.setting.borrow().frozen.get(&call.class)?;
+        let any = uri.query().unwrap_or_default().split('&').any(|pair| pair == "resourceVersion=0");
+        let stale = match call.verb {
+            Verb::List => how == Stale::Reads || any,
+            Verb::Get => how == Stale::Reads,
+            _ => false,
+        };
+        if !stale {
+            return None;
+        }
+        let list = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(&call.class)?.clone();
+        if call.verb == Verb::List {
+            let list = snapshot::select(&list, uri.query().unwrap_or_default());
+            return Some(whole(StatusCode::OK, list.to_string().into()));
+        }
+        let name = uri.path().rsplit('/').next().unwrap_or_default();
+        Some(match snapshot::named(&list, name) {
+            Some(object) => whole(StatusCode::OK, object.to_string().into()),
+            None => refusal(404),
+        })
+    }
+}
