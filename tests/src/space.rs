@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Config, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
     discovery,
@@ -43,7 +43,9 @@ impl Space {
     /// # Errors
     /// Where there is no cluster, or no right to it.
     pub async fn new(test: &str) -> Result<Self> {
-        let client = Client::try_default().await.context("no cluster: run the tests by tests/cluster/run")?;
+        let mut config = Config::infer().await.context("no cluster: run the tests by tests/cluster/run")?;
+        config.default_retry = false; // a refused eviction is an answer, and not to be asked for fifteen times
+        let client = Client::try_from(config)?;
         let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() % 1_000_000_000;
         let namespace = format!("e2e-{test}-{unique}");
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted", "workercluster.dev/e2e": "true"});

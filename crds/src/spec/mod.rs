@@ -80,7 +80,7 @@ pub struct WorkerClusterSpec {
     pub disruption: Option<Disruption>,
 
     /// When the pod that takes the place of one that is ending is made. `TerminationStarted`: at once. `TerminationComplete`: when the
-    /// other is gone, so that there are never more pods than wanted and surge. Default TerminationStarted.
+    /// other's containers have ended, so that never more pods than wanted and surge run. Default TerminationStarted.
     #[serde(default)]
     pub pod_replacement_policy: PodReplacementPolicy,
 
