@@ -1,0 +1,160 @@
+//! What a revision is about, in a spec and as it is stored: `template`, `workers`, `http` and `nodeLoss`; and the patch that brings it back.
+
+use crds::{Balancing, NodeLoss, Workers, names};
+use serde_json::{Map, Value, json};
+
+use crate::{cluster::Cluster, revisions::Revision};
+
+/// The fields of the spec that make a revision.
+const FIELDS: [&str; 4] = ["template", "workers", "http", "nodeLoss"];
+
+/// These fields without what is as the defaults have it, so that a spec and what was stored of it are the same. Takes a spec as well.
+pub fn normal(wishes: &Value) -> Value {
+    let standard = |field: &str| match field {
+        "workers" => serde_json::to_value(Workers::default()).unwrap_or_default(),
+        "http" => json!({"balancing": Balancing::default()}),
+        "nodeLoss" => json!(NodeLoss::default()),
+        _ => Value::Null,
+    };
+    let mut result = Map::new();
+    for field in FIELDS {
+        let kept = wishes.get(field).filter(|wish| !wish.is_null()).and_then(|wish| differing(wish, &standard(field)));
+        if let Some(kept) = kept {
+            result.insert(field.into(), kept);
+        }
+    }
+    Value::Object(result)
+}
+
+/// `value` without what is as in `standard`; `None` where nothing is left.
+fn differing(value: &Value, standard: &Value) -> Option<Value> {
+    if let (Value::Object(value), Value::Object(standard)) = (value, standard) {
+        let kept = value.iter().filter_map(|(key, field)| {
+            let field = standard.get(key).map_or_else(|| Some(field.clone()), |standard| differing(field, standard))?;
+            Some((key.clone(), field))
+        });
+        let kept: Map<String, Value> = kept.collect();
+        return (!kept.is_empty()).then_some(Value::Object(kept));
+    }
+    (value != standard).then(|| value.clone())
+}
+
+/// Whether both make the same revision.
+pub fn same(one: &Value, other: &Value) -> bool {
+    normal(one) == normal(other)
+}
+
+/// The JSON patch that makes `revision` the spec again, on exactly the object that was looked at. Fields that are as they were are not
+/// touched, so that who owns them still does. The reason of the change goes with it, as the operator notes it on the revision.
+pub fn undo(cluster: &Cluster, revision: &Revision) -> Value {
+    let (now, then) = (normal(&cluster.spec), normal(&revision.wishes));
+    let mut steps = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": cluster.version})];
+    for field in FIELDS.into_iter().filter(|field| now.get(field) != then.get(field)) {
+        let path = format!("/spec/{field}");
+        match then.get(field).and(revision.wishes.get(field)) {
+            Some(wish) => steps.push(json!({"op": "add", "path": path, "value": wish})),
+            None if cluster.spec.get(field).is_some() => steps.push(json!({"op": "remove", "path": path})),
+            None => {}
+        }
+    }
+    let path = format!("/metadata/annotations/{}", names::ANNOTATION_CHANGE_CAUSE.replace('/', "~1"));
+    match (&revision.cause, cluster.change_cause()) {
+        (Some(cause), now) if now == Some(cause) => {}
+        (Some(cause), _) if cluster.annotations.is_object() => {
+            steps.push(json!({"op": "add", "path": path, "value": cause}));
+        }
+        (Some(cause), _) => {
+            let annotations = json!({names::ANNOTATION_CHANGE_CAUSE: cause});
+            steps.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
+        }
+        (None, Some(_)) => steps.push(json!({"op": "remove", "path": path})),
+        (None, None) => {}
+    }
+    Value::Array(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cluster::tests::cluster, revisions::tests::revision};
+
+    fn template(image: &str) -> Value {
+        json!({"spec": {"containers": [{"name": "worker", "image": image}]}})
+    }
+
+    fn test_step() -> Value {
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": "42"})
+    }
+
+    #[test]
+    fn defaults_that_the_api_server_fills_in_make_no_difference() {
+        let written = json!({"template": template("a"), "http": {"port": 80}, "workers": {"count": 2}});
+        let mut workers = serde_json::to_value(Workers::default()).unwrap();
+        workers["count"] = json!(2);
+        let filled = json!({
+            "replicas": 3, "template": template("a"), "http": {"port": 80, "balancing": "Shared"}, "workers": workers, "nodeLoss": "Default"
+        });
+        assert!(same(&written, &filled));
+        assert_eq!(normal(&filled), written);
+    }
+
+    #[test]
+    fn each_field_makes_a_difference() {
+        let one = json!({"template": template("a")});
+        for other in [
+            json!({"template": template("b")}),
+            json!({"template": template("a"), "workers": {"restart": {"maxSeconds": 3}}}),
+            json!({"template": template("a"), "http": {"port": 80}}),
+            json!({"template": template("a"), "nodeLoss": "Fast"}),
+            json!({"template": template("a"), "workers": {"invented": true}}),
+        ] {
+            assert!(!same(&one, &other), "{other}");
+        }
+    }
+
+    #[test]
+    fn undo_writes_what_differs_and_removes_what_was_not_there() {
+        let now = cluster(json!({"spec": {
+            "template": template("broken"), "http": {"port": 80, "balancing": "Shared"}, "nodeLoss": "Fast", "workers": {"count": 4, "drainSeconds": 30}
+        }}));
+        let then = revision(6, json!({"template": template("good"), "workers": {}}));
+        assert_eq!(
+            undo(&now, &then),
+            json!([
+                test_step(),
+                {"op": "add", "path": "/spec/template", "value": template("good")},
+                {"op": "remove", "path": "/spec/workers"},
+                {"op": "remove", "path": "/spec/http"},
+                {"op": "remove", "path": "/spec/nodeLoss"}
+            ])
+        );
+    }
+
+    #[test]
+    fn undo_leaves_alone_what_is_as_it_was() {
+        let now = cluster(
+            json!({"spec": {"template": template("broken"), "http": {"port": 80, "balancing": "Shared"}, "nodeLoss": "Default"}}),
+        );
+        let then = revision(6, json!({"template": template("good"), "http": {"port": 80}, "workers": {}}));
+        assert_eq!(
+            undo(&now, &then),
+            json!([test_step(), {"op": "add", "path": "/spec/template", "value": template("good")}])
+        );
+    }
+
+    #[test]
+    fn undo_takes_the_reason_of_the_change_along() {
+        let path = "/metadata/annotations/kubernetes.io~1change-cause";
+        let wishes = json!({"template": template("node:22")});
+        let caused = |cause: Option<&str>| Revision { cause: cause.map(Into::into), ..revision(6, wishes.clone()) };
+        let bare = cluster(json!({}));
+        let noted = cluster(json!({"metadata": {"annotations": {"kubernetes.io/change-cause": "broke it"}}}));
+        assert_eq!(
+            undo(&bare, &caused(Some("2.0")))[1],
+            json!({"op": "add", "path": "/metadata/annotations", "value": {"kubernetes.io/change-cause": "2.0"}})
+        );
+        assert_eq!(undo(&noted, &caused(Some("2.0")))[1], json!({"op": "add", "path": path, "value": "2.0"}));
+        assert_eq!(undo(&noted, &caused(None))[1], json!({"op": "remove", "path": path}));
+        assert_eq!(undo(&noted, &caused(Some("broke it"))), json!([test_step()]));
+    }
+}
