@@ -35,8 +35,8 @@ pub struct Facts<'a> {
     pub rejection: Option<&'a str>,
     /// Most nodes are lost: which.
     pub outage: Option<&'a str>,
-    /// Pods that are ending where nobody can say so: which.
-    pub stuck: Option<&'a str>,
+    /// Nodes that do not answer, and the pods on them.
+    pub silence: Option<&'a str>,
     /// Objects of others that have a name of ours.
     pub foreign: &'a [String],
     /// Of the first pod that is not well: its name and what it waits for.
@@ -169,10 +169,9 @@ fn ready(facts: &Facts<'_>) -> Draft {
     }
     if let Some(outage) = held_by_nodes(facts) {
         let message = format!(
-            "{}; {outage}: until most are back nothing is removed, and a pod is created every {} s at the most{}",
+            "{}; {outage}: until most are back nothing is removed, and a pod is created every {} s at the most",
             counts(facts),
-            BETWEEN_CREATES.as_secs(),
-            stuck(facts)
+            BETWEEN_CREATES.as_secs()
         );
         return draft("Ready", false, NODES_LOST, message);
     }
@@ -193,7 +192,7 @@ fn ready(facts: &Facts<'_>) -> Draft {
         false => "ReplicasNotReady",
     };
     let message =
-        format!("{}, {} of the current revision{}{}", counts(facts), facts.updated, trouble(facts), stuck(facts));
+        format!("{}, {} of the current revision{}{}", counts(facts), facts.updated, trouble(facts), silence(facts));
     draft("Ready", false, reason, message)
 }
 
@@ -201,8 +200,8 @@ fn trouble(facts: &Facts<'_>) -> String {
     facts.trouble.map(|(pod, trouble)| format!("; pod {pod}: {trouble}")).unwrap_or_default()
 }
 
-fn stuck(facts: &Facts<'_>) -> String {
-    facts.stuck.map(|stuck| format!("; {stuck}")).unwrap_or_default()
+fn silence(facts: &Facts<'_>) -> String {
+    facts.silence.map(|silence| format!("; {silence}")).unwrap_or_default()
 }
 
 /// Which nodes are lost, where something waits for them.
@@ -315,7 +314,7 @@ mod tests {
             deadline_seconds: 600,
             rejection: None,
             outage: None,
-            stuck: None,
+            silence: None,
             foreign: &[],
             trouble: None,
             workers: Workers::Well { ready: 4, total: 4 },
@@ -389,10 +388,16 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_cannot_end_are_told() {
-        let facts =
-            Facts { active: 1, ready: 1, available: 1, awaiting: 1, stuck: Some("1 pod is ending on x"), ..facts() };
-        assert!(of(&facts, "Ready").2.ends_with("; 1 pod is ending on x"));
+    fn silent_nodes_are_told() {
+        let facts = Facts {
+            active: 1,
+            ready: 1,
+            available: 1,
+            awaiting: 1,
+            silence: Some("node x does not answer"),
+            ..facts()
+        };
+        assert!(of(&facts, "Ready").2.ends_with("; node x does not answer"));
     }
 
     #[test]

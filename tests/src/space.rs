@@ -191,9 +191,17 @@ impl Space {
     /// # Errors
     /// Where no endpoint becomes ready.
     pub async fn address(&self, name: &str, port: i32) -> Result<SocketAddr> {
+        self.address_of(name, &json!({(crds::names::LABEL_NAME): name}), port).await
+    }
+
+    /// The same for any pods with these labels.
+    ///
+    /// # Errors
+    /// Where no endpoint becomes ready.
+    pub async fn address_of(&self, name: &str, labels: &Value, port: i32) -> Result<SocketAddr> {
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("{name}-outside")},
-            "spec": {"type": "NodePort", "selector": {(crds::names::LABEL_NAME): name}, "ports": [{"port": port, "targetPort": port}]}
+            "spec": {"type": "NodePort", "selector": labels, "ports": [{"port": port, "targetPort": port}]}
         });
         self.apply(&service).await?;
         let service = self.api::<Service>().get(&format!("{name}-outside")).await?;

@@ -161,19 +161,26 @@ impl Breaker {
         }
     }
 
-    /// Pods that are ending on nodes that do not answer, in a sentence: they stay until the node is back or its object is deleted.
-    pub fn stuck<'a>(&self, pods: impl IntoIterator<Item = &'a PodView>) -> Option<String> {
-        let stuck: Vec<&PodView> = pods.into_iter().filter(|pod| pod.deleting && self.is_silent(pod)).collect();
-        let nodes: BTreeSet<&str> = stuck.iter().filter_map(|pod| pod.node.as_deref()).collect();
-        let pods = match stuck.len() {
+    /// The nodes that do not answer with what is on them, in a sentence: what Kubernetes has yet to evict, and what it has, which stays
+    /// until the node is back or its object is deleted.
+    pub fn silence<'a>(&self, pods: impl IntoIterator<Item = &'a PodView>) -> Option<String> {
+        let silent: Vec<&PodView> = pods.into_iter().filter(|pod| self.is_silent(pod) && !pod.is_finished()).collect();
+        let nodes: BTreeSet<&str> = silent.iter().filter_map(|pod| pod.node.as_deref()).collect();
+        let names = listed(nodes.iter().map(ToString::to_string));
+        let (nodes, back) = match nodes.len() {
             0 => return None,
-            1 => "1 pod is ending on a node that does not answer".to_owned(),
-            number => format!("{number} pods are ending on nodes that do not answer"),
+            1 => (format!("node {names} does not answer"), "it is back or its Node is"),
+            _ => (format!("nodes {names} do not answer"), "they are back or their Nodes are"),
         };
-        Some(format!(
-            "{pods} ({}), until that is back or its Node is deleted",
-            listed(nodes.iter().map(ToString::to_string))
-        ))
+        let count = |ending: bool| match silent.iter().filter(|pod| pod.deleting == ending).count() {
+            0 => None,
+            1 => Some("1 pod".to_owned()),
+            number => Some(format!("{number} pods")),
+        };
+        let staying = count(false).map(|pods| format!("{pods} to be evicted by Kubernetes in time (nodeLoss)"));
+        let ending = count(true).map(|pods| format!("{pods} ending until {back} deleted"));
+        let pods: Vec<String> = staying.into_iter().chain(ending).collect();
+        Some(format!("{nodes}, with {}", pods.join(" and ")))
     }
 }
 
@@ -276,15 +283,18 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_end_on_a_lost_node_are_told_also_while_the_breaker_is_closed() {
+    fn what_is_on_a_silent_node_is_told_also_while_the_breaker_is_closed() {
         let breaker = after(&[node("a"), node("b"), node("c").silent()]).breaker();
         assert_eq!(breaker.outage(), None);
         let pods = [pod("x").node(Some("c")).deleting(), pod("y").node(Some("a")).deleting(), pod("z").node(Some("c"))];
         assert_eq!(
-            breaker.stuck(&pods).as_deref(),
-            Some("1 pod is ending on a node that does not answer (c), until that is back or its Node is deleted")
+            breaker.silence(&pods).as_deref(),
+            Some(
+                "node c does not answer, with 1 pod to be evicted by Kubernetes in time (nodeLoss) and 1 pod ending until it is back or \
+                 its Node is deleted"
+            )
         );
-        assert_eq!(breaker.stuck(&pods[1..]), None);
+        assert_eq!(breaker.silence(&pods[1..2]), None);
     }
 
     prop_compose! {

@@ -63,6 +63,9 @@ const SET_APART: [&str; 4] = [
 /// A node that is not ready, and was made no longer before that than this, has not joined yet.
 const JOINING: Duration = Duration::from_secs(60);
 
+/// Where nodes may not be listed, that is asked for again after this time: the right may be given later.
+const REFUSED: Duration = Duration::from_secs(60);
+
 // === impl NodeView ===
 
 impl NodeView {
@@ -106,10 +109,11 @@ pub async fn follow(client: Client, metrics: Metrics, sight: watch::Sender<Sight
     let mut state = State::default();
     let mut whole = false;
     let mut refused = false;
+    let mut again = None;
     loop {
-        let due = state.due().map(|due| began + due);
+        let due = again.or_else(|| state.due().map(|due| began + due));
         tokio::select! {
-            Some(event) = stream.next() => match event {
+            Some(event) = stream.next(), if again.is_none() => match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(node)) => listed.extend(row(&node)),
                 Ok(Event::InitDone) => {
@@ -125,10 +129,11 @@ pub async fn follow(client: Client, metrics: Metrics, sight: watch::Sender<Sight
                     // What was seen before says nothing about now.
                     (whole, state) = (false, State::default());
                     nodes.clear();
+                    again = Some(Instant::now() + REFUSED);
                 }
                 Err(error) => tracing::warn!(%error, resource = "nodes", "the watch failed; it is opened again"),
             },
-            () = tokio::time::sleep_until(due.unwrap_or(began)), if due.is_some() => {}
+            () = tokio::time::sleep_until(due.unwrap_or(began)), if due.is_some() => again = None,
         }
         if whole {
             let census = census(nodes.values());

@@ -51,8 +51,9 @@ async fn lost(space: &Space, nodes: &Nodes, what: &str, node: &str) -> Result<()
     let took = made_up(&fast, when, &[node], FOUR, Duration::from_secs(FAST + 60)).await?;
     in_time(&format!("{what}: made up for with nodeLoss Fast"), took, FAST)?;
     // Its place stays taken while the pod on the lost node has not ended, and it says so.
-    says(space, "complete", "Ready", "ending on").await?;
-    says(space, "complete", "Ready", node).await?;
+    says(space, "complete", "Ready", &format!("node {node} does not answer, with {} ending", pods(counts[2]))).await?;
+    says(space, "default", "Ready", &format!("node {node} does not answer, with {} to be evicted", pods(counts[0])))
+        .await?;
     let took = made_up(&default, when, &[node], FOUR, Duration::from_secs(DEFAULT + 60)).await?;
     in_time(&format!("{what}: made up for with nodeLoss Default"), took, DEFAULT)?;
     for (name, timeline) in [("default", &default), ("fast", &fast)] {
@@ -77,6 +78,10 @@ async fn lost(space: &Space, nodes: &Nodes, what: &str, node: &str) -> Result<()
         timeline.stop().await?;
     }
     in_time(&format!("{what}: started, everything as before"), back.elapsed(), 120)
+}
+
+fn pods(count: usize) -> String {
+    if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
 }
 
 /// Waits until there are exactly `count` pods, all of them ready.
