@@ -1,6 +1,6 @@
 # Every target says what it does: make help.
 .DEFAULT_GOAL := help
-.PHONY: help cluster cluster-down cluster-status images demo test evidence generate
+.PHONY: help cluster cluster-down cluster-status images plugin demo test evidence generate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ cluster-status: ## what runs in it
 
 images: ## build the operator's and the primary's image and load them into the cluster
 	@tests/cluster/load operator primary
+
+plugin: ## build kubectl-wc, one static program, for `kubectl wc …`
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target "$$(rustc -vV | sed -n 's/^host: //p')" --package cli
+	@file="$${CARGO_TARGET_DIR:-target}/$$(rustc -vV | sed -n 's/^host: //p')/release/kubectl-wc"; echo "$$file"; echo "to use it as \`kubectl wc\`: install $$file into a folder of your PATH"
 
 demo: ## from a bare machine to a working example: cluster, operator, a Node cluster program (KEEP=1 leaves it running)
 	@tests/demo

@@ -4,7 +4,7 @@ use crds::{WorkerClusterStatus, names};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt, core::DynamicObject};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::Error;
 
@@ -14,7 +14,6 @@ pub struct Cluster {
     pub name: String,
     pub namespace: String,
     pub uid: String,
-    pub version: String,
     pub generation: i64,
     pub created: Option<Timestamp>,
     pub spec: Value,
@@ -45,7 +44,6 @@ impl Cluster {
             name: object.name_any(),
             namespace: object.namespace().unwrap_or_default(),
             uid: object.uid().unwrap_or_default(),
-            version: object.resource_version().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or(0),
             created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
             spec: object.data.get("spec").cloned().unwrap_or_default(),
@@ -63,6 +61,15 @@ impl Cluster {
     /// `rollout.paused`.
     pub fn is_paused(&self) -> bool {
         self.spec.pointer("/rollout/paused").and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// The first steps of a JSON patch: it goes through only on this very object with this very spec. The generation and not the version,
+    /// because the operator writes status all the time while it rolls.
+    pub fn guard(&self) -> Vec<Value> {
+        vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": self.uid}),
+            json!({"op": "test", "path": "/metadata/generation", "value": self.generation}),
+        ]
     }
 
     /// Whether the operator has seen the present spec.
@@ -133,8 +140,6 @@ fn keeper(object: &DynamicObject) -> Option<&'static str> {
 
 #[cfg(test)]
 pub mod tests {
-    use serde_json::json;
-
     use super::*;
 
     /// A WorkerCluster of generation 3 with 2 replicas of revision 7, all well; `patch` is merged into it.

@@ -38,16 +38,7 @@ impl Session {
     /// # Errors
     /// Where the kubeconfig cannot be used.
     pub async fn connect(global: &Global) -> Result<Self, Error> {
-        let bad = |error: &dyn std::error::Error| Error::Config(causes(error));
-        let options = KubeConfigOptions { context: global.context.clone(), ..KubeConfigOptions::default() };
-        let mut config = match &global.kubeconfig {
-            Some(file) => {
-                let kubeconfig = Kubeconfig::read_from(file).map_err(|error| bad(&error))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| bad(&error))?
-            }
-            None if global.context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| bad(&error))?,
-            None => Config::infer().await.map_err(|error| bad(&error))?,
-        };
+        let mut config = configuration(global).await?;
         config.default_retry = false;
         config.connect_timeout = Some(global.request_timeout);
         if global.as_user.is_some() {
@@ -56,7 +47,7 @@ impl Session {
         }
         let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|error| bad(&error))?;
+        let client = Client::try_from(config).map_err(|error| Error::Config(causes(&error)))?;
         Ok(Self { client, namespace, server, deadline: global.request_timeout })
     }
 
@@ -142,18 +133,22 @@ impl Session {
     /// Writes a JSON patch to a WorkerCluster; with `dry_run` the API server only checks it.
     ///
     /// # Errors
-    /// Where the object is another by now, and what the API server says.
-    pub async fn patch(&self, name: &str, steps: Value, dry_run: bool) -> Result<Cluster, Error> {
+    /// Where somebody else has changed it since it was looked at, and what the API server says.
+    pub async fn patch(&self, cluster: &Cluster, steps: Value, dry_run: bool) -> Result<(), Error> {
         let params = PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patch = serde_json::from_value(steps)
             .map_err(|error| Error::Unreadable { what: "the patch".into(), message: error.to_string() })?;
         let (clusters, patch) = (self.clusters(), Patch::Json::<()>(patch));
-        let written = clusters.patch(name, &params, &patch).await_within(self, "patch", CLUSTERS);
-        match written.await {
-            Err(Error::Answered { message, .. }) if message.contains("/metadata/resourceVersion") => {
-                Err(Error::Conflict(name.into()))
+        let written = clusters.patch(&cluster.name, &params, &patch).await_within(self, "patch", CLUSTERS).await;
+        match written {
+            // A test in the patch that fails is answered without a word on which: looking again tells.
+            Err(refused @ Error::Answered { .. }) => {
+                let now = self.cluster(&cluster.name).await?;
+                let changed = (now.uid, now.generation) != (cluster.uid.clone(), cluster.generation);
+                Err(if changed { Error::Conflict(cluster.name.clone()) } else { refused })
             }
-            written => Cluster::read(&written?),
+            Err(Error::Missing) => Err(self.missing(&cluster.name).await),
+            written => written.map(drop),
         }
     }
 
@@ -164,7 +159,7 @@ impl Session {
             kube::Error::Api(status) => Error::answered(verb, resource, &self.namespace, status),
             kube::Error::SerdeError(error) => Error::Unreadable { what: resource.into(), message: error.to_string() },
             kube::Error::Auth(error) => Error::Config(causes(error)),
-            error => Error::Unreachable { server: self.server.clone(), message: causes(error) },
+            error => Error::Unreachable { server: self.server.clone(), message: deepest(error) },
         }
     }
 }
@@ -183,6 +178,31 @@ impl<T, F: Future<Output = kube::Result<T>>> Within<T> for F {
     }
 }
 
+/// What the flags and the kubeconfig say; without a kubeconfig, and in a pod, its service account.
+async fn configuration(global: &Global) -> Result<Config, Error> {
+    let bad = |error: &dyn std::error::Error| Error::Config(causes(error));
+    let read = global.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+    let kubeconfig = match read {
+        Ok(kubeconfig) => kubeconfig,
+        Err(error) if global.kubeconfig.is_some() || global.context.is_some() => return Err(bad(&error)),
+        Err(error) => {
+            let none = |_| Error::Config(format!("{error}; set KUBECONFIG, or give --kubeconfig"));
+            return Config::incluster().map_err(none);
+        }
+    };
+    if let Some(context) = &global.context
+        && kubeconfig.contexts.iter().all(|known| known.name != *context)
+    {
+        let known: Vec<&str> = kubeconfig.contexts.iter().map(|known| known.name.as_str()).collect();
+        return Err(Error::Config(format!(
+            "no context \"{context}\" in the kubeconfig; there are: {}",
+            known.join(", ")
+        )));
+    }
+    let options = KubeConfigOptions { context: global.context.clone(), ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| bad(&error))
+}
+
 fn resource() -> ApiResource {
     ApiResource::erase::<WorkerCluster>(&())
 }
@@ -199,4 +219,13 @@ fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// The innermost cause: of a connection that fails only that is news.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
 }

@@ -6,6 +6,7 @@ mod apply;
 mod control;
 mod faults;
 mod footprint;
+mod plugin;
 mod revisions;
 mod rollout;
 mod scaling;

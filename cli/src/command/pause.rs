@@ -13,7 +13,7 @@ pub async fn run(session: &Session, name: &str, paused: bool) -> Result<(), Erro
         let already = if paused { "is paused already" } else { "is not paused" };
         return print(&format!("{name} {already}: nothing to change\n"));
     }
-    session.patch(name, steps(&cluster, paused), false).await?;
+    session.patch(&cluster, steps(&cluster, paused), false).await?;
     let next = if paused {
         "changes of template, workers, http and nodeLoss wait; replicas and autoscaling go on".to_owned()
     } else {
@@ -22,15 +22,17 @@ pub async fn run(session: &Session, name: &str, paused: bool) -> Result<(), Erro
     print(&format!("{name} {word}: {next}\n"))
 }
 
-/// Only this one field, whoever has written the others.
+/// Only this one field, whoever has written the others, and whatever else they change at the same time.
 fn steps(cluster: &Cluster, paused: bool) -> Value {
     if cluster.spec.get("rollout").is_some_and(Value::is_object) {
-        return json!([{"op": "add", "path": "/spec/rollout/paused", "value": paused}]);
+        return json!([
+            {"op": "test", "path": "/metadata/uid", "value": cluster.uid},
+            {"op": "add", "path": "/spec/rollout/paused", "value": paused}
+        ]);
     }
-    json!([
-        {"op": "test", "path": "/metadata/resourceVersion", "value": cluster.version},
-        {"op": "add", "path": "/spec/rollout", "value": {"paused": paused}}
-    ])
+    let mut steps = cluster.guard();
+    steps.push(json!({"op": "add", "path": "/spec/rollout", "value": {"paused": paused}}));
+    Value::Array(steps)
 }
 
 #[cfg(test)]
@@ -41,8 +43,8 @@ mod tests {
     #[test]
     fn only_the_one_field_is_written() {
         let with = cluster(json!({"spec": {"rollout": {"maxSurge": 1}}}));
-        assert_eq!(steps(&with, true), json!([{"op": "add", "path": "/spec/rollout/paused", "value": true}]));
+        assert_eq!(steps(&with, true)[1], json!({"op": "add", "path": "/spec/rollout/paused", "value": true}));
         let without = steps(&cluster(json!({})), true);
-        assert_eq!(without[1], json!({"op": "add", "path": "/spec/rollout", "value": {"paused": true}}));
+        assert_eq!(without[2], json!({"op": "add", "path": "/spec/rollout", "value": {"paused": true}}));
     }
 }

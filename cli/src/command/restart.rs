@@ -19,7 +19,7 @@ pub async fn run(session: &Session, name: &str) -> Result<(), Error> {
     if restarted(&cluster) == Some(now.as_str()) {
         return Err(Error::Refused(format!("{name} was restarted within this second: wait a moment, and try again")));
     }
-    session.patch(name, steps(&cluster, &now), false).await?;
+    session.patch(&cluster, steps(&cluster, &now), false).await?;
     print(&format!("{name} restarts; to follow it: kubectl wc rollout status {name} -n {namespace}\n"))
 }
 
@@ -29,7 +29,7 @@ fn restarted(cluster: &Cluster) -> Option<&str> {
 
 /// The annotation, and what has to be there for it; on exactly the object that was looked at.
 fn steps(cluster: &Cluster, now: &str) -> Value {
-    let mut steps = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": cluster.version})];
+    let mut steps = cluster.guard();
     let mut path = "/spec/template".to_owned();
     for part in ["metadata", "annotations"] {
         path = format!("{path}/{part}");
@@ -60,7 +60,7 @@ mod tests {
             (json!({"metadata": {"annotations": {"a": "b"}}}), vec![&last]),
         ] {
             let steps = steps(&cluster(json!({"spec": {"template": template}})), "now");
-            assert_eq!(steps.as_array().unwrap()[1..].iter().collect::<Vec<_>>(), wanted, "{template}");
+            assert_eq!(steps.as_array().unwrap()[2..].iter().collect::<Vec<_>>(), wanted, "{template}");
         }
     }
 

@@ -19,7 +19,7 @@ pub async fn run(session: &Session, arguments: &Undo, style: Style) -> Result<()
         return print(&format!("{name} is {} already: nothing to change\n", revision.title()));
     }
     let changes = difference("the present spec", &cluster.spec, &revision.title(), &revision.wishes, style)?;
-    session.patch(name, wishes::undo(&cluster, revision), arguments.dry_run).await?;
+    session.patch(&cluster, wishes::undo(&cluster, revision), arguments.dry_run).await?;
     warn(&cluster, arguments.dry_run);
     let done = if arguments.dry_run { "would go back" } else { "goes back" };
     let next = if arguments.dry_run {

@@ -1,0 +1,229 @@
+//! `kubectl wc`: the plugin as its users call it, through kubectl.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use crds::WorkerCluster;
+use e2e::{Space, figures::figure, manifest, space::PATIENCE, until};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// What a call printed and how it ended.
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Longer than any call here waits by itself.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Where `cargo build --package cli` puts the plugin: beside the tests, whose own folder is `deps`.
+fn folder() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(|deps| deps.parent()).context("a test without a folder")?;
+    ensure!(folder.join("kubectl-wc").exists(), "no kubectl-wc in {}: cargo build --package cli", folder.display());
+    Ok(folder.into())
+}
+
+/// `kubectl wc -n NAMESPACE LINE`.
+async fn call(space: &Space, line: &str) -> Result<Ended> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("kubectl")
+        .args(["wc", "-n", &space.namespace])
+        .args(line.split_whitespace())
+        .env("PATH", format!("{}:{path}", folder()?.display()))
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(LIMIT, output).await.with_context(|| format!("kubectl wc {line} hangs"))??;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let ended = Ended {
+        code: output.status.code().context("killed by a signal")?,
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    };
+    println!("$ kubectl wc {line}\n{}{}", ended.out, ended.err);
+    Ok(ended)
+}
+
+/// The same, and it must end with 0; what it printed.
+async fn done(space: &Space, line: &str) -> Result<String> {
+    let ended = call(space, line).await?;
+    ensure!(ended.code == 0, "kubectl wc {line}: code {}", ended.code);
+    Ok(ended.out)
+}
+
+/// The same, and it must end with 1; what it said.
+async fn fails(space: &Space, line: &str, words: &[&str]) -> Result<Ended> {
+    let ended = call(space, line).await?;
+    ensure!(ended.code == 1, "kubectl wc {line}: code {}", ended.code);
+    for word in words {
+        ensure!(ended.err.contains(word), "kubectl wc {line} does not say {word:?}: {}", ended.err);
+    }
+    Ok(ended)
+}
+
+async fn json_of(space: &Space, line: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&done(space, &format!("{line} -o json")).await?)?)
+}
+
+/// Number and whether it is current of each revision.
+async fn history(space: &Space) -> Result<Vec<(i64, bool)>> {
+    let revisions = json_of(space, "rollout history web").await?;
+    let revisions = revisions.as_array().context("no list")?.iter();
+    Ok(revisions.map(|one| (one["revision"].as_i64().unwrap_or(0), one["current"] == true)).collect())
+}
+
+async fn start(space: &Space, spec: Value) -> Result<BTreeMap<String, String>> {
+    space.apply(&manifest::idle("web", &spec)).await?;
+    done(space, "rollout status web --timeout 90s").await?;
+    space.uids("web").await
+}
+
+/// A merge patch of the image; the list of containers is replaced as a whole, so all of it is said again.
+fn image(image: &str) -> Value {
+    let mut containers = manifest::idle("web", &json!({}))["spec"]["template"]["spec"]["containers"].take();
+    containers[0]["image"] = json!(image);
+    // Else the kubelet would look for a registry, which takes it longer than the deadline.
+    containers[0]["imagePullPolicy"] = json!("Never");
+    json!({"spec": {"template": {"spec": {"containers": containers}}}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plugin_tells_of_a_workercluster_what_is_so() -> Result<()> {
+    Space::run("wc-status", |space| async move {
+        fails(&space, "status web", &["no WorkerCluster \"web\"", &space.namespace]).await?;
+        let uids = start(&space, json!({"replicas": 2})).await?;
+        let text = done(&space, "status web").await?;
+        for part in ["2 wanted", "2 ready", "AllReplicasReady", "PodsCreated"] {
+            ensure!(text.contains(part), "{part:?} is not in it");
+        }
+        for pod in uids.keys() {
+            ensure!(text.contains(pod.as_str()), "pod {pod} is not in it");
+        }
+        ensure!(!text.contains('\x1b'), "colours without a terminal");
+        let value = json_of(&space, "status web").await?;
+        ensure!(value["rollout"]["state"] == "Done" && value["rollout"]["revision"] == 1, "{value}");
+        ensure!(value["pods"].as_array().map(Vec::len) == Some(2), "{value}");
+        let list = done(&space, "status").await?;
+        ensure!(list.lines().any(|line| line.starts_with("web") && line.contains("2/2")), "it is not in the list");
+        fails(&space, "status wbe", &["there are: web"]).await?;
+        fails(&space, "status web --as nobody", &["no right to get workerclusters", "auth can-i"]).await?;
+        fails(&space, "rollout status web --revision 7", &["revision 7 is not the current one"]).await?;
+        ensure!(call(&space, "rollout stauts web").await?.code == 64, "wrong usage is not told by 64");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_change_waits_until_it_is_resumed_and_is_not_told_as_done() -> Result<()> {
+    Space::run("wc-pause", |space| async move {
+        let before = start(&space, json!({"replicas": 2})).await?;
+        done(&space, "rollout pause web").await?;
+        space.patch("web", json!({"spec": {"workers": {"count": 2}}})).await?;
+        fails(&space, "rollout status web --timeout 3s", &["paused", "a change waits", "rollout resume web"]).await?;
+        ensure!(space.uids("web").await? == before, "pods were replaced in spite of the pause");
+        fails(&space, "rollout undo web", &["paused", "rollout resume web"]).await?;
+        fails(&space, "rollout restart web", &["paused", "rollout resume web"]).await?;
+        ensure!(history(&space).await? == [(1, true)], "a revision that no pod was to have");
+        done(&space, "rollout resume web").await?;
+        done(&space, "rollout status web --timeout 90s").await?;
+        let after = space.uids("web").await?;
+        ensure!(after.len() == 2 && after.values().all(|uid| !before.values().any(|old| old == uid)), "{after:?}");
+        ensure!(history(&space).await? == [(1, false), (2, true)], "not the second revision");
+        // The way back takes away what was not there before.
+        done(&space, "rollout undo web").await?;
+        done(&space, "rollout status web --timeout 90s").await?;
+        let workers = space.api::<WorkerCluster>().get("web").await?.spec.workers;
+        ensure!(workers.count == crds::WorkerCount::Fixed(1), "{workers:?}");
+        ensure!(history(&space).await? == [(2, false), (3, true)], "not the first revision with the next number");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_replaces_every_pod_and_is_taken_by_those_who_apply_on_the_server() -> Result<()> {
+    Space::run("wc-restart", |space| async move {
+        let before = start(&space, json!({"replicas": 3})).await?;
+        let begun = Instant::now();
+        done(&space, "rollout restart web").await?;
+        let text = done(&space, "rollout status web --timeout 90s").await?;
+        figure("kubectl wc: restart of 3 pods", format!("{:.1}", begun.elapsed().as_secs_f32()), "s");
+        ensure!(text.lines().count() >= 2, "no step was told");
+        let after = space.uids("web").await?;
+        ensure!(after.len() == 3 && after.values().all(|uid| !before.values().any(|old| old == uid)), "{after:?}");
+        // Applied again by its owner, without force: nothing is fought over, and nothing restarts.
+        let yaml = serde_json::to_string(&manifest::idle("web", &json!({"replicas": 3})))?;
+        space.kubectl_with(&["apply", "--server-side", "--field-manager=e2e", "-f", "-"], &yaml).await?;
+        let generation = space.api::<WorkerCluster>().get("web").await?.metadata.generation;
+        until("the applied spec to be seen", PATIENCE, async || {
+            let seen = space.api::<WorkerCluster>().get("web").await?.status.map(|status| status.observed_generation);
+            Ok(if seen == generation { Ok(()) } else { Err(format!("{seen:?}")) })
+        })
+        .await?;
+        ensure!(space.uids("web").await? == after, "applying the same again restarted pods");
+        let cluster = space.api::<WorkerCluster>().get("web").await?;
+        let managers: Vec<_> = cluster.managed_fields().iter().filter_map(|entry| entry.manager.clone()).collect();
+        ensure!(managers.iter().any(|manager| manager == "kubectl-wc"), "{managers:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_image_fails_within_the_deadline_and_undo_makes_all_well() -> Result<()> {
+    Space::run("wc-undo", |space| async move {
+        let rollout = json!({"progressDeadlineSeconds": 6});
+        let before = start(&space, json!({"replicas": 2, "rollout": rollout})).await?;
+        space.patch("web", json!({"metadata": {"annotations": {"kubernetes.io/change-cause": "a typo"}}})).await?;
+        space.patch("web", image("redis:typo")).await?;
+        let begun = Instant::now();
+        let ended = fails(&space, "rollout status web --timeout 60s", &["ProgressDeadlineExceeded"]).await?;
+        let took = begun.elapsed();
+        figure("kubectl wc: deadline of 6 s told after", format!("{:.1}", took.as_secs_f32()), "s");
+        ensure!(took < Duration::from_secs(15), "told after {took:?}");
+        ensure!(ended.out.contains("ErrImageNeverPull"), "why is not told: {}", ended.out);
+        let table = done(&space, "rollout history web").await?;
+        ensure!(table.lines().any(|line| line.starts_with("2 *") && line.ends_with("a typo")), "{table}");
+
+        let dry = done(&space, "rollout undo web --dry-run").await?;
+        ensure!(dry.contains("redis:typo") && dry.contains("redis:7"), "what would change is not told: {dry}");
+        ensure!(history(&space).await? == [(1, false), (2, true)], "a dry run changed something");
+        let begun = Instant::now();
+        done(&space, "rollout undo web").await?;
+        done(&space, "rollout status web --timeout 60s").await?;
+        figure("kubectl wc: undo to done", format!("{:.1}", begun.elapsed().as_secs_f32()), "s");
+        ensure!(space.uids("web").await? == before, "pods that were well were replaced");
+        ensure!(history(&space).await? == [(2, false), (3, true)], "the way back has not the next number");
+        let cluster = space.api::<WorkerCluster>().get("web").await?;
+        ensure!(
+            !cluster.annotations().contains_key("kubernetes.io/change-cause"),
+            "the reason of the broken revision stayed"
+        );
+        fails(&space, "rollout undo web --to-revision 1", &["there is no revision 1; kept are 2, 3"]).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_is_refused_is_told_with_its_path_and_undo_goes_back_to_the_last_good_one() -> Result<()> {
+    Space::run("wc-stalled", |space| async move {
+        let before = start(&space, json!({"replicas": 1})).await?;
+        space.patch("web", json!({"spec": {"template": {"spec": {"hostNetwork": true}}}})).await?;
+        fails(&space, "rollout status web --timeout 60s", &["InvalidTemplate", "hostNetwork"]).await?;
+        done(&space, "rollout undo web").await?;
+        done(&space, "rollout status web --timeout 60s").await?;
+        ensure!(space.uids("web").await? == before, "the pod that was well was replaced");
+        ensure!(history(&space).await? == [(1, true)], "a refused spec became a revision");
+        Ok(())
+    })
+    .await
+}
