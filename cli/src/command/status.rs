@@ -68,7 +68,7 @@ async fn look(session: &Session, name: &str) -> Result<Overview, Error> {
     let (pods, events, pending) =
         tokio::join!(session.pods(&cluster), session.events(&cluster), pending(session, &cluster));
     let mut unseen = Vec::new();
-    let mut seen = |error: Error| unseen.push(error.to_string());
+    let mut seen = |error: Error| unseen.extend(error.to_string().lines().next().map(ToOwned::to_owned));
     let pods = pods::rows(&pods.unwrap_or_else(|error| {
         seen(error);
         vec![]
