@@ -27,16 +27,21 @@ fn restarted(cluster: &Cluster) -> Option<&str> {
     cluster.spec.pointer("/template/metadata/annotations")?.get(ANNOTATION_RESTARTED_AT)?.as_str()
 }
 
-/// The annotation, and what has to be there for it; on exactly the object that was looked at.
+/// The annotation, and what has to be there for it. Where all of that is there, whatever others change at the same time does not matter.
 fn steps(cluster: &Cluster, now: &str) -> Value {
-    let mut steps = cluster.guard();
+    let mut missing = Vec::new();
     let mut path = "/spec/template".to_owned();
     for part in ["metadata", "annotations"] {
         path = format!("{path}/{part}");
         if !cluster.spec.pointer(&path["/spec".len()..]).is_some_and(Value::is_object) {
-            steps.push(json!({"op": "add", "path": path, "value": Map::new()}));
+            missing.push(json!({"op": "add", "path": path, "value": Map::new()}));
         }
     }
+    let mut steps = cluster.guard();
+    if missing.is_empty() {
+        steps.truncate(1);
+    }
+    steps.extend(missing);
     let key = ANNOTATION_RESTARTED_AT.replace('/', "~1");
     steps.push(json!({"op": "add", "path": format!("{path}/{key}"), "value": now}));
     Value::Array(steps)
@@ -60,7 +65,11 @@ mod tests {
             (json!({"metadata": {"annotations": {"a": "b"}}}), vec![&last]),
         ] {
             let steps = steps(&cluster(json!({"spec": {"template": template}})), "now");
-            assert_eq!(steps.as_array().unwrap()[2..].iter().collect::<Vec<_>>(), wanted, "{template}");
+            let adds: Vec<&Value> = steps.as_array().unwrap().iter().filter(|step| step["op"] == "add").collect();
+            assert_eq!(adds, wanted, "{template}");
+            // Something is put where nothing was: only if nothing has come there since.
+            let guarded = steps.pointer("/1/path") == Some(&json!("/metadata/generation"));
+            assert_eq!(guarded, wanted.len() > 1, "{template}");
         }
     }
 
