@@ -66,9 +66,11 @@ impl Session {
     /// # Errors
     /// Where there is none, with those that there are; where the resource is not installed; what the API server says.
     pub async fn cluster(&self, name: &str) -> Result<Cluster, Error> {
-        match self.clusters().get_opt(name).await_within(self, "get", CLUSTERS).await? {
-            Some(object) => Cluster::read(&object),
-            None => Err(self.missing(name).await),
+        match self.clusters().get_opt(name).await_within(self, "get", CLUSTERS).await {
+            Ok(Some(object)) => Cluster::read(&object),
+            // Without the definition the API server has not even an object to say that it is missing.
+            Ok(None) | Err(Error::Missing) => Err(self.missing(name).await),
+            Err(error) => Err(error),
         }
     }
 

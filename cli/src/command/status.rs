@@ -121,5 +121,8 @@ pub fn refused(session: &Session, resource: &'static str, error: &watcher::Error
         return None;
     };
     let told = session.told("watch", resource, error);
-    matches!(told, Error::Forbidden { .. } | Error::Unauthorized | Error::Missing).then_some(told)
+    match told {
+        Error::Missing => Some(Error::NotInstalled),
+        told => matches!(told, Error::Forbidden { .. } | Error::Unauthorized).then_some(told),
+    }
 }
