@@ -17,6 +17,8 @@ use crate::{
     style::{Style, Tone, harmless},
 };
 
+/// An operator that runs has seen a spec by then.
+const UNSEEN: Duration = Duration::from_secs(10);
 /// Never, near enough: `tokio::time::Instant` has no infinity.
 const FAR: Duration = Duration::from_secs(365 * 86400);
 
@@ -34,11 +36,18 @@ pub async fn run(session: &Session, arguments: &RolloutStatus, style: Style) -> 
     let mut late = pin!(sleep_until(Instant::now() + limit));
     let mut changes = pin!(watch_object(session.clusters(), name).default_backoff());
     let mut away = false;
+    let mut unseen = !first.is_observed();
+    let mut hint = pin!(sleep_until(Instant::now() + UNSEEN));
     loop {
         let change = tokio::select! {
             () = &mut late => return Err(Error::NotDone(format!(
                 "not done within {} s (--timeout); last: {last}", arguments.timeout.as_secs_f32()
             ))),
+            () = &mut hint, if unseen => {
+                unseen = false;
+                eprintln!("does the operator run? kubectl get pods -A -l app.kubernetes.io/name=workercluster-operator");
+                continue;
+            }
             change = changes.next() => change,
         };
         match change {
@@ -47,6 +56,7 @@ pub async fn run(session: &Session, arguments: &RolloutStatus, style: Style) -> 
             Some(Ok(Some(object))) => {
                 away = false;
                 let cluster = Cluster::read(&object)?;
+                unseen = unseen && !cluster.is_observed();
                 if cluster.uid != first.uid {
                     return Err(Error::NotDone(format!("{name} was deleted and made anew")));
                 }
