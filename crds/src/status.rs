@@ -46,11 +46,14 @@ pub struct WorkerClusterStatus {
 pub struct RolloutStatus {
     /// Number of the current revision: each rollout, also one back, has the next higher.
     pub revision: i64,
-    /// When the rollout last came on: a pod of the current revision was made or became available, or an older one went.
+    /// When the rollout last came on: more pods of the current revision than ever were available, or an older one went. Absent when it is
+    /// complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progressed_at: Option<Time>,
     /// Replicas of the current revision that are available.
     pub updated_available_replicas: i32,
+    /// The most that were so at a time: only more than that is progress.
+    pub peak_available_replicas: i32,
     /// Replicas of older revisions.
     pub outdated_replicas: i32,
 }

@@ -39,6 +39,8 @@ pub struct Facts<'a> {
     pub silence: Option<&'a str>,
     /// Objects of others that have a name of ours.
     pub foreign: &'a [String],
+    /// Why the spec's revision could not be kept.
+    pub refused: Option<&'a str>,
     /// Of the first pod that is not well: its name and what it waits for.
     pub trouble: Option<(&'a str, &'a str)>,
     pub workers: Workers<'a>,
@@ -65,7 +67,7 @@ pub const PAUSED: &str = "Paused";
 pub const NODES_LOST: &str = "NodesLost";
 
 /// Reason while a rollout has not come on for its whole deadline, as a Deployment's.
-const EXCEEDED: &str = "ProgressDeadlineExceeded";
+pub const EXCEEDED: &str = "ProgressDeadlineExceeded";
 
 /// A condition without its times.
 struct Draft {
@@ -131,6 +133,10 @@ fn blocked(facts: &Facts<'_>) -> Option<(String, String)> {
     if let Some(first) = facts.problems.first() {
         let all: Vec<String> = facts.problems.iter().map(ToString::to_string).collect();
         return Some((first.category.as_str().into(), all.join("; ")));
+    }
+    if let Some(refused) = facts.refused {
+        let message = format!("the spec's revision cannot be kept, so pods stay as they were: {refused}");
+        return Some(("RevisionRefused".into(), message));
     }
     if !facts.foreign.is_empty() {
         let names = facts.foreign.join(", ");
@@ -209,12 +215,11 @@ fn held_by_nodes<'a>(facts: &Facts<'a>) -> Option<&'a str> {
     facts.outage.filter(|_| !settled(facts))
 }
 
-/// Without figures, so that it is told once.
+/// Without figures and without what a pod waits for, which changes all the time: it is told once.
 fn late(facts: &Facts<'_>) -> String {
     format!(
-        "the rollout has not come on for {} s (rollout.progressDeadlineSeconds){}; correct the template, or go back: kubectl wc rollout undo",
-        facts.deadline_seconds,
-        trouble(facts)
+        "the rollout has not come on for {} s (rollout.progressDeadlineSeconds); correct the template, or go back: kubectl wc rollout undo",
+        facts.deadline_seconds
     )
 }
 
@@ -316,6 +321,7 @@ mod tests {
             outage: None,
             silence: None,
             foreign: &[],
+            refused: None,
             trouble: None,
             workers: Workers::Well { ready: 4, total: 4 },
             scaling: None,
@@ -435,7 +441,8 @@ mod tests {
             (pair("False", "ProgressDeadlineExceeded"), pair("False", "ProgressDeadlineExceeded"))
         );
         let (status, _, message) = of(&facts, "Stalled");
-        assert!(status == "True" && message.contains("pod web-1: ImagePullBackOff"), "{message}");
+        assert!(status == "True" && message.contains("undo"), "{message}");
+        assert!(of(&facts, "Ready").2.contains("pod web-1: ImagePullBackOff"));
     }
 
     #[test]

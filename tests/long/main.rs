@@ -2,5 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod corruptions;
 mod nodes;
 mod operator_memory;
+mod transitions;

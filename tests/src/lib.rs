@@ -9,6 +9,7 @@ pub mod memory;
 pub mod meter;
 pub mod nodes;
 pub mod observer;
+pub mod schema;
 pub mod space;
 pub mod timeline;
 pub mod wait;

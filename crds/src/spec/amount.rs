@@ -38,15 +38,11 @@ impl Amount {
         }
     }
 
-    /// Whether it is nothing of anything.
-    #[must_use]
-    pub fn is_zero(self) -> bool {
-        matches!(self, Self::Count(0) | Self::Percent(0))
-    }
-
     fn parse(text: &str) -> Option<Self> {
         let percent = text.strip_suffix('%')?;
-        let plain = !percent.is_empty() && percent.len() <= 3 && percent.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = !percent.is_empty()
+            && percent.bytes().all(|byte| byte.is_ascii_digit())
+            && (percent == "0" || !percent.starts_with('0'));
         let percent = plain.then(|| percent.parse::<u8>().ok())??;
         (percent <= 100).then_some(Self::Percent(percent))
     }
@@ -120,7 +116,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_what_it_may_be() {
-        for json in ["-1", "10001", "\"101%\"", "\"%\"", "\"+5%\"", "\"5\"", "\" 5%\""] {
+        for json in ["-1", "10001", "\"101%\"", "\"%\"", "\"+5%\"", "\"5\"", "\" 5%\"", "\"05%\""] {
             assert!(read(json).unwrap_err().contains("0% to 100%"), "{json}");
         }
     }

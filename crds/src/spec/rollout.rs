@@ -12,6 +12,10 @@ use super::Amount;
     "rule": "!((self.maxSurge == 0 || self.maxSurge == '0%') && (self.maxUnavailable == 0 || self.maxUnavailable == '0%'))",
     "message": "maxSurge and maxUnavailable must not both be 0: no pod could be replaced",
     "fieldPath": ".maxSurge"
+}, {
+    "rule": "self.progressDeadlineSeconds > self.minReadySeconds",
+    "message": "progressDeadlineSeconds must be more than minReadySeconds, or every rollout would miss it",
+    "fieldPath": ".progressDeadlineSeconds"
 }]))]
 pub struct Rollout {
     /// Pods above the wanted number while a rollout goes on: a number, or a share of the wanted ones, rounded up. Default 25%.

@@ -114,8 +114,10 @@ impl ApiServer {
         uid: &str,
         version: &str,
         owner: &Value,
+        labels: &Value,
     ) -> Result<Pod, ApiError> {
-        let patch = json!({"metadata": {"uid": uid, "resourceVersion": version, "ownerReferences": [owner]}});
+        let patch =
+            json!({"metadata": {"uid": uid, "resourceVersion": version, "ownerReferences": [owner], "labels": labels}});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
         let api = Api::<Pod>::namespaced(self.client(), namespace);
         self.write("patch", "pods", api.patch(name, &params, &Patch::Strategic(patch))).await

@@ -40,6 +40,11 @@ impl ApiError {
         }
     }
 
+    /// Whether the API server has refused what was written, and will do so again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(400 | 403 | 422))
+    }
+
     /// Whether nothing can be created because the namespace is being deleted.
     pub fn is_namespace_ending(&self) -> bool {
         let Self::Answered { status, .. } = self else { return false };

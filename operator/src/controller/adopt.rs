@@ -1,30 +1,46 @@
-//! Orphans: pods and Services of ours that nobody controls (`kubectl delete --cascade=orphan`), taken back after a live look at both sides.
+//! What is ours and does not look it: orphans (`kubectl delete --cascade=orphan`), taken back after a live look at both sides, and pods that
+//! have lost one of the labels that they were made with.
+
+use std::collections::BTreeSet;
+
+use crds::names;
+use serde_json::json;
 
 use super::context::Context;
 use crate::{
     api::ApiError,
     build,
-    view::{Key, PodView},
+    view::{Key, PodView, pod::Labels},
 };
 
-/// Takes pods that carry our labels and have no controller. A WorkerCluster that is going takes none: with it they would go too.
+/// Takes pods that carry our label and have no controller, and gives ours their labels back. A WorkerCluster that is going takes none: with
+/// it they would go too.
 pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<(), ApiError> {
-    let orphan = |pod: &PodView| pod.controller.is_none() && !pod.deleting && pod.revision.is_some();
-    let orphans: Vec<PodView> = context.cache.pods.of(key).into_iter().filter(orphan).collect();
-    if orphans.is_empty() || !owner_lives(context, key, uid).await? {
+    let pods = context.cache.pods.of(key);
+    let orphan = |pod: &PodView| pod.controller.is_none() && pod.revision.is_some();
+    let damaged =
+        |pod: &PodView| pod.controller.as_deref() == Some(uid) && pod.labels == Labels::Damaged && pod.is_active();
+    let taken: Vec<&PodView> = pods.iter().filter(|pod| !pod.deleting && (orphan(pod) || damaged(pod))).collect();
+    if taken.is_empty() || !owner_lives(context, key, uid).await? {
         return Ok(());
     }
-    for orphan in orphans {
-        let Some(pod) = context.api.pod(&key.namespace, &orphan.name).await? else { continue };
+    let mut slots: BTreeSet<u32> = pods.iter().filter(|pod| pod.is_active()).filter_map(|pod| pod.slot).collect();
+    for seen in taken {
+        let Some(pod) = context.api.pod(&key.namespace, &seen.name).await? else { continue };
         let Some(live) = PodView::read(&pod) else { continue };
-        if live.uid != orphan.uid || live.deleting || live.controller.is_some() {
+        if live.uid != seen.uid || live.deleting || live.controller != seen.controller {
             continue; // the watch will show it as it is
         }
+        let free = (0..u32::MAX).find(|slot| !slots.contains(slot));
+        let slot = live.slot.or(free).unwrap_or_default();
+        slots.insert(slot);
+        let mut labels = build::pod::labels(&key.name);
+        labels[names::LABEL_SLOT] = json!(slot.to_string());
         let owner = build::pod::owner(&key.name, uid);
         let version = live.version.to_string();
-        match context.api.adopt_pod(&key.namespace, &live.name, &live.uid, &version, &owner).await {
+        match context.api.adopt_pod(&key.namespace, &live.name, &live.uid, &version, &owner, &labels).await {
             Ok(adopted) => {
-                tracing::info!(cluster = %key, pod = live.name, "pod adopted");
+                tracing::info!(cluster = %key, pod = live.name, "pod adopted, or given its labels back");
                 if let Some(adopted) = PodView::read(&adopted) {
                     context.cache.pods.put_written(key, adopted);
                 }

@@ -24,8 +24,6 @@ pub struct Outcome {
     pub requeue: Option<Duration>,
     /// What went wrong and is no fault of the spec.
     pub error: Option<ApiError>,
-    /// Kind and name of objects of others that have a name of ours.
-    pub foreign: Result<Vec<String>, ApiError>,
 }
 
 /// What came of one create.
@@ -44,14 +42,7 @@ const SOON: Duration = Duration::from_millis(200);
 
 /// Deletes what is to make room, creates, deletes the rest.
 pub async fn apply(context: &Context, seen: &Seen, target: Option<&Target>, decision: &Decision) -> Outcome {
-    let mut outcome = Outcome {
-        created: Vec::new(),
-        deleted: Vec::new(),
-        rejection: None,
-        requeue: None,
-        error: None,
-        foreign: Ok(Vec::new()),
-    };
+    let mut outcome = Outcome { created: Vec::new(), deleted: Vec::new(), rejection: None, requeue: None, error: None };
     // In whose place new ones come: created first, there would be too many, and for as long as an operator needs that ends in between.
     let (room, rest): (Vec<Removal>, Vec<Removal>) =
         decision.delete.iter().cloned().partition(|removal| removal.why == RemovalReason::NeverReady);

@@ -29,8 +29,23 @@ pub const RECHECK: Duration = Duration::from_secs(60);
 /// The name under which a dry run asks; nothing is stored.
 const PROBE: &str = "dry-run";
 
+/// What came of the check.
+#[derive(Debug)]
+pub struct Checked {
+    /// What pods can be built from, or what stands in the way.
+    pub spec: Result<Valid, Vec<Problem>>,
+    /// The API server could not be asked: whether it takes the pod is not known.
+    pub unasked: Option<ApiError>,
+}
+
 /// Reads the spec and, where it is new, asks the API server about its pod.
-pub async fn check(context: &Context, seen: &Seen) -> Result<Valid, Vec<Problem>> {
+pub async fn check(context: &Context, seen: &Seen) -> Checked {
+    let mut unasked = None;
+    let spec = problems_of(context, seen, &mut unasked).await;
+    Checked { spec, unasked }
+}
+
+async fn problems_of(context: &Context, seen: &Seen, unasked: &mut Option<ApiError>) -> Result<Valid, Vec<Problem>> {
     let spec = &seen.cluster.spec;
     let valid = build::validate(spec)?;
     let revision = build::revision(spec);
@@ -54,8 +69,11 @@ pub async fn check(context: &Context, seen: &Seen) -> Result<Valid, Vec<Problem>
                 Err(ApiError::Answered { status, .. }) if status.code == 403 => {
                     remember(context, seen, &revision, Vec::new(), false)
                 }
-                // Neither does an API server that is busy.
-                Err(_) => Vec::new(),
+                // Neither does an API server that is busy: then nothing is known.
+                Err(error) => {
+                    *unasked = Some(error);
+                    Vec::new()
+                }
             }
         }
     };

@@ -102,14 +102,19 @@ pub fn is_ours(object: &ObjectView, uid: &str) -> bool {
 fn patch(there: &ObjectView, wanted: &Value) -> Value {
     let mut patch = wanted.clone();
     patch["metadata"]["uid"] = json!(there.uid);
-    if let (Some(there), Some(wanted)) =
-        (there.object["spec"]["selector"].as_object(), patch["spec"]["selector"].as_object_mut())
-    {
-        for key in there.keys() {
-            wanted.entry(key).or_insert(Value::Null);
-        }
+    if let (Some(there), Some(wanted)) = (there.object.pointer("/spec/selector"), patch.pointer_mut("/spec/selector")) {
+        without_others(there, wanted);
     }
     patch
+}
+
+/// Has a merge patch take out what `there` has and `wanted` has not.
+fn without_others(there: &Value, wanted: &mut Value) {
+    if let (Some(there), Some(wanted)) = (there.as_object(), wanted.as_object_mut()) {
+        for (key, there) in there {
+            without_others(there, wanted.entry(key).or_insert(Value::Null));
+        }
+    }
 }
 
 /// Takes the answer to a write into the cache.
@@ -188,6 +193,17 @@ mod tests {
         assert_eq!(
             patch,
             json!({"metadata": {"name": "web", "uid": "u"}, "spec": {"selector": {"a": "b", "c": null}}})
+        );
+    }
+
+    #[test]
+    fn what_was_added_deep_in_a_selector_is_taken_out_and_an_object_without_one_gets_none() {
+        let there = view(Some("w"), json!({"spec": {"selector": {"matchLabels": {"a": "b", "c": "d"}}}}));
+        let deep = patch(&there, &json!({"metadata": {}, "spec": {"selector": {"matchLabels": {"a": "b"}}}}));
+        assert_eq!(deep["spec"], json!({"selector": {"matchLabels": {"a": "b", "c": null}}}));
+        assert_eq!(
+            patch(&there, &json!({"metadata": {}, "revision": 1})),
+            json!({"metadata": {"uid": "u"}, "revision": 1})
         );
     }
 

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use crds::WorkerCluster;
+use crds::{RolloutStatus, WorkerCluster};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::events::Recorder;
 use tokio::{sync::watch, time::Instant};
 
@@ -45,6 +46,9 @@ pub struct Context {
 /// A password, `None` where the Secret has no such key, or why it cannot be read.
 pub type Password = Result<Option<Arc<str>>, String>;
 
+/// Number of a revision, and when its rollout last came on.
+pub type RolloutPoint = (i64, Option<Time>);
+
 /// What is remembered of one WorkerCluster. Nothing of it is needed to be right, only to be quick and quiet: a new operator begins without.
 #[derive(Default)]
 pub struct Memory {
@@ -59,6 +63,10 @@ pub struct Memory {
     pub history: Option<History>,
     /// The last dry run.
     pub verdict: Option<Verdict>,
+    /// Kind and name of objects of others that have a name of ours, as last seen.
+    pub foreign: Vec<String>,
+    /// The point that the rollout has reached, and since when it has been seen there.
+    pub rollout: Option<(RolloutPoint, StdInstant)>,
     /// UIDs of pods that have a name of ours and are not ours (any more).
     pub strangers: BTreeMap<String, String>,
     /// Of which WorkerCluster all this is; another of the same name begins without.
@@ -171,18 +179,34 @@ impl Context {
         Ok(())
     }
 
+    /// For how long the rollout has been seen at the point that status tells.
+    pub fn watched(&self, key: &Key, before: Option<&RolloutStatus>) -> Duration {
+        let Some(before) = before else { return Duration::ZERO };
+        let point = (before.revision, before.progressed_at.clone());
+        self.memory(key, |memory| match &memory.rollout {
+            Some((seen, since)) if *seen == point => since.elapsed(),
+            _ => {
+                memory.rollout = Some((point, StdInstant::now()));
+                Duration::ZERO
+            }
+        })
+    }
+
     /// Counts failed pods and says how long nothing may be created yet.
     pub fn back_off(&self, seen: &Seen, wanted: i32, revision: &str) -> Option<Duration> {
         let owned = seen.owned();
-        let ready = owned.iter().filter(|pod| pod.is_active() && pod.is_ready()).count();
+        // Those of another revision say nothing about the one whose pods fail.
+        let current = |pod: &&&PodView| pod.revision.as_deref() == Some(revision);
+        let ready = owned.iter().filter(current).filter(|pod| pod.is_active() && pod.is_ready()).count();
         let all_ready = i32::try_from(ready).is_ok_and(|ready| ready >= wanted);
         let now = StdInstant::now();
         self.memory(&seen.key, |memory| {
             memory.backoff = std::mem::take(&mut memory.backoff).of(revision).observe(&owned, all_ready, now);
-            if all_ready {
+            let remaining = memory.backoff.remaining(now);
+            if all_ready && remaining.is_none() {
                 memory.rejection = None;
             }
-            memory.backoff.remaining(now)
+            remaining
         })
     }
 }

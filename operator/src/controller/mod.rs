@@ -5,13 +5,16 @@ mod adopt;
 mod apply;
 mod check;
 mod children;
+mod compose;
 mod context;
 mod events;
+mod happenings;
 mod observe;
 mod release;
 mod report;
 mod revisions;
 mod scale;
+mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,9 +38,12 @@ pub enum Error {
 
 /// After this time a WorkerCluster is looked at even if nothing has happened: only a net under the watches.
 const RESYNC: Duration = Duration::from_secs(600);
+/// What has just been read is decided on without delay.
+const AT_ONCE: Duration = Duration::from_millis(1);
 /// Delays after failed reconciles: doubled from the first to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Short enough to be well within half a minute after an API server has come back.
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 /// Brings one WorkerCluster closer to what its spec says.
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
@@ -65,21 +71,26 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     }
     let cluster = match &object.0 {
         Ok(cluster) => context.newest(&key, cluster),
-        Err(invalid) => return report::unreadable(context, &key, invalid).await,
+        Err(invalid) => return unreadable::unreadable(context, &key, invalid).await,
     };
     let mut seen = observe::observe(context, &key, cluster).await?;
     context.memory(&key, |memory| memory.autoscaled = seen.cluster.spec.autoscaling.is_some());
-    let checked = check::check(context, &seen).await;
     let scaling = scale::decide(context, &seen);
     let (mut told, mut mirrored) = (None, None);
     if let Some(scaling) = &scaling {
+        let generation = seen.cluster.metadata.generation;
         // Written before it is acted on: an operator that starts anew must find it.
         told = report::commit(context, &mut seen, scaling).await?;
+        if seen.cluster.metadata.generation != generation {
+            // The answer brought another spec than the one that was decided on.
+            report::tell(context, &seen, told.into_iter().collect()).await;
+            return Ok(Action::requeue(AT_ONCE));
+        }
         mirrored = report::mirror(context, &seen, scaling.desired).await.err();
     }
     let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
-    let target = revisions::settle(context, &seen, &checked).await;
-    let (target, unsettled) = target.map_or_else(|error| (None, Some(error)), |target| (target, None));
+    let checked = check::check(context, &seen).await;
+    let revisions::Settled { target, unkept, later } = revisions::settle(context, &seen, &checked).await;
     let revision = target.as_ref().map_or_else(|| build::revision(&seen.cluster.spec), |target| target.hash.clone());
     let hold = context.back_off(&seen, wanted, &revision);
     let count = usize::try_from(wanted).unwrap_or(0);
@@ -102,13 +113,21 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
         None => replicas::Decision::default(), // nothing can be built, and what runs is left alone
     };
     let mut outcome = apply::apply(context, &seen, target.as_ref(), &decision).await;
-    outcome.foreign =
-        children::apply(context, &seen, target.as_ref().map_or(&seen.cluster.spec, |target| &target.spec)).await;
+    let spec = target.as_ref().map_or(&seen.cluster.spec, |target| &target.spec);
+    match children::apply(context, &seen, spec).await {
+        Ok(foreign) => context.memory(&key, |memory| memory.foreign = foreign),
+        Err(error) => outcome.error = outcome.error.or(Some(error)),
+    }
+    let refused = unkept.as_ref().filter(|error| error.is_refusal()).map(ToString::to_string);
+    if let Some(error) = checked.unasked.or(unkept).filter(|_| refused.is_none()) {
+        return Err(error.into()); // nothing is known about this generation yet, so nothing is said about it
+    }
     let wake = report::report(
         context,
         &mut seen,
-        &report::Facts {
-            checked: &checked,
+        &compose::Facts {
+            checked: &checked.spec,
+            refused: refused.as_deref(),
             scaling: scaling.as_ref(),
             wanted,
             target: target.as_ref(),
@@ -119,10 +138,11 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     )
     .await?;
     // Each of these is tried again, and none keeps the others from being done.
-    if let Some(error) = unsettled.or(outcome.error).or_else(|| outcome.foreign.err()).or(mirrored).or(seen.adoption) {
+    if let Some(error) = outcome.error.or(later).or(mirrored).or(seen.adoption) {
         return Err(error.into());
     }
-    let again = [hold, outcome.requeue, decision.wake, wake, checked.is_err().then_some(check::RECHECK)];
+    let blocked = checked.spec.is_err() || refused.is_some();
+    let again = [hold, outcome.requeue, decision.wake, wake, blocked.then_some(check::RECHECK)];
     Ok(Action::requeue(again.into_iter().flatten().min().unwrap_or(RESYNC).min(RESYNC)))
 }
 

@@ -1,20 +1,21 @@
 //! Keeps revisions as ControllerRevisions, and says which one pods are built from: the decision is `decide::revisions`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crds::{WorkerClusterSpec, names};
 use serde_json::Value;
 
 use super::{
+    check::Checked,
     children::{self, is_ours},
     context::Context,
     observe::Seen,
 };
 use crate::{
     api::{ApiError, Child},
-    build::{self, Problem, Valid, revision::Place},
+    build::{self, Valid, revision::Place},
     decide::revisions::{self, Stored, Write},
-    view::ObjectView,
+    view::{ObjectView, watch::object_view},
 };
 
 /// What pods are built from.
@@ -37,73 +38,132 @@ struct Kept {
     stored: Stored,
 }
 
-/// Writes what has to be written before the first pod, deletes what is too old, and returns the target, if there is one.
-pub async fn settle(
-    context: &Context,
-    seen: &Seen,
-    checked: &Result<Valid, Vec<Problem>>,
-) -> Result<Option<Target>, ApiError> {
+/// What came of it.
+pub struct Settled {
+    pub target: Option<Target>,
+    /// What could not be done: the spec's revision could not be kept, and the one before is the target.
+    pub unkept: Option<ApiError>,
+    /// What can be done later.
+    pub later: Option<ApiError>,
+}
+
+/// Writes what has to be written before the first pod, returns the target, if there is one, and tidies up.
+pub async fn settle(context: &Context, seen: &Seen, checked: &Checked) -> Settled {
     let spec = &seen.cluster.spec;
     let wishes = build::revision::wishes(spec);
     let hash = build::revision::hash(&wishes);
-    let kept: Vec<Kept> =
-        context.cache.revisions.of(&seen.key).into_iter().filter_map(|view| read(view, &seen.uid)).collect();
-    let stored: Vec<Stored> = kept.iter().map(|kept| kept.stored.clone()).collect();
-    let owned = seen.owned();
-    let plan = revisions::decide(&revisions::Input {
-        spec: &hash,
-        usable: checked.is_ok(),
-        paused: spec.rollout.paused,
-        image: &context.settings.primary_image,
-        stored: &stored,
-        lived_in: owned.iter().filter_map(|pod| pod.revision.as_deref()).collect::<BTreeSet<_>>(),
-        limit: usize::try_from(spec.rollout.revision_history_limit).unwrap_or(0),
-    });
-    let Some(target) = plan.target else { return Ok(None) };
-    let there = kept.iter().find(|kept| kept.stored.hash == target.hash);
     let place = Place {
         namespace: &seen.namespace,
         cluster: &seen.name,
         cluster_uid: &seen.uid,
         change_cause: change_cause(seen),
     };
-    let (wishes, valid) = match there {
-        Some(there) if target.hash != hash => (there.view.object["data"]["spec"].clone(), None),
-        _ => (wishes, checked.as_ref().ok().cloned()),
+    let own_name = build::revision::object_name(&place, &hash);
+    let kept: Vec<Kept> = context
+        .cache
+        .revisions
+        .of(&seen.key)
+        .into_iter()
+        .filter_map(|view| read(view, &seen.uid))
+        .map(|kept| {
+            // Where an admission policy has changed what it holds, its name still says whose it is.
+            let hash = if kept.view.name == own_name { hash.clone() } else { kept.stored.hash };
+            Kept { stored: Stored { hash, ..kept.stored }, ..kept }
+        })
+        .collect();
+    let stored: Vec<Stored> = kept.iter().map(|kept| kept.stored.clone()).collect();
+    let known = stored.iter().any(|stored| stored.hash == hash);
+    let owned = seen.owned();
+    let lived_in = owned.iter().filter_map(|pod| Some((pod.revision.as_deref()?, pod.primary_image.as_deref())));
+    let mut input = revisions::Input {
+        spec: &hash,
+        // What the API server has not been asked about is not built, unless it was before.
+        usable: checked.spec.is_ok() && (known || checked.unasked.is_none()),
+        paused: spec.rollout.paused,
+        image: &context.settings.primary_image,
+        stored: &stored,
+        lived_in: lived_in.collect::<BTreeMap<_, _>>(),
+        limit: usize::try_from(spec.rollout.revision_history_limit).unwrap_or(0),
     };
-    let object = build::revision::build(&wishes, &place, target.number, &target.image);
-    match there {
-        None => {
-            let name = build::revision::object_name(&place, &target.hash);
-            let written = context.api.apply_child(Child::Revision, &seen.namespace, &name, &object).await;
-            children::keep(context, seen, Child::Revision, written)?;
-        }
-        Some(there) if target.write != Write::Nothing || is_damaged(&there.view, &object) => {
-            children::mend(context, seen, Child::Revision, &there.view, &mending(&object)).await?;
-        }
-        Some(_) => {}
-    }
-    for hash in &plan.forget {
-        for old in kept.iter().filter(|kept| kept.stored.hash == *hash) {
-            context.api.delete_child(Child::Revision, &seen.namespace, &old.view.name, &old.view.uid).await?;
-            context.cache.revisions.remove_written(&old.view.uid);
+    let mut plan = revisions::decide(&input);
+    let mut unkept = keep_target(context, seen, &place, plan.target.as_ref(), &kept, &wishes).await.err();
+    if unkept.is_some() {
+        input.usable = false;
+        plan = revisions::decide(&input);
+        if let Err(error) = keep_target(context, seen, &place, plan.target.as_ref(), &kept, &wishes).await {
+            plan.target = None;
+            unkept = Some(error);
         }
     }
-    let restored = match valid {
-        Some(valid) => Some((spec.clone(), valid)),
-        // What was once accepted is accepted still, unless a newer operator stored it.
-        None => build::revision::restored(spec, &wishes).ok().and_then(|spec| {
+    let target = plan.target.and_then(|target| {
+        let (spec, valid) = if target.hash == hash {
+            (spec.clone(), checked.spec.as_ref().ok().cloned()?)
+        } else {
+            // What was once accepted is accepted still, unless a newer operator stored it.
+            let there = kept.iter().find(|kept| kept.stored.hash == target.hash)?;
+            let spec = build::revision::restored(spec, &there.view.object["data"]["spec"]).ok()?;
             let valid = build::validate(&spec).ok()?;
-            Some((spec, valid))
-        }),
-    };
-    Ok(restored.map(|(spec, valid)| Target {
-        hash: target.hash,
-        number: target.number,
-        image: target.image,
-        spec,
-        valid,
-    }))
+            (spec, valid)
+        };
+        Some(Target { hash: target.hash, number: target.number, image: target.image, spec, valid })
+    });
+    let later = tidy(context, seen, &place, &kept, &plan.forget).await.err();
+    Settled { target, unkept, later }
+}
+
+/// Has the target stored, with its number and image, before the first pod of it.
+async fn keep_target(
+    context: &Context,
+    seen: &Seen,
+    place: &Place<'_>,
+    target: Option<&revisions::Target>,
+    kept: &[Kept],
+    wishes: &Value,
+) -> Result<(), ApiError> {
+    let Some(target) = target.filter(|target| target.write != Write::Nothing) else { return Ok(()) };
+    let there = kept.iter().find(|kept| kept.stored.hash == target.hash);
+    let wishes = there.map_or(wishes, |there| &there.view.object["data"]["spec"]);
+    let object = build::revision::build(wishes, place, target.number, &target.image);
+    if let Some(there) = there {
+        return children::mend(context, seen, Child::Revision, &there.view, &mending(&object)).await;
+    }
+    // Not in the cache: it does not exist, or was stripped of its label.
+    let name = build::revision::object_name(place, &target.hash);
+    let found = context.api.child(Child::Revision, &seen.namespace, &name).await?;
+    if let Some(found) = found.and_then(|found| object_view(&found)) {
+        return children::mend(context, seen, Child::Revision, &found, &mending(&object)).await;
+    }
+    let written = context.api.apply_child(Child::Revision, &seen.namespace, &name, &object).await;
+    children::keep(context, seen, Child::Revision, written)
+}
+
+/// Gives revisions their labels and owner back, and deletes those that are too old.
+async fn tidy(
+    context: &Context,
+    seen: &Seen,
+    place: &Place<'_>,
+    kept: &[Kept],
+    forget: &[String],
+) -> Result<(), ApiError> {
+    for kept in kept {
+        let Kept { view, stored } = kept;
+        if forget.contains(&stored.hash) {
+            context.api.delete_child(Child::Revision, &seen.namespace, &view.name, &view.uid).await?;
+            context.cache.revisions.remove_written(&view.uid);
+            continue;
+        }
+        let wishes = &view.object["data"]["spec"];
+        let mut wanted = mending(&build::revision::build(wishes, place, stored.number, ""));
+        if let Some(meta) = wanted["metadata"].as_object_mut() {
+            meta.remove("annotations");
+        }
+        // What this pass has written is newer than what it read.
+        let written = context.cache.revisions.of(&seen.key).into_iter().find(|now| now.uid == view.uid);
+        if written.is_none_or(|now| now.version == view.version) && is_damaged(view, &wanted) {
+            children::mend(context, seen, Child::Revision, view, &wanted).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A revision of this WorkerCluster, also one that was orphaned with its pods. The hash is that of what it holds: a label can be changed.

@@ -10,8 +10,8 @@ pub struct Input<'a> {
     pub before: Option<&'a RolloutStatus>,
     /// Number of the revision that is rolled out.
     pub revision: i64,
-    /// Replicas of it that were there before, and are now.
-    pub updated: (i32, i32),
+    /// Replicas of it that are there.
+    pub updated: i32,
     /// Replicas of it that are available.
     pub updated_available: i32,
     /// Replicas of older revisions.
@@ -23,6 +23,11 @@ pub struct Input<'a> {
     pub was_paused: bool,
     pub deadline: Duration,
     pub now: Timestamp,
+    /// For how long this operator has seen the rollout at this point, by its own monotonic clock: another leader's wall clock may have
+    /// written the time.
+    pub watched: Duration,
+    /// Status says already that the deadline has passed.
+    pub was_exceeded: bool,
 }
 
 /// How the rollout stands.
@@ -37,28 +42,40 @@ pub struct Progress {
 
 /// Looks at how far a rollout has come. `progressed_at` stands only while it is under way: replicas that fail later are no rollout.
 pub fn look(input: &Input<'_>) -> Progress {
-    let complete = input.updated.1 >= input.wanted && input.updated_available >= input.wanted && input.outdated == 0;
+    let complete = input.updated >= input.wanted && input.updated_available >= input.wanted && input.outdated == 0;
     let now = Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
     let before = input.before.filter(|before| before.revision == input.revision);
+    let peak = before.map_or(0, |before| before.peak_available_replicas);
+    let came_on = |before: &RolloutStatus| {
+        input.updated_available > peak
+            || input.outdated < before.outdated_replicas
+            || (input.was_paused && !input.paused)
+    };
     let progressed_at = match before {
         _ if complete => None,
         None => Some(now),
-        Some(before) => before.progressed_at.as_ref().map(|at| {
-            let came_on = input.updated.1 > input.updated.0
-                || input.updated_available > before.updated_available_replicas
-                || input.outdated < before.outdated_replicas;
-            if came_on || (input.was_paused && !input.paused) { now } else { at.0 }
-        }),
+        Some(before) => match &before.progressed_at {
+            Some(at) if !came_on(before) => Some(at.0),
+            // It was complete with no replica at all: nothing of it has shown yet that it works.
+            None if peak > 0 => None,
+            _ => Some(now),
+        },
     };
+    let same = before.is_some_and(|before| before.progressed_at.as_ref().map(|at| at.0) == progressed_at);
     let left = progressed_at.filter(|_| !input.paused).map(|at| {
         let since = Duration::try_from(input.now.duration_since(at)).unwrap_or_default();
-        input.deadline.saturating_sub(since)
+        match (same, input.was_exceeded) {
+            (true, true) => Duration::ZERO,
+            (true, false) => input.deadline.saturating_sub(since.min(input.watched)),
+            (false, _) => input.deadline,
+        }
     });
     Progress {
         status: RolloutStatus {
             revision: input.revision,
             progressed_at: progressed_at.map(Time),
             updated_available_replicas: input.updated_available,
+            peak_available_replicas: peak.max(input.updated_available),
             outdated_replicas: input.outdated,
         },
         exceeded: left == Some(Duration::ZERO),
@@ -78,7 +95,7 @@ mod tests {
         Input {
             before,
             revision: 2,
-            updated: (0, 0),
+            updated: 0,
             updated_available: 0,
             outdated: 3,
             wanted: 3,
@@ -86,6 +103,8 @@ mod tests {
             was_paused: false,
             deadline: Duration::from_secs(600),
             now: at(now),
+            watched: Duration::MAX,
+            was_exceeded: false,
         }
     }
 
@@ -107,10 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn each_pod_that_comes_or_goes_starts_it_anew() {
+    fn each_pod_that_becomes_available_or_goes_starts_it_anew() {
         let begun = begun();
-        let moves: [fn(&mut Input<'_>); 3] =
-            [|input| input.updated = (0, 1), |input| input.updated_available = 1, |input| input.outdated = 2];
+        let moves: [fn(&mut Input<'_>); 2] = [|input| input.updated_available = 1, |input| input.outdated = 2];
         for change in moves {
             let mut input = input(Some(&begun), 600);
             change(&mut input);
@@ -121,10 +139,9 @@ mod tests {
     #[test]
     fn a_complete_rollout_has_no_clock_and_replicas_that_fail_later_start_none() {
         let begun = begun();
-        let complete =
-            look(&Input { updated: (3, 3), updated_available: 3, outdated: 0, ..input(Some(&begun), 10) }).status;
+        let complete = look(&Input { updated: 3, updated_available: 3, outdated: 0, ..input(Some(&begun), 10) }).status;
         assert_eq!(complete.progressed_at, None);
-        let later = look(&Input { updated: (3, 3), updated_available: 1, outdated: 0, ..input(Some(&complete), 9999) });
+        let later = look(&Input { updated: 3, updated_available: 1, outdated: 0, ..input(Some(&complete), 9999) });
         assert_eq!((later.exceeded, later.status.progressed_at), (false, None));
     }
 
@@ -134,5 +151,32 @@ mod tests {
         let paused = look(&Input { paused: true, ..input(Some(&begun), 9999) });
         assert_eq!((paused.exceeded, &paused.status), (false, &begun), "and nothing is written for it");
         assert!(!look(&Input { was_paused: true, ..input(Some(&begun), 9999) }).exceeded);
+    }
+
+    #[test]
+    fn a_pod_that_is_made_again_and_again_or_flaps_is_no_progress() {
+        let begun = begun();
+        assert!(look(&Input { updated: 1, ..input(Some(&begun), 600) }).exceeded);
+        let one = look(&Input { updated: 1, updated_available: 1, ..input(Some(&begun), 10) }).status;
+        let down = look(&Input { updated: 1, ..input(Some(&one), 20) }).status;
+        let up = look(&Input { updated: 1, updated_available: 1, ..input(Some(&down), 615) });
+        assert!(up.exceeded, "{up:?}");
+    }
+
+    #[test]
+    fn a_revision_that_was_complete_without_replicas_has_its_time_when_there_are_some() {
+        let none = Input { outdated: 0, wanted: 0, ..input(None, 0) };
+        let complete = look(&none).status;
+        assert_eq!(complete.progressed_at, None);
+        let scaled = look(&Input { outdated: 0, ..input(Some(&complete), 9999) });
+        assert_eq!((scaled.exceeded, scaled.wake), (false, Some(Duration::from_secs(600))));
+    }
+
+    #[test]
+    fn a_time_that_another_clock_wrote_is_not_taken_at_its_word() {
+        let begun = begun();
+        let early = Input { watched: Duration::from_secs(5), ..input(Some(&begun), 4000) };
+        assert_eq!((look(&early).exceeded, look(&early).wake), (false, Some(Duration::from_secs(595))));
+        assert!(look(&Input { was_exceeded: true, ..early }).exceeded, "what has been told stays");
     }
 }

@@ -1,6 +1,6 @@
 //! Which revision pods are built from, and what becomes of those that are kept: docs/design/0005.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// A stored revision, as far as the decision goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct Input<'a> {
     /// The image of the primary that new revisions get.
     pub image: &'a str,
     pub stored: &'a [Stored],
-    /// Hashes of revisions that pods still have.
-    pub lived_in: BTreeSet<&'a str>,
+    /// Hashes of revisions that pods still have, with the image of the primary in one of them.
+    pub lived_in: BTreeMap<&'a str, Option<&'a str>>,
     /// Old revisions that are kept.
     pub limit: usize,
 }
@@ -65,7 +65,10 @@ pub fn decide(input: &Input<'_>) -> Plan {
     let next = newest.map_or(1, |newest| newest.number.saturating_add(1));
     let target = if input.usable && !input.paused {
         Some(match input.stored.iter().find(|stored| stored.hash == input.spec) {
-            None => Target { hash: input.spec.into(), number: next, image: input.image.into(), write: Write::Create },
+            None => {
+                let image = input.lived_in.get(input.spec).copied().flatten().unwrap_or(input.image);
+                Target { hash: input.spec.into(), number: next, image: image.into(), write: Write::Create }
+            }
             Some(known) => known_target(input, known, newest, next),
         })
     } else {
@@ -73,7 +76,7 @@ pub fn decide(input: &Input<'_>) -> Plan {
     };
     let current = target.as_ref().map(|target| target.hash.as_str());
     let kept =
-        |stored: &&Stored| Some(stored.hash.as_str()) == current || input.lived_in.contains(stored.hash.as_str());
+        |stored: &&Stored| Some(stored.hash.as_str()) == current || input.lived_in.contains_key(stored.hash.as_str());
     let mut old: Vec<&Stored> = input.stored.iter().filter(|stored| !kept(stored)).collect();
     old.sort_by(|a, b| (a.number, &a.hash).cmp(&(b.number, &b.hash)));
     let surplus = old.len().saturating_sub(input.limit);
@@ -83,11 +86,11 @@ pub fn decide(input: &Input<'_>) -> Plan {
 
 fn known_target(input: &Input<'_>, known: &Stored, newest: Option<&Stored>, next: i64) -> Target {
     let is_newest = newest.is_some_and(|newest| newest.hash == known.hash);
-    let lived_in = input.lived_in.contains(known.hash.as_str());
+    let lived_in = input.lived_in.get(known.hash.as_str());
     // All pods of a revision have the same primary: its image changes only while it has none, and only when a rollout begins.
     let image = match &known.image {
-        Some(image) if is_newest || lived_in => image.clone(),
-        _ => input.image.to_owned(),
+        Some(image) if is_newest || lived_in.is_some() => image.clone(),
+        _ => lived_in.copied().flatten().unwrap_or(input.image).to_owned(),
     };
     let write = if is_newest && known.image.is_some() { Write::Nothing } else { Write::Raise };
     Target { hash: known.hash.clone(), number: if is_newest { known.number } else { next }, image, write }
@@ -102,7 +105,7 @@ mod tests {
     }
 
     fn plan(spec: &str, stored: &[Stored], change: impl FnOnce(&mut Input<'_>)) -> Plan {
-        let none = BTreeSet::new();
+        let none = BTreeMap::new();
         let mut input =
             Input { spec, usable: true, paused: false, image: "primary:new", stored, lived_in: none, limit: 10 };
         change(&mut input);
@@ -138,8 +141,14 @@ mod tests {
     #[test]
     fn a_revision_that_still_has_pods_keeps_its_image_on_the_way_back() {
         let both = [stored("a", 1), stored("b", 2)];
-        let plan = plan("a", &both, |input| input.lived_in = BTreeSet::from(["a"]));
+        let plan = plan("a", &both, |input| input.lived_in = BTreeMap::from([("a", None)]));
         assert_eq!(target(&plan), ("a", 3, "primary:1", Write::Raise));
+    }
+
+    #[test]
+    fn a_revision_that_is_new_only_to_the_store_has_the_image_of_its_pods() {
+        let plan = plan("a", &[], |input| input.lived_in = BTreeMap::from([("a", Some("primary:old"))]));
+        assert_eq!(target(&plan), ("a", 1, "primary:old", Write::Create));
     }
 
     #[test]
@@ -154,7 +163,7 @@ mod tests {
     #[test]
     fn only_as_many_old_revisions_are_kept_as_asked_for_and_all_that_pods_have() {
         let all: Vec<Stored> = (1..=5).map(|number| stored(&format!("r{number}"), number)).collect();
-        let plan = plan("r5", &all, |input| (input.limit, input.lived_in) = (1, BTreeSet::from(["r1"])));
+        let plan = plan("r5", &all, |input| (input.limit, input.lived_in) = (1, BTreeMap::from([("r1", None)])));
         assert_eq!(plan.forget, ["r2", "r3"]);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crds::names;
 use k8s_openapi::{
-    api::core::v1::{ContainerStatus, Pod, PodCondition},
+    api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec},
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
 };
@@ -24,6 +24,7 @@ pub struct PodView {
     pub controller: Option<String>,
     pub revision: Option<String>,
     pub slot: Option<u32>,
+    pub labels: Labels,
     pub phase: Phase,
     pub readiness: Readiness,
     pub deleting: bool,
@@ -41,8 +42,18 @@ pub struct PodView {
     pub disrupted: bool,
     /// Why the pod failed, or what a container waits for, as `Evicted: The node was low on resource: memory`.
     pub trouble: Option<String>,
+    /// Image of the primary that was copied into it.
+    pub primary_image: Option<String>,
     /// Processor request of the worker container.
     pub cpu_request: CpuRequest,
+}
+
+/// Whether a pod has the labels that it was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels {
+    Whole,
+    /// One of those that nothing is decided on is missing or changed.
+    Damaged,
 }
 
 /// Where a pod is in its life. A phase that is not known counts as Unknown.
@@ -83,6 +94,7 @@ impl PodView {
             })
         };
         let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let slot = label(names::LABEL_SLOT).and_then(|slot| slot.parse().ok());
         Some(Self {
             name: meta.name.clone()?,
             uid: meta.uid.clone()?,
@@ -95,7 +107,15 @@ impl PodView {
                 .find(|owner| owner.controller == Some(true))
                 .map(|owner| owner.uid.clone()),
             revision: label(names::LABEL_REVISION),
-            slot: label(names::LABEL_SLOT).and_then(|slot| slot.parse().ok()),
+            slot,
+            labels: if slot.is_some()
+                && label(names::LABEL_INSTANCE) == label(names::LABEL_NAME)
+                && label(names::LABEL_MANAGED_BY).as_deref() == Some(names::MANAGED_BY)
+            {
+                Labels::Whole
+            } else {
+                Labels::Damaged
+            },
             phase: Phase::read(status.and_then(|status| status.phase.as_deref())),
             readiness: Readiness::read(conditions),
             deleting: meta.deletion_timestamp.is_some(),
@@ -112,6 +132,7 @@ impl PodView {
                 .iter()
                 .any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True"),
             trouble: failure(pod).or_else(|| containers().find_map(waiting)).or_else(|| unschedulable(conditions)),
+            primary_image: pod.spec.as_ref().and_then(primary_image),
             cpu_request: worker_cpu_request(&pod.spec.clone().unwrap_or_default()),
         })
     }
@@ -183,6 +204,11 @@ impl Readiness {
     }
 }
 
+fn primary_image(spec: &PodSpec) -> Option<String> {
+    let init = spec.init_containers.iter().flatten().find(|container| container.name == names::INIT_CONTAINER);
+    init.and_then(|container| container.image.clone())
+}
+
 fn time(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|time| time.0)
 }
@@ -233,6 +259,7 @@ pub mod tests {
             controller: Some("owner".into()),
             revision: Some("r1".into()),
             slot: Some(0),
+            labels: Labels::Whole,
             phase: Phase::Running,
             readiness: Readiness::Ready(Timestamp::UNIX_EPOCH),
             deleting: false,
@@ -245,6 +272,7 @@ pub mod tests {
             delete_first: false,
             disrupted: false,
             trouble: None,
+            primary_image: None,
             cpu_request: CpuRequest::Millicores(100),
         }
     }

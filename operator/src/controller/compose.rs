@@ -1,0 +1,228 @@
+//! Status from what one pass saw and did.
+
+use std::time::Duration;
+
+use crds::{AutoscalingStatus, WorkerClusterStatus, WorkerTotals, names};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use primary_protocol::{Stats, WarningReason};
+
+use super::{apply::Outcome, context::Context, events::Happening, observe::Seen, revisions::Target};
+use crate::{
+    build::{Problem, Valid},
+    decide::{
+        autoscale::Decision as Scaling,
+        progress::{self, Progress},
+        replicas::{Decision, Strategy},
+    },
+    status::{self, Workers},
+    view::PodView,
+};
+
+/// What the steps before found.
+pub struct Facts<'a> {
+    pub checked: &'a Result<Valid, Vec<Problem>>,
+    pub scaling: Option<&'a Scaling>,
+    pub wanted: i32,
+    /// What pods are built from, if there is anything.
+    pub target: Option<&'a Target>,
+    pub decision: &'a Decision,
+    pub outcome: &'a Outcome,
+    /// Why the spec's revision could not be kept, where the API server will refuse it again.
+    pub refused: Option<&'a str>,
+    /// What is to be told first.
+    pub told: Option<Happening>,
+}
+
+/// Figures that change all the time are written no more often than this.
+const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+/// Status as it should be now, and when the next look is due.
+pub fn compose(
+    context: &Context,
+    seen: &Seen,
+    facts: &Facts<'_>,
+    before: &WorkerClusterStatus,
+) -> (WorkerClusterStatus, Option<Duration>) {
+    let generation = seen.cluster.metadata.generation.unwrap_or(0);
+    // As the writes of this pass left them.
+    let pods = context.cache.pods.of(&seen.key);
+    let owned: Vec<_> = pods.iter().filter(|pod| pod.controller.as_deref() == Some(&seen.uid)).collect();
+    let active: Vec<_> = owned.iter().copied().filter(|pod| pod.is_active()).collect();
+    let ready = active.iter().filter(|pod| pod.is_ready()).count();
+    let min_ready = seconds(seen.cluster.spec.rollout.min_ready_seconds);
+    let available = |pods: &mut dyn Iterator<Item = &PodView>| {
+        count(pods.filter(|pod| pod.is_available(min_ready, seen.wall)).count())
+    };
+    // Where nothing can be built there is nothing to be outdated against.
+    let current = |pod: &&PodView| facts.target.is_none_or(|target| pod.revision.as_deref() == Some(&target.hash));
+    let updated: Vec<&PodView> = active.iter().copied().filter(current).collect();
+    let outage = seen.nodes.outage().map(ToString::to_string);
+    let progress = progress(context, seen, facts, before, &active, &updated);
+    let stats: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.stats(&pod.uid)?))).collect();
+    let totals = totals(&stats);
+    let workers = workers(active.is_empty(), &stats, &totals);
+    let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
+    let (rejection, foreign) = context.memory(&seen.key, |memory| (memory.rejection.clone(), memory.foreign.clone()));
+    let nothing = Vec::new();
+    let strategy = Strategy::of(&seen.cluster.spec, usize::try_from(facts.wanted).unwrap_or(0));
+    let conditions = status::conditions(
+        &status::Facts {
+            problems: facts.checked.as_ref().err().unwrap_or(&nothing),
+            wanted: facts.wanted,
+            active: count(active.len()),
+            ready: count(ready),
+            available: available(&mut active.iter().copied()),
+            least: facts.wanted.saturating_sub(count(strategy.unavailable)),
+            updated: count(updated.len()),
+            rolling: facts.decision.rolling,
+            awaiting: count(facts.decision.awaiting),
+            paused: seen.cluster.spec.rollout.paused,
+            exceeded: progress.as_ref().is_some_and(|progress| progress.exceeded),
+            deadline_seconds: seen.cluster.spec.rollout.progress_deadline_seconds,
+            rejection: rejection.as_deref(),
+            outage: outage.as_deref(),
+            silence: seen.nodes.silence(owned.iter().copied()).as_deref(),
+            foreign: &foreign,
+            refused: facts.refused,
+            trouble: troubled,
+            workers,
+            scaling: facts.scaling.map(|scaling| (&scaling.scaling_active, &scaling.scaling_limited)),
+        },
+        &before.conditions,
+        generation,
+        seen.wall,
+    );
+    let wake = progress.as_ref().and_then(|progress| progress.wake);
+    let told = WorkerClusterStatus {
+        replicas: count(active.len()),
+        ready_replicas: count(ready),
+        available_replicas: available(&mut active.iter().copied()),
+        updated_replicas: count(updated.len()),
+        rollout: progress.map_or_else(|| before.rollout.clone(), |Progress { status, .. }| Some(status)),
+        terminating_replicas: count(owned.iter().filter(|pod| pod.deleting).count()),
+        workers: totals,
+        selector: format!("{}={}", names::LABEL_NAME, seen.name),
+        // Of a revision that could not be kept nothing has been done yet.
+        observed_generation: if facts.refused.is_some() { before.observed_generation } else { generation },
+        current_revision: facts.target.map_or_else(|| before.current_revision.clone(), |target| target.hash.clone()),
+        conditions,
+        autoscaling: facts
+            .scaling
+            .map(|scaling| autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, false)),
+    };
+    (told, wake)
+}
+
+/// How the rollout of the target comes on.
+fn progress(
+    context: &Context,
+    seen: &Seen,
+    facts: &Facts<'_>,
+    before: &WorkerClusterStatus,
+    active: &[&PodView],
+    updated: &[&PodView],
+) -> Option<Progress> {
+    let rollout = &seen.cluster.spec.rollout;
+    let min_ready = seconds(rollout.min_ready_seconds);
+    let target = facts.target?;
+    Some(progress::look(&progress::Input {
+        before: before.rollout.as_ref(),
+        revision: target.number,
+        updated: count(updated.len()),
+        updated_available: count(updated.iter().filter(|pod| pod.is_available(min_ready, seen.wall)).count()),
+        outdated: count(active.len() - updated.len()),
+        wanted: facts.wanted,
+        paused: rollout.paused || seen.nodes.outage().is_some(),
+        was_paused: had_reason(before, status::PAUSED) || had_reason(before, status::NODES_LOST),
+        deadline: seconds(rollout.progress_deadline_seconds),
+        now: seen.wall,
+        watched: context.watched(&seen.key, before.rollout.as_ref()),
+        was_exceeded: had_reason(before, status::EXCEEDED),
+    }))
+}
+
+fn totals(stats: &[(&str, &Stats)]) -> WorkerTotals {
+    let mut totals = WorkerTotals::default();
+    for (_, stats) in stats {
+        totals.ready += i64::from(stats.workers.ready);
+        totals.total += i64::from(stats.workers.desired);
+        totals.restarts = totals.restarts.saturating_add(i64::try_from(stats.workers.restarts).unwrap_or(i64::MAX));
+    }
+    totals
+}
+
+fn workers<'a>(none: bool, stats: &[(&'a str, &'a Stats)], totals: &WorkerTotals) -> Workers<'a> {
+    let warned = stats.iter().find_map(|(pod, stats)| {
+        let warning = stats.warnings.first()?;
+        Some((*pod, reason(warning.reason), warning.message.as_str()))
+    });
+    match warned {
+        Some((pod, reason, message)) => Workers::Warned { pod, reason, message },
+        None if none => Workers::None,
+        None if stats.is_empty() => Workers::Unknown,
+        None => Workers::Well { ready: totals.ready, total: totals.total },
+    }
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Whether a condition had this reason.
+pub fn had_reason(status: &WorkerClusterStatus, reason: &str) -> bool {
+    status.conditions.iter().any(|condition| condition.reason == reason)
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+fn reason(reason: WarningReason) -> &'static str {
+    match reason {
+        WarningReason::PortBoundByWorker => "PortBoundByWorker",
+        WarningReason::CrashLoop => "CrashLoop",
+        WarningReason::NeverReady => "NeverReady",
+        WarningReason::CommandNotFound => "CommandNotFound",
+        WarningReason::ChannelSwallowed => "ChannelSwallowed",
+        WarningReason::Unknown => "WorkersWarn",
+    }
+}
+
+/// The decision as status shows it. The figures are those of before for a while, so that status is not written each second.
+pub fn autoscaling_status(
+    scaling: &Scaling,
+    before: Option<&AutoscalingStatus>,
+    now: Timestamp,
+    scaled: bool,
+) -> AutoscalingStatus {
+    let now = Timestamp::from_second(now.as_second()).map_or(Time(now), Time);
+    let fresh = AutoscalingStatus {
+        desired_replicas: scaling.desired,
+        reason: scaling.reason.to_string(),
+        message: scaling.message.clone(),
+        last_scale_time: if scaled {
+            Some(now.clone())
+        } else {
+            before.and_then(|before| before.last_scale_time.clone())
+        },
+        sampled_at: scaling.sampled_at.and_then(|at| Timestamp::from_second(at.as_second()).ok()).map(Time),
+        metrics: scaling.metrics.clone(),
+    };
+    match before {
+        Some(before) if !scaled && same_decision(before, &fresh) && !figures_due(before, &now) => before.clone(),
+        _ => fresh,
+    }
+}
+
+fn same_decision(a: &AutoscalingStatus, b: &AutoscalingStatus) -> bool {
+    let errors =
+        |status: &AutoscalingStatus| status.metrics.iter().map(|metric| metric.error.clone()).collect::<Vec<_>>();
+    a.desired_replicas == b.desired_replicas && a.reason == b.reason && errors(a) == errors(b)
+}
+
+fn figures_due(before: &AutoscalingStatus, now: &Time) -> bool {
+    before.sampled_at.as_ref().is_none_or(|at| now.0.duration_since(at.0) >= FIGURES_EVERY)
+}
