@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod corruptions;
+mod differential;
 mod nodes;
 mod operator_memory;
 mod transitions;
