@@ -7,6 +7,11 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 
+use crate::{
+    api::{Limit, Limits},
+    leader::Timing,
+};
+
 /// Operator for WorkerCluster: turns each one into pods, replaces what fails and chooses the number of replicas.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "operator", version, about, max_term_width = 120)]
@@ -44,6 +49,41 @@ pub struct Config {
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub pod_name: Option<String>,
 
+    /// Seconds for which another operator respects this one's Lease without a renewal
+    #[arg(long, env = "WORKERCLUSTER_LEASE_DURATION_SECONDS", value_name = "SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub lease_duration_seconds: u64,
+
+    /// Milliseconds after the last renewal at which this operator stops writing; shorter than the Lease's duration
+    #[arg(long, env = "WORKERCLUSTER_LEASE_RENEW_DEADLINE_MILLISECONDS", value_name = "MILLISECONDS",
+          default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    pub lease_renew_deadline_milliseconds: u64,
+
+    /// Milliseconds from one attempt to hold or renew the Lease to the next
+    #[arg(long, env = "WORKERCLUSTER_LEASE_RETRY_MILLISECONDS", value_name = "MILLISECONDS", default_value_t = 2000,
+          value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    pub lease_retry_milliseconds: u64,
+
+    /// Writes a second to the API server, in the long run
+    #[arg(long, env = "WORKERCLUSTER_WRITE_QPS", value_name = "NUMBER", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub write_qps: u32,
+
+    /// Writes to the API server at once
+    #[arg(long, env = "WORKERCLUSTER_WRITE_BURST", value_name = "NUMBER", default_value_t = 500,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub write_burst: u32,
+
+    /// Reads a second from the API server, in the long run; watches are not counted
+    #[arg(long, env = "WORKERCLUSTER_READ_QPS", value_name = "NUMBER", default_value_t = 200,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub read_qps: u32,
+
+    /// Reads from the API server at once
+    #[arg(long, env = "WORKERCLUSTER_READ_BURST", value_name = "NUMBER", default_value_t = 500,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub read_burst: u32,
+
     /// Seconds for which the highest recommendation counts before replicas are taken away
     #[arg(long, env = "WORKERCLUSTER_DOWNSCALE_STABILIZATION_SECONDS", value_name = "SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u64).range(0..=3600))]
@@ -80,6 +120,23 @@ impl Config {
     /// For how long the highest recommendation counts.
     pub fn downscale_stabilization(&self) -> Duration {
         Duration::from_secs(self.downscale_stabilization_seconds)
+    }
+
+    /// How the Lease is held.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            duration: Duration::from_secs(self.lease_duration_seconds),
+            renew_deadline: Duration::from_millis(self.lease_renew_deadline_milliseconds),
+            retry: Duration::from_millis(self.lease_retry_milliseconds),
+        }
+    }
+
+    /// The limits on calls to the API server.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            reads: Limit::new(self.read_qps, self.read_burst),
+            writes: Limit::new(self.write_qps, self.write_burst),
+        }
     }
 
     /// The name under which this operator holds the Lease: two that shared one would both lead.

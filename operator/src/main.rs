@@ -2,11 +2,13 @@
 
 mod api;
 mod build;
+mod chance;
 mod config;
 mod controller;
 mod decide;
 mod leader;
 mod metrics;
+mod queue;
 mod serve;
 mod signal;
 mod status;
@@ -18,7 +20,10 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use config::{Config, LogFormat};
-use leader::{Fence, elect::Elector};
+use leader::{
+    Fence,
+    elect::{self, Elector, Standing},
+};
 use tokio::{
     signal::unix::{SignalKind, signal as on_signal},
     sync::watch,
@@ -46,6 +51,10 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(EXIT_USAGE);
     };
+    if let Some(fault) = config.timing().fault() {
+        eprintln!("--lease-…: {fault}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => log.init(),
@@ -66,15 +75,23 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let metrics = metrics::Metrics::new()?;
     let counters = signal::Counters::register(metrics.registry())?;
-    let fence = Fence::default();
-    let api = api::ApiServer::connect(fence.clone(), metrics.clone()).await?;
-    let (leading, led) = watch::channel(false);
-    let identity = config.identity();
-    let elector =
-        Elector::new(api.client(), &config.pod_namespace, &config.lease_name, identity.clone(), fence, leading);
-    let (synced, ready) = watch::channel(true); // who does not lead has nothing to fill
+    let (fence, timing) = (Fence::default(), config.timing());
+    let upstream =
+        api::Upstream::infer(metrics.traffic.clone(), timing.duration.saturating_sub(timing.renew_deadline)).await?;
+    let (standing, stands) = watch::channel(Standing::default());
+    let settings = elect::Settings {
+        namespace: config.pod_namespace.clone(),
+        name: config.lease_name.clone(),
+        identity: config.identity(),
+        timing,
+    };
+    let lease_client = upstream.lease_client(timing.call_deadline())?;
+    let elector = Elector::new(lease_client, settings, fence.clone(), standing, metrics.traffic.clone());
+    let (synced, filled) = watch::channel(false);
     let term = term::Term {
-        api,
+        upstream,
+        fence,
+        limits: config.limits(),
         metrics: metrics.clone(),
         counters,
         settings: controller::Settings {
@@ -82,15 +99,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
             pull_policy: config.primary_image_pull_policy.as_str(),
             downscale_stabilization: config.downscale_stabilization(),
         },
-        identity,
+        identity: config.identity(),
         namespaces: config.watched(),
         synced,
     };
+    let readiness = serve::Readiness { standing: stands.clone(), filled };
     // The Lease outlives the work: it is given back when the last write is done.
     let (release, released) = watch::channel(false);
-    let mut serving = tokio::spawn(serve::serve(config.listen, metrics.clone(), ready, stopping.clone()));
+    let mut serving = tokio::spawn(serve::serve(config.listen, metrics.clone(), readiness, stopping.clone()));
     let mut electing = tokio::spawn(elector.run(released));
-    let mut working = tokio::spawn(terms(term, metrics, led, stopping));
+    let mut working = tokio::spawn(terms(term, metrics, stands, stopping));
     let asked_to_stop = tokio::select! {
         () = signals() => true,
         ended = &mut serving => { ended??; false }
@@ -113,23 +131,24 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Works whenever this operator leads, until it is asked to stop.
 async fn terms(
-    term: term::Term,
+    work: term::Term,
     metrics: metrics::Metrics,
-    mut led: watch::Receiver<bool>,
+    mut stands: watch::Receiver<Standing>,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     loop {
-        tokio::select! {
-            leading = led.wait_for(|leading| *leading) => drop(leading?),
+        let number = tokio::select! {
+            standing = stands.wait_for(|standing| standing.term.is_some()) => standing?.term,
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
-        }
+        };
+        let Some(number) = number else { continue };
         metrics.leading(true);
-        term.synced.send_replace(false);
         let (end, over) = watch::channel(false);
-        let mut work = std::pin::pin!(term.run(over));
+        let mut working = std::pin::pin!(work.run(number, over));
         let ended = tokio::select! {
-            ended = &mut work => Some(ended),
-            _ = led.wait_for(|leading| !*leading) => None,
+            ended = &mut working => Some(ended),
+            // Another term of ours is not this one: somebody else may have led in between.
+            _ = stands.wait_for(|standing| standing.term != Some(number)) => None,
             _ = stopping.wait_for(|stop| *stop) => None,
         };
         metrics.leading(false);
@@ -137,9 +156,8 @@ async fn terms(
             ended?;
         } else {
             end.send_replace(true);
-            work.await?;
+            working.await?;
         }
-        term.synced.send_replace(true);
         if *stopping.borrow() {
             return Ok(());
         }

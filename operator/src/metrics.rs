@@ -6,12 +6,14 @@ use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::decide::nodes::Census;
+use crate::{api::Traffic, decide::nodes::Census};
 
 /// All metrics; clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// Of the traffic with the API server beyond single calls.
+    pub traffic: Traffic,
     api_calls: IntCounterVec,
     api_seconds: HistogramVec,
     reconciles: IntCounterVec,
@@ -61,6 +63,7 @@ impl Metrics {
         )?;
         registry.register(Box::new(nodes.clone()))?;
         Ok(Self {
+            traffic: Traffic::register(&registry)?,
             nodes,
             breaker_open: gauge(
                 "workercluster_breaker_open",

@@ -16,21 +16,29 @@ use tokio::{
     time::timeout,
 };
 
-use crate::metrics::Metrics;
+use crate::{leader::elect::Standing, metrics::Metrics};
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
 /// A request and its answer take no longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Serves until `shutdown` is true. `ready` says whether the caches are filled, or are not ours to fill.
+/// What readiness rests on.
+#[derive(Clone)]
+pub struct Readiness {
+    pub standing: watch::Receiver<Standing>,
+    /// The caches of the term are filled.
+    pub filled: watch::Receiver<bool>,
+}
+
+/// Serves until `shutdown` is true.
 ///
 /// # Errors
 /// Where the port cannot be had.
 pub async fn serve(
     address: SocketAddr,
     metrics: Metrics,
-    ready: watch::Receiver<bool>,
+    readiness: Readiness,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let listener = bind(address).await?;
@@ -46,11 +54,11 @@ pub async fn serve(
             tokio::time::sleep(Duration::from_millis(100)).await; // out of file descriptors, most likely
             continue;
         };
-        let (metrics, ready) = (metrics.clone(), ready.clone());
+        let (metrics, readiness) = (metrics.clone(), readiness.clone());
         connections.spawn(async move {
             let _place = place;
             let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(request.uri().path(), &metrics, *ready.borrow());
+                let answer = answer(request.uri().path(), &metrics, readiness.lacks());
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
@@ -78,13 +86,30 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
-fn answer(path: &str, metrics: &Metrics, ready: bool) -> Response<Full<Bytes>> {
+// === impl Readiness ===
+
+impl Readiness {
+    /// What is missing. Who leads is ready when its caches are filled; who follows, when the API server has told it that another leads: a
+    /// rollout to an operator that cannot reach it, or may not, must not take the last one that works.
+    fn lacks(&self) -> Option<&'static str> {
+        let standing = *self.standing.borrow();
+        match standing.term {
+            _ if !standing.known => Some("the API server has not answered about the lease yet"),
+            Some(_) if !*self.filled.borrow() => Some("the caches are being filled"),
+            _ => None,
+        }
+    }
+}
+
+fn answer(path: &str, metrics: &Metrics, lacks: Option<&str>) -> Response<Full<Bytes>> {
     let (status, kind, body) = match path {
         "/livez" => (StatusCode::OK, "text/plain", b"ok\n".to_vec()),
-        "/readyz" if ready => (StatusCode::OK, "text/plain", b"ok\n".to_vec()),
-        "/readyz" => {
-            (StatusCode::SERVICE_UNAVAILABLE, "text/plain", b"not ready: the caches are being filled\n".to_vec())
-        }
+        "/readyz" => match lacks {
+            None => (StatusCode::OK, "text/plain", b"ok\n".to_vec()),
+            Some(lacks) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("not ready: {lacks}\n").into_bytes())
+            }
+        },
         "/metrics" => (StatusCode::OK, "text/plain; version=0.0.4", metrics.text()),
         _ => (StatusCode::NOT_FOUND, "text/plain", b"there are /livez, /readyz and /metrics\n".to_vec()),
     };

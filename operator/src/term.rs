@@ -18,9 +18,11 @@ use tokio::{
 };
 
 use crate::{
-    api::ApiServer,
+    api::{ApiServer, Limits, Upstream},
     controller::{self, Context, Settings},
+    leader::Fence,
     metrics::Metrics,
+    queue::{Queue, Waiting},
     signal,
     view::{
         Cache, Key, nodes,
@@ -31,7 +33,9 @@ use crate::{
 /// What a term needs.
 #[derive(Clone)]
 pub struct Term {
-    pub api: ApiServer,
+    pub upstream: Upstream,
+    pub fence: Fence,
+    pub limits: Limits,
     pub metrics: Metrics,
     pub counters: signal::Counters,
     pub settings: Settings,
@@ -44,7 +48,7 @@ pub struct Term {
 /// WorkerClusters that are reconciled at the same time.
 const CONCURRENCY: u16 = 16;
 /// Changes that come together are one reconcile.
-const DEBOUNCE: Duration = Duration::from_millis(10);
+const MOMENT: Duration = Duration::from_millis(10);
 /// News that wait for the reconciler; a watch that finds it full waits.
 const NEWS: usize = 1024;
 /// Reconciles under way may finish for so long when the term ends.
@@ -53,18 +57,21 @@ const LAST_RECONCILES: Duration = Duration::from_secs(12);
 // === impl Term ===
 
 impl Term {
-    /// Works until `over` is true.
+    /// Works in the term of this number until `over` is true.
     ///
     /// # Errors
-    /// Where a task that should run for the whole term ended by itself.
-    pub async fn run(&self, mut over: watch::Receiver<bool>) -> anyhow::Result<()> {
+    /// Where the API server cannot be used, or a task that should run for the whole term ended by itself.
+    pub async fn run(&self, number: u64, mut over: watch::Receiver<bool>) -> anyhow::Result<()> {
+        self.synced.send_replace(false);
+        let pass = self.fence.pass(number);
+        let api = ApiServer::new(&self.upstream, pass, self.limits.clone(), self.metrics.clone())?;
         let (signals, readers) = signal::new(signal::Config::default(), self.counters.clone());
         let reporter = Reporter { controller: crds::names::MANAGED_BY.into(), instance: Some(self.identity.clone()) };
-        let recorder = Recorder::new(self.api.client(), reporter);
+        let recorder = Recorder::new(api.client(), reporter);
         let cache = Arc::new(Cache::default());
         let (sight, nodes) = watch::channel(None);
         let context = Arc::new(Context::new(
-            self.api.clone(),
+            api.clone(),
             cache,
             signals,
             nodes,
@@ -72,13 +79,23 @@ impl Term {
             self.metrics.clone(),
             self.settings.clone(),
         ));
+        // How many scopes have been listed whole.
+        let (full, mut all_full) = watch::channel(0);
+        let waiting = Waiting::new(self.metrics.traffic.clone());
         let mut scopes: Vec<BoxFuture<'_, ()>> = Vec::new();
         let mut queues = Vec::new();
         for namespace in &self.namespaces {
             let (news, queue) = mpsc::channel(NEWS);
             queues.push((namespace.clone(), news.clone()));
-            scopes.push(Box::pin(self.scope(namespace.clone(), context.clone(), news, queue, over.clone())));
+            let queue = Queue::new(queue, MOMENT, waiting.clone());
+            let (full, over) = (full.clone(), over.clone());
+            scopes.push(Box::pin(self.scope(namespace.clone(), context.clone(), news, queue, full, over)));
         }
+        let synced = async {
+            let _ = all_full.wait_for(|scopes| *scopes == self.namespaces.len()).await;
+            self.synced.send_replace(true);
+            std::future::pending::<()>().await;
+        };
         // The readers go on until the reconciler has finished: their end must not cut short what is under way.
         let (reconciled, done) = oneshot::channel::<()>();
         let reconciling = async {
@@ -96,7 +113,8 @@ impl Term {
                 "the reconciler, or the readers,"
             }
             () = forward(&context, &queues) => "the news",
-            () = self.nodes(sight) => "the watch of nodes",
+            () = synced => "the count of caches",
+            () = self.nodes(&api, sight) => "the watch of nodes",
         };
         let asked = *over.borrow_and_update();
         self.synced.send_replace(false);
@@ -104,9 +122,9 @@ impl Term {
     }
 
     /// Watches the nodes, where they can be seen: a Role, which is all there is in `watchNamespaces`, cannot give the right to.
-    async fn nodes(&self, sight: watch::Sender<nodes::Sight>) {
+    async fn nodes(&self, api: &ApiServer, sight: watch::Sender<nodes::Sight>) {
         if self.namespaces.contains(&None) {
-            return nodes::follow(self.api.client(), self.metrics.clone(), sight).await;
+            return nodes::follow(api.client(), self.metrics.clone(), sight).await;
         }
         nodes::off("nodes cannot be seen from single namespaces");
         sight.send_replace(Some(Arc::default()));
@@ -119,27 +137,40 @@ impl Term {
         namespace: Option<String>,
         context: Arc<Context>,
         news: mpsc::Sender<Key>,
-        queue: mpsc::Receiver<Key>,
+        queue: Queue,
+        full: watch::Sender<usize>,
         mut over: watch::Receiver<bool>,
     ) {
+        let begun = queue.waiting();
+        let gone = begun.clone();
         let (clusters, writer) = store::<Object>();
         let (listed, mut all_listed) = watch::channel(0);
         let told = news.clone();
-        let watches = Watches { client: self.api.client(), namespace, cache: context.cache.clone(), news, listed };
+        let watches = Watches {
+            client: context.api.client(),
+            traffic: self.metrics.traffic.clone(),
+            namespace,
+            cache: context.cache.clone(),
+            news,
+            listed,
+        };
         // Nothing is decided on half a list: pods that are only not listed yet would be made a second time.
         let (mut before, mut sighted) = (all_listed.clone(), context.nodes.clone());
         let whole = async move {
             let _ = before.wait_for(|kinds| *kinds == OWNED_KINDS).await;
             let _ = sighted.wait_for(Option::is_some).await;
         };
-        let news = whole.map(move |()| received(queue)).flatten_stream();
+        let news = whole.map(move |()| queue).flatten_stream();
         let requests = news.map(|key| Ok::<_, std::convert::Infallible>(request(&key)));
         let mut until = over.clone();
         let requests = requests.take_until(async move {
             let _ = until.wait_for(|over| *over).await;
         });
-        let config = ApplierConfig::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
-        let reconciler = |object, context| Box::pin(controller::reconcile(object, context));
+        let config = ApplierConfig::default().concurrency(CONCURRENCY); // without its debounce: see `queue`
+        let reconciler = move |object: Arc<Object>, context| {
+            begun.begins(&Key::new(&object.namespace().unwrap_or_default(), &object.name_any()));
+            Box::pin(controller::reconcile(object, context))
+        };
         let on_error = |object: Arc<Object>, error: &controller::Error, context: Arc<Context>| {
             controller::on_error(&object, error, &context)
         };
@@ -149,8 +180,10 @@ impl Term {
             move |result| {
                 metrics.clusters(size.len());
                 // Forgotten here and not where the deletion is seen: no reconcile of it is under way at this point.
-                if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = result {
-                    forgetting.forget(&Key::new(gone.namespace.as_deref().unwrap_or_default(), &gone.name));
+                if let Err(kube::runtime::controller::Error::ObjectNotFound(object)) = result {
+                    let key = Key::new(object.namespace.as_deref().unwrap_or_default(), &object.name);
+                    gone.begins(&key);
+                    forgetting.forget(&key);
                 }
                 std::future::ready(())
             },
@@ -161,7 +194,7 @@ impl Term {
         let synced = async {
             let _ = all_listed.wait_for(|kinds| *kinds == OWNED_KINDS).await;
             if clusters.wait_until_ready().await.is_ok() {
-                self.synced.send_replace(true);
+                full.send_modify(|scopes| *scopes += 1);
             }
             std::future::pending::<()>().await;
         };
@@ -216,8 +249,4 @@ async fn forward(context: &Context, queues: &[(Option<String>, mpsc::Sender<Key>
 
 fn request(key: &Key) -> ReconcileRequest<Object> {
     ReconcileRequest { obj_ref: ObjectRef::new(&key.name).within(&key.namespace), reason: ReconcileReason::Unknown }
-}
-
-fn received(mut queue: mpsc::Receiver<Key>) -> impl futures::Stream<Item = Key> {
-    futures::stream::poll_fn(move |context| queue.poll_recv(context))
 }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::Value;
 
@@ -50,14 +50,22 @@ impl Space {
         }
     }
 
-    /// The operator's pod.
+    /// The pod of the operator that works: the one whose name the Lease has.
     ///
     /// # Errors
     /// Where there is none.
     pub async fn operator(&self) -> Result<Pod> {
         let params = ListParams::default().labels("app.kubernetes.io/name=workercluster-operator");
         let pods = Api::<Pod>::all(self.client.clone()).list(&params).await?;
-        pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none()).context("no operator runs")
+        let leases = Api::<Lease>::all(self.client.clone()).list(&ListParams::default()).await?;
+        let holds = |pod: &Pod| {
+            let holder = Some(pod.name_any());
+            leases.items.iter().any(|lease| {
+                lease.namespace() == pod.namespace()
+                    && lease.spec.as_ref().is_some_and(|spec| spec.holder_identity == holder)
+            })
+        };
+        pods.items.into_iter().find(holds).context("no operator works")
     }
 
     async fn kubelet_memory(&self, pod: &Pod) -> Result<Resident> {

@@ -55,11 +55,11 @@
 - apiGroups: ["coordination.k8s.io"]
   resources: [leases]
   verbs: [create]
-# Leader election: this Lease and no other.
+# Leader election: this Lease and no other; watched, so that one that is given back is taken at once.
 - apiGroups: ["coordination.k8s.io"]
   resources: [leases]
   resourceNames: [{{ include "workercluster-operator.leaseName" . }}]
-  verbs: [get, update, patch]
+  verbs: [get, watch, update, patch]
 {{- end }}
 
 {{- define "workercluster-operator.rules.secrets" -}}

@@ -1,7 +1,10 @@
-//! One operator works at a time: the Lease (`lease` decides, `elect` asks the API server) and the fence that every write passes.
+//! One operator works at a time: the Lease (`lease` decides, `elect` asks the API server, `news` watches it) and the fence that every write
+//! passes.
 
 pub mod elect;
 pub mod fence;
 pub mod lease;
+mod news;
 
-pub use fence::Fence;
+pub use fence::{Fence, Pass};
+pub use lease::Timing;

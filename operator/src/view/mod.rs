@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod nodes;
 pub mod pod;
+mod restart;
 pub mod watch;
 
 /// Namespace and name of a WorkerCluster.

@@ -16,7 +16,7 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::watch::config;
+use super::{restart::Restart, watch::config};
 use crate::{
     decide::nodes::{Breaker, State, census},
     metrics::Metrics,
@@ -102,7 +102,7 @@ impl NodeView {
 
 /// Watches the nodes and shows the breaker to `sight` whenever it changes. Never ends.
 pub async fn follow(client: Client, metrics: Metrics, sight: watch::Sender<Sight>) {
-    let mut stream = std::pin::pin!(watcher(Api::<Node>::all(client), config()).default_backoff());
+    let mut stream = std::pin::pin!(watcher(Api::<Node>::all(client), config()).backoff(Restart::default()));
     let began = Instant::now();
     let mut nodes = BTreeMap::new();
     let mut listed = BTreeMap::new();

@@ -24,18 +24,21 @@ use tokio::sync::{mpsc, watch};
 use super::{
     Cache, Key, PodView,
     cache::{Mark, ObjectView, Stored, Table},
+    restart::Restart,
 };
+use crate::api::Traffic;
 
 /// A WorkerCluster as it came, readable or not.
 pub type Object = DeserializeGuard<WorkerCluster>;
 
 /// How long one watch lasts before it is opened anew, in seconds: shorter than the client's read timeout, so that a silent but healthy
 /// watch ends in good order and a dead connection is found within a minute.
-const WATCH_SECONDS: u32 = 50;
+const WATCH_SECONDS: u32 = 45;
 
 /// One scope of watching: all namespaces, or one.
 pub struct Watches {
     pub client: Client,
+    pub traffic: Traffic,
     pub namespace: Option<String>,
     pub cache: Arc<Cache>,
     pub news: mpsc::Sender<Key>,
@@ -67,9 +70,9 @@ impl Watches {
 
     /// Watches WorkerClusters into the reflector's store.
     pub async fn clusters(&self, writer: Writer<Object>) {
-        let stream = watcher(self.api::<Object>(), config()).default_backoff();
+        let stream = watcher(self.api::<Object>(), config()).backoff(Restart::default());
         let stream = kube::runtime::reflector(writer, stream);
-        let mut stream = std::pin::pin!(logged(stream, "workerclusters"));
+        let mut stream = std::pin::pin!(logged(stream, "workerclusters", &self.traffic));
         // Told when the list is whole: the reconciler takes nothing before, and its queue is bounded.
         let mut listed = Vec::new();
         let mut known = BTreeSet::new();
@@ -132,8 +135,8 @@ impl Watches {
             Some(key)
         };
         let mut suspects = Vec::new();
-        let stream = watcher(self.api::<K>(), config().labels(names::LABEL_NAME)).default_backoff();
-        let mut stream = std::pin::pin!(logged(stream, resource));
+        let stream = watcher(self.api::<K>(), config().labels(names::LABEL_NAME)).backoff(Restart::default());
+        let mut stream = std::pin::pin!(logged(stream, resource, &self.traffic));
         let mut listed = Vec::new();
         let mut whole = false;
         let mut mark = Mark::default();
@@ -232,9 +235,21 @@ pub(super) fn config() -> watcher::Config {
 fn logged<K>(
     stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
     resource: &'static str,
+    traffic: &Traffic,
 ) -> impl Stream<Item = Event<K>> {
+    let (lists, ends) = (traffic.clone(), traffic.clone());
     stream
-        .inspect_err(move |error| tracing::warn!(%error, resource, "the watch failed; it is opened again"))
+        .inspect_ok(move |event| {
+            if matches!(event, Event::Init) {
+                lists.watch_listed(resource);
+            }
+        })
+        .inspect_err(move |error| {
+            if matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
+                ends.watch_ended(resource, "gone");
+            }
+            tracing::warn!(%error, resource, "the watch failed; it is opened again");
+        })
         .filter_map(|event| ready(event.ok()))
 }
 
