@@ -11,7 +11,7 @@ use faults::{
 };
 
 /// What 2 processors bear: most of a plan is waiting.
-const LANES: usize = 10;
+const LANES: usize = 8;
 /// Fewest plans.
 const CRASH_PLANS: usize = 1000;
 /// Number of pairs.

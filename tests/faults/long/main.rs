@@ -3,3 +3,5 @@
 #![allow(missing_docs)]
 
 mod crashes;
+mod noise;
+mod stale;

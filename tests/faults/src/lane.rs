@@ -103,6 +103,11 @@ impl Lane {
         Operator::start(&self.settings, self.proxy.address, self.trigger.clone())
     }
 
+    /// Kills the operator that runs here; it begins anew.
+    pub fn crash(&self) {
+        self.trigger.kill(self.trigger.life());
+    }
+
     /// Where the operator's log is.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -122,7 +127,7 @@ impl Lane {
     /// Where something stays.
     pub async fn clear(&self) -> Result<()> {
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::background() };
-        let ours = ListParams::default().labels(&format!("{}={NAME},!{STRANGER}", names::LABEL_NAME));
+        let ours = ListParams::default().labels(&format!("{},!{STRANGER}", names::LABEL_NAME));
         if ours_are_gone(&self.observer).is_ok() {
             return Ok(());
         }

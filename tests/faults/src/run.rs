@@ -172,9 +172,12 @@ async fn converge(lane: &Lane, end: Option<&Value>, acted: Instant) -> Result<Du
 /// Where a run without faults goes wrong, or two differ.
 pub async fn baselines(lanes: &[Lane], scenarios: &[Scenario]) -> Result<Baselines> {
     let twice = scenarios.iter().flat_map(|scenario| [*scenario, *scenario]).collect();
-    let all =
-        side_by_side(lanes, twice, async |lane, scenario: Scenario| Ok((scenario, baseline(lane, scenario).await?)))
-            .await?;
+    let all = side_by_side(lanes, twice, async |lane, scenario: Scenario| {
+        // A machine that compiles beside may once be too slow.
+        let first = baseline(lane, scenario).await;
+        Ok((scenario, if first.is_ok() { first? } else { baseline(lane, scenario).await? }))
+    })
+    .await?;
     let mut found: Baselines = BTreeMap::new();
     for (scenario, baseline) in all {
         ensure!(baseline.outcome.is_good(), "{scenario} without faults: {}", baseline.outcome.wrong.join("\n"));

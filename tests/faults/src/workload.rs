@@ -193,7 +193,8 @@ impl Scenario {
 }
 
 /// The pods that count.
-fn active(observer: &Observer) -> Vec<std::sync::Arc<Value>> {
+#[must_use]
+pub fn active(observer: &Observer) -> Vec<std::sync::Arc<Value>> {
     let mut pods = observer.objects("pods");
     pods.retain(|pod| {
         is_active(pod) && !label(pod, crds::names::LABEL_REVISION).is_empty() && !controller(pod).is_empty()
@@ -224,11 +225,24 @@ pub fn cluster(replicas: usize) -> Value {
     })
 }
 
+/// A WorkerCluster whose pods nobody schedules: they are never ready, and cost as little as pods can.
+#[must_use]
+pub fn unscheduled(name: &str, replicas: usize) -> Value {
+    let mut cluster = cluster(replicas);
+    cluster["metadata"]["name"] = name.into();
+    cluster["spec"]["template"]["spec"]["schedulerName"] = "nobody".into();
+    cluster
+}
+
 fn template(word: &str) -> Value {
     json!({"spec": {"template": {"metadata": {"annotations": {"faults": word}}}}})
 }
 
-async fn create(lane: &Lane, cluster: Value) -> Result<()> {
+/// Creates a WorkerCluster.
+///
+/// # Errors
+/// What the API server says.
+pub async fn create(lane: &Lane, cluster: Value) -> Result<()> {
     lane.api::<WorkerCluster>().create(&PostParams::default(), &serde_json::from_value(cluster)?).await?;
     Ok(())
 }

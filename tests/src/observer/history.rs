@@ -1,6 +1,6 @@
 //! What was seen, in the order in which the API server did it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -42,11 +42,11 @@ impl History {
     #[must_use]
     pub fn in_order(mut self) -> Self {
         self.records.sort_by_key(|record| record.version);
-        let first = self.first.clone();
-        let known = |record: &Record| {
-            first.iter().any(|before| before.uid() == record.uid() && before.version >= record.version && !record.gone)
-        };
-        self.records.retain(|record| !known(record));
+        let first: HashMap<&str, u64> = self.first.iter().map(|record| (record.uid(), record.version)).collect();
+        let new =
+            |record: &Record| record.gone || first.get(record.uid()).is_none_or(|version| *version < record.version);
+        let records = std::mem::take(&mut self.records).into_iter().filter(new).collect();
+        self.records = records;
         self
     }
 }

@@ -157,12 +157,16 @@ impl Shared {
 
     fn take(&self, plural: &Arc<str>, object: &DynamicObject, gone: bool) {
         let uid = object.uid().unwrap_or_default();
+        let mut value = serde_json::to_value(object).unwrap_or_default();
+        if let Some(meta) = value["metadata"].as_object_mut() {
+            meta.remove("managedFields"); // half of an object, and no rule looks at it
+        }
         let record = Record {
             version: object.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0),
             at: self.began.elapsed(),
             plural: plural.clone(),
             gone,
-            object: Arc::new(serde_json::to_value(object).unwrap_or_default()),
+            object: Arc::new(value),
         };
         let mut seen = self.seen();
         if gone {

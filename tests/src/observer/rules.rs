@@ -80,15 +80,17 @@ pub fn violations(history: &History, rules: Rules) -> Vec<Violation> {
             _ => {}
         }
     }
-    replay.count(Duration::ZERO);
+    let uids: Vec<String> = replay.clusters.keys().cloned().collect();
+    for uid in uids {
+        replay.count(&uid, Duration::ZERO);
+    }
     for record in &history.records {
         replay.overdue(Some(record.at));
         match &*record.plural {
             "workerclusters" => replay.cluster(record),
             "pods" => replay.pod(record),
-            _ => continue,
+            _ => {}
         }
-        replay.count(record.at);
     }
     replay.overdue(None);
     replay.found
@@ -143,7 +145,8 @@ impl Replay {
         }
         let new = Cluster::new(&record.object);
         let Some(cluster) = self.clusters.get_mut(&uid) else {
-            self.clusters.insert(uid, new);
+            self.clusters.insert(uid.clone(), new);
+            self.count(&uid, record.at);
             return;
         };
         let (before, name) = (cluster.observed, cluster.name.clone());
@@ -156,6 +159,19 @@ impl Replay {
         }
         if let Some((wanted, ready)) = claims.filter(|(wanted, ready)| ready < wanted) {
             self.tell(Rule::Ready, record.at, format!("{name} says Ready with {ready} of {wanted} pods ready"));
+        }
+        self.rest(&uid);
+    }
+
+    /// Where the operator has seen what is wanted, and it is there, what was wanted before does not count any more.
+    fn rest(&mut self, uid: &str) {
+        let Some(cluster) = self.clusters.get(uid).filter(|cluster| cluster.is_done) else { return };
+        let (wanted, name) = (cluster.wanted, cluster.name.clone());
+        let active: Vec<&str> =
+            self.active(uid, &name).map(|(_, pod)| label(&pod.object, crds::names::LABEL_REVISION)).collect();
+        let done = active.len() == wanted && active.windows(2).all(|pair| pair[0] == pair[1]);
+        if let Some(cluster) = self.clusters.get_mut(uid).filter(|_| done) {
+            cluster.rest();
         }
     }
 
@@ -170,6 +186,7 @@ impl Replay {
             let since = unmoved.map_or(record.at, |(_, since)| *since);
             self.pods.insert(uid.clone(), Pod { object: record.object.clone(), since });
         }
+        self.count(controller(&record.object), record.at);
         match before {
             None if !ends => self.created(record),
             Some((before, _)) if is_active(&before) && ends => {
@@ -276,11 +293,10 @@ impl Replay {
     }
 
     /// Notes how many are ready.
-    fn count(&mut self, at: Duration) {
-        for (uid, cluster) in &mut self.clusters {
-            let pods = self.pods.values().filter(|pod| is_active(&pod.object) && controller(&pod.object) == *uid);
-            cluster.note(at, pods.filter(|pod| is_ready(&pod.object)).count());
-        }
+    fn count(&mut self, uid: &str, at: Duration) {
+        let Some(cluster) = self.clusters.get_mut(uid) else { return };
+        let pods = self.pods.values().filter(|pod| is_active(&pod.object) && controller(&pod.object) == uid);
+        cluster.note(at, pods.filter(|pod| is_ready(&pod.object)).count());
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 
 /// A running Redis; it ends when it is dropped.
 pub struct Redis {
@@ -33,7 +33,10 @@ impl Redis {
             .context("redis-server is missing: install it")?;
         let client = redis::Client::open(("127.0.0.1", port))?;
         let connection = e2e::until("Redis", Duration::from_secs(10), async || {
-            Ok(client.get_multiplexed_async_connection().await.map_err(|error| error.to_string()))
+            // Its own half second is little on a machine that compiles beside.
+            let patient = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
+            let connection = client.get_multiplexed_async_connection_with_config(&patient).await;
+            Ok(connection.map_err(|error| error.to_string()))
         })
         .await;
         Ok(Self { child, port, connection: connection? })

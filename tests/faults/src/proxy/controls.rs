@@ -58,20 +58,22 @@ impl Controls {
         self.setting.send_modify(|setting| setting.delay = delay);
     }
 
-    /// From now on the API server stands still for these lists, given by their paths, as `/api/v1/namespaces/shop/pods`.
+    /// Remembers what is now, for lists given by their paths, as `/api/v1/namespaces/shop/pods`.
     ///
     /// # Errors
     /// Where what is now cannot be read.
-    pub async fn freeze(&self, paths: &[String], how: Stale) -> Result<()> {
+    pub async fn remember(&self, paths: &[String]) -> Result<()> {
         for path in paths {
             let list: Value = self.client.request(Request::get(path).body(Vec::new())?).await?;
             let class = path.rsplit('/').next().context("a path without a resource")?;
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(class.into(), Arc::new(list));
-            self.setting.send_modify(|setting| {
-                setting.frozen.insert(class.into(), how);
-            });
         }
         Ok(())
+    }
+
+    /// From now on the API server stands still for these classes, as they were remembered.
+    pub fn freeze(&self, classes: &[&str], how: Stale) {
+        self.setting.send_modify(|setting| setting.frozen.extend(classes.iter().map(|class| ((*class).into(), how))));
     }
 
     /// It goes on, and everything held back comes.

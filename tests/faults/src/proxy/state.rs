@@ -87,6 +87,13 @@ impl State {
         self.inner().seen.iter().filter(|seen| seen.call.verb != Verb::Event).cloned().collect()
     }
 
+    /// How many calls there were since the plan began, without those about the Lease, which come with time and not with work.
+    pub fn worked(&self) -> usize {
+        let inner = self.inner();
+        let counted = inner.counts.iter().filter(|(call, _)| call.verb != Verb::Event && call.class != "leases");
+        counted.map(|(_, count)| *count as usize).sum()
+    }
+
     /// How many calls and lines of each kind there were.
     pub fn counts(&self) -> BTreeMap<Call, u32> {
         self.inner().counts.iter().map(|(call, count)| (call.clone(), *count)).collect()

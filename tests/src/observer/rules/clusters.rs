@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::observer::pods::text;
 
 /// One `WorkerCluster` in the course of a history.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that have nothing to do with each other")]
 pub struct Cluster {
     pub name: String,
     pub generation: i64,
@@ -26,6 +27,8 @@ pub struct Cluster {
     pub ending: bool,
     /// It says that it is ready, and of the present spec.
     pub claims_ready: bool,
+    /// It says that as many replicas as are wanted are there, all of the present spec.
+    pub is_done: bool,
     /// How many pods were ready, and since when.
     ready: Vec<(Duration, usize)>,
 }
@@ -58,6 +61,8 @@ impl Cluster {
             changed: false,
             ending: !object["metadata"]["deletionTimestamp"].is_null(),
             claims_ready: ready && observed == generation,
+            is_done: observed == generation
+                && ["replicas", "updatedReplicas"].iter().all(|field| number(&object["status"][field]) == Some(wanted)),
             ready: Vec::new(),
         }
     }
@@ -71,6 +76,11 @@ impl Cluster {
             ready: std::mem::take(&mut self.ready),
             ..next
         };
+    }
+
+    /// What was wanted before does not count any more.
+    pub fn rest(&mut self) {
+        (self.most, self.least, self.changed) = (self.wanted, self.wanted, false);
     }
 
     /// The most active pods that are allowed.

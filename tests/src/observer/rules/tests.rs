@@ -149,3 +149,12 @@ fn what_the_garbage_collector_takes_after_its_owner_is_no_violation() {
     story.history.records.push(record);
     assert_eq!(story.pod("a", 0, "True", ending).rules(), []);
 }
+
+#[test]
+fn what_was_wanted_before_counts_until_the_present_is_reached() {
+    let done =
+        |cluster: &mut Value| cluster["status"] = json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1});
+    let down = || two().cluster(1, same).pod("b", 1, "True", ending).pod("b", 1, "True", gone);
+    assert_eq!(down().pod("d", 1, "False", same).rules(), []);
+    assert_eq!(down().cluster(1, done).pod("d", 1, "False", same).rules(), [Rule::TooMany]);
+}
