@@ -73,6 +73,8 @@ pub struct Memory {
     uid: Option<String>,
     /// The last create may have been done without our knowing.
     pub doubtful: bool,
+    /// Pods of a predecessor have been looked at past the watch.
+    pub looked: bool,
     /// Reconciles that failed in a row, and when the next may begin.
     pub failures: u32,
     pub retry_at: Option<Instant>,

@@ -71,8 +71,10 @@ impl Seen {
 pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) -> Result<Seen, ApiError> {
     let namespace = key.namespace.to_string();
     let uid = cluster.metadata.uid.clone().unwrap_or_default();
-    if context.memory(key, |memory| std::mem::take(&mut memory.doubtful)) {
+    let inherited = inherits(&context.cache.pods.of(key), &uid);
+    if context.memory(key, |memory| memory.doubtful || inherited && !memory.looked) {
         context.relook(key).await?;
+        context.memory(key, |memory| (memory.doubtful, memory.looked) = (false, true));
     }
     let released = release::pods(context, key, &uid).await;
     let adoption = adopt::pods(context, key, &uid).await.and(released).err();
@@ -94,6 +96,13 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         stats_max_age: context.signals.sample_max_age(),
         key: key.clone(),
     })
+}
+
+/// Whether there are pods of this name that another controls: a `WorkerCluster` that was deleted without its pods and made anew finds them as
+/// its predecessor's where the watch of pods is behind, and would make others in their place.
+fn inherits(pods: &[PodView], uid: &str) -> bool {
+    let of_another = |pod: &PodView| pod.controller.as_deref().is_some_and(|controller| controller != uid);
+    pods.iter().any(|pod| pod.is_active() && pod.revision.is_some() && of_another(pod))
 }
 
 /// Only pods of its own are ever dialled.
@@ -171,6 +180,15 @@ async fn password(context: &Context, cluster: &Key, name: &str, key: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::pod::tests::pod;
+
+    #[test]
+    fn only_pods_that_live_and_are_a_predecessors_are_inherited() {
+        let stranger = PodView { revision: None, ..pod("x") };
+        assert!(inherits(&[pod("a")], "successor"));
+        assert!(!inherits(&[pod("a")], "owner"));
+        assert!(!inherits(&[pod("a").deleting(), stranger, PodView { controller: None, ..pod("b") }], "successor"));
+    }
 
     #[test]
     fn a_host_without_a_dot_is_looked_for_in_the_namespace_of_the_workercluster() {
