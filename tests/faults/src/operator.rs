@@ -105,10 +105,17 @@ impl Operator {
     ///
     /// # Errors
     /// Where it had ended by itself.
-    pub async fn end(self) -> Result<()> {
+    pub async fn end(mut self) -> Result<()> {
         self.stop.send_replace(true);
         self.trigger.kill.notify_one();
-        self.task.await?
+        (&mut self.task).await?
+    }
+}
+
+impl Drop for Operator {
+    /// A test that went wrong leaves none behind: the process goes with the task.
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

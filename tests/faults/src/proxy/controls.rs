@@ -1,7 +1,7 @@
 //! What applies to all calls until it is taken back: watches that lag, and an API server that stands still.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use http::{Request, StatusCode, Uri};
 use kube::Client;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     answer::{Reply, refusal, whole},
@@ -31,6 +31,8 @@ pub enum Stale {
 pub struct Controls {
     client: Client,
     setting: watch::Sender<Setting>,
+    /// When each line was first seen, on whichever watch: one that lags shows it so much later, also to who asks anew.
+    lines: Mutex<HashMap<(String, String), Instant>>,
     /// What was, by class, as lists.
     snapshots: Mutex<BTreeMap<String, Arc<Value>>>,
 }
@@ -50,7 +52,7 @@ impl Controls {
     /// Nothing lags, nothing stands still.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, setting: watch::Sender::default(), snapshots: Mutex::default() }
+        Self { client, setting: watch::Sender::default(), lines: Mutex::default(), snapshots: Mutex::default() }
     }
 
     /// Every line of every watch comes so much later from now on.
@@ -69,6 +71,18 @@ impl Controls {
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(class.into(), Arc::new(list));
         }
         Ok(())
+    }
+
+    /// When a line comes: so much after it was first seen.
+    pub fn due(&self, class: &str, line: &[u8]) -> Instant {
+        let delay = self.setting.borrow().delay;
+        if delay.is_zero() {
+            return Instant::now();
+        }
+        let event: Value = serde_json::from_slice(line).unwrap_or_default();
+        let version = event["object"]["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        *lines.entry((class.to_owned(), version.to_owned())).or_insert_with(Instant::now) + delay
     }
 
     /// From now on the API server stands still for these classes, as they were remembered.

@@ -126,8 +126,12 @@ impl Pump {
     }
 
     fn push(&mut self, setting: &tokio::sync::watch::Receiver<Setting>, piece: Piece) {
-        let at = (Instant::now() + setting.borrow().delay).max(self.not_before);
-        self.waiting.push_back((at, piece));
+        let due = match &piece {
+            Piece::Line(line) => self.shared.controls.due(&self.class, line),
+            _ => Instant::now() + setting.borrow().delay,
+        };
+        let before = self.waiting.back().map_or(due, |(at, _)| *at); // never out of order
+        self.waiting.push_back((due.max(before).max(self.not_before), piece));
     }
 
     /// Takes a line in; `false` where it was the last.
