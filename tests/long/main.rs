@@ -4,6 +4,7 @@
 
 mod corruptions;
 mod differential;
+mod leader;
 mod nodes;
 mod operator_memory;
 mod transitions;
