@@ -74,11 +74,13 @@ impl ApiServer {
         if dry_run { self.call(verb, "pods", CALL_DEADLINE, call).await } else { self.write(verb, "pods", call).await }
     }
 
-    /// All pods that carry a WorkerCluster's label, as fresh as etcd.
-    pub async fn pods(&self, namespace: &str, cluster: &str) -> Result<Vec<Pod>, ApiError> {
+    /// All pods that carry a WorkerCluster's label, as fresh as etcd, and the version at which they are all.
+    pub async fn pods(&self, namespace: &str, cluster: &str) -> Result<(u64, Vec<Pod>), ApiError> {
         let params = ListParams::default().labels(&format!("{}={cluster}", names::LABEL_NAME));
         let api = Api::<Pod>::namespaced(self.client(), namespace);
-        Ok(self.call("list", "pods", CALL_DEADLINE, api.list(&params)).await?.items)
+        let list = self.call("list", "pods", CALL_DEADLINE, api.list(&params)).await?;
+        let version = list.metadata.resource_version.and_then(|version| version.parse().ok());
+        Ok((version.unwrap_or(0), list.items))
     }
 
     /// A WorkerCluster's metadata at this moment.

@@ -13,23 +13,41 @@ use crate::{
     view::{Key, PodView, pod::Labels},
 };
 
+/// What became of the pods that nobody controls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orphans {
+    /// All are ours now, or there are none.
+    Taken,
+    /// Some changed under our hands, or the WorkerCluster is going: the next look tells.
+    Left,
+}
+
 /// Takes pods that carry our label and have no controller, and gives ours their labels back. A WorkerCluster that is going takes none: with
 /// it they would go too.
-pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<(), ApiError> {
+pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<Orphans, ApiError> {
     let pods = context.cache.pods.of(key);
     let orphan = |pod: &PodView| pod.controller.is_none() && pod.revision.is_some();
     let damaged =
         |pod: &PodView| pod.controller.as_deref() == Some(uid) && pod.labels == Labels::Damaged && pod.is_active();
     let taken: Vec<&PodView> = pods.iter().filter(|pod| !pod.deleting && (orphan(pod) || damaged(pod))).collect();
-    if taken.is_empty() || !owner_lives(context, key, uid).await? {
-        return Ok(());
+    if taken.is_empty() {
+        return Ok(Orphans::Taken);
     }
+    if !owner_lives(context, key, uid).await? {
+        return Ok(Orphans::Left);
+    }
+    let mut left = Orphans::Taken;
     let mut slots: BTreeSet<u32> = pods.iter().filter(|pod| pod.is_active()).filter_map(|pod| pod.slot).collect();
     for seen in taken {
-        let Some(pod) = context.api.pod(&key.namespace, &seen.name).await? else { continue };
+        let Some(pod) = context.api.pod(&key.namespace, &seen.name).await? else {
+            context.cache.pods.remove_written(&seen.uid);
+            continue;
+        };
         let Some(live) = PodView::read(&pod) else { continue };
         if live.uid != seen.uid || live.deleting || live.controller != seen.controller {
-            continue; // the watch will show it as it is
+            // It may be ours already, by a patch whose answer was lost: no decision may rest on the older view.
+            context.cache.pods.put_written(key, live);
+            continue;
         }
         let free = (0..u32::MAX).find(|slot| !slots.contains(slot));
         let slot = live.slot.or(free).unwrap_or_default();
@@ -45,11 +63,11 @@ pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<(), ApiErro
                     context.cache.pods.put_written(key, adopted);
                 }
             }
-            Err(error) if matches!(error.code(), Some(404 | 409 | 422)) => {} // it changed meanwhile
+            Err(error) if matches!(error.code(), Some(404 | 409 | 422)) => left = Orphans::Left, // it changed meanwhile
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Whether the WorkerCluster is there at this moment, the same, and not going.

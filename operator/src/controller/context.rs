@@ -171,13 +171,10 @@ impl Context {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key).map(change)
     }
 
-    /// Looks at the pods anew, past the watch: after a create whose answer was lost.
+    /// Looks at the pods anew, past the watch: after a create whose answer was lost, and where a list crossed a write.
     pub async fn relook(&self, key: &Key) -> Result<(), ApiError> {
-        for pod in self.api.pods(&key.namespace, &key.name).await? {
-            if let Some(view) = PodView::read(&pod) {
-                self.cache.pods.put_written(key, view);
-            }
-        }
+        let (version, pods) = self.api.pods(&key.namespace, &key.name).await?;
+        self.cache.pods.look(key, version, pods.iter().filter_map(PodView::read).collect());
         Ok(())
     }
 

@@ -92,7 +92,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     let checked = check::check(context, &seen).await;
     let revisions::Settled { target, unkept, later } = revisions::settle(context, &seen, &checked).await;
     let revision = target.as_ref().map_or_else(|| build::revision(&seen.cluster.spec), |target| target.hash.clone());
-    let hold = context.back_off(&seen, wanted, &revision);
+    let hold = context.back_off(&seen, wanted, &revision).or(seen.orphaned.then_some(FIRST_RETRY));
     let count = usize::try_from(wanted).unwrap_or(0);
     let decision = match &target {
         Some(target) => replicas::decide(&replicas::Input {

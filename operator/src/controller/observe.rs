@@ -7,7 +7,11 @@ use k8s_openapi::jiff::Timestamp;
 use primary_protocol::Stats;
 use tokio::time::{Duration, Instant};
 
-use super::{adopt, context::Context, release};
+use super::{
+    adopt::{self, Orphans},
+    context::Context,
+    release,
+};
 use crate::{
     api::ApiError,
     decide::nodes::Breaker,
@@ -22,6 +26,8 @@ pub struct Seen {
     pub namespace: String,
     pub uid: String,
     pub cluster: Arc<WorkerCluster>,
+    /// Orphans are there that may still be taken: nothing is made in their place.
+    pub orphaned: bool,
     /// What kept orphans from being taken, or strays from being let go; told at the end, so that one of them does not stop all else.
     pub adoption: Option<ApiError>,
     /// All pods that carry the label, also those of others.
@@ -72,12 +78,23 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     let namespace = key.namespace.to_string();
     let uid = cluster.metadata.uid.clone().unwrap_or_default();
     let inherited = inherits(&context.cache.pods.of(key), &uid);
-    if context.memory(key, |memory| memory.doubtful || inherited && !memory.looked) {
+    let crossed = context.cache.pods.take_doubt(key);
+    let doubt = context.memory(key, |memory| {
+        memory.doubtful |= crossed;
+        memory.doubtful || inherited && !memory.looked
+    });
+    if doubt {
         context.relook(key).await?;
         context.memory(key, |memory| (memory.doubtful, memory.looked) = (false, true));
     }
     let released = release::pods(context, key, &uid).await;
-    let adoption = adopt::pods(context, key, &uid).await.and(released).err();
+    let (orphaned, adoption) = match adopt::pods(context, key, &uid).await {
+        Ok(Orphans::Taken) => (false, None),
+        Ok(Orphans::Left) => (true, None),
+        // One that can never be taken is no reason to do without it for ever.
+        Err(error) => (!error.is_refusal(), Some(error)),
+    };
+    let adoption = adoption.or(released.err());
     let queues = queues(context, key, &cluster).await;
     let pods = context.cache.pods.of(key);
     context.signals.publish(key, targets(&pods, &uid, &queues));
@@ -86,6 +103,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         namespace,
         uid,
         cluster,
+        orphaned,
         adoption,
         pods,
         readings: context.signals.readings(key),

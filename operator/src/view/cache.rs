@@ -58,6 +58,8 @@ struct Rows<T> {
     gone_order: VecDeque<String>,
     /// Counts our own writes.
     writes: u64,
+    /// A list lacked what we wrote while it was under way: only another look tells whether that is too new for the list, or gone already.
+    doubts: HashSet<Key>,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,7 @@ impl<T> Default for Table<T> {
             gone: HashMap::new(),
             gone_order: VecDeque::new(),
             writes: 0,
+            doubts: HashSet::new(),
         }))
     }
 }
@@ -183,15 +186,18 @@ impl<T: Stored> Table<T> {
         let mut rows = self.rows();
         let uids: HashSet<&str> = listed.iter().map(|(_, object)| object.uid()).collect();
         let in_scope = |key: &Key| namespace.is_none_or(|namespace| namespace == &*key.namespace);
-        let missing: Vec<(String, u64)> = rows
-            .objects
-            .iter()
-            .filter(|(key, _)| in_scope(key))
-            .flat_map(|(_, objects)| objects.values())
-            .filter(|row| !uids.contains(row.object.uid()) && row.written.is_none_or(|write| write <= mark.0))
-            .map(|row| (row.object.uid().to_owned(), row.object.version()))
-            .collect();
+        let (mut missing, mut crossed) = (Vec::new(), Vec::new());
+        for (key, objects) in rows.objects.iter().filter(|(key, _)| in_scope(key)) {
+            for row in objects.values().filter(|row| !uids.contains(row.object.uid())) {
+                match row.written {
+                    Some(write) if write > mark.0 => crossed.push(key.clone()),
+                    _ => missing.push((row.object.uid().to_owned(), row.object.version())),
+                }
+            }
+        }
         let mut touched: Vec<Key> = missing.iter().filter_map(|(uid, version)| rows.remove(uid, *version)).collect();
+        touched.extend(crossed.iter().cloned());
+        rows.doubts.extend(crossed);
         for (key, object) in listed {
             // The list knows better than an old end, but not better than one that we brought about since.
             if rows.gone.get(object.uid()).is_some_and(|gone| gone.writes <= mark.0) {
@@ -203,6 +209,29 @@ impl<T: Stored> Table<T> {
         touched.sort();
         touched.dedup();
         touched
+    }
+
+    /// Whether another look is due; asked once.
+    pub fn take_doubt(&self, key: &Key) -> bool {
+        self.rows().doubts.remove(key)
+    }
+
+    /// A list of one WorkerCluster's objects at `version`, asked for while nothing of it was written: what it lacks and is not newer is gone.
+    pub fn look(&self, key: &Key, version: u64, listed: Vec<T>) {
+        let mut rows = self.rows();
+        let there = |row: &Row<T>| listed.iter().any(|object| object.uid() == row.object.uid());
+        let objects = rows.objects.get(key).into_iter().flat_map(BTreeMap::values);
+        let gone: Vec<(String, u64)> = objects
+            .filter(|row| row.object.version() <= version && !there(row))
+            .map(|row| (row.object.uid().to_owned(), row.object.version()))
+            .collect();
+        for (uid, last) in gone {
+            rows.remove(&uid, last);
+        }
+        drop(rows);
+        for object in listed {
+            self.put_written(key, object);
+        }
     }
 
     /// The objects that carry the WorkerCluster's label, in the order of their names.
@@ -340,6 +369,20 @@ mod tests {
         cache.pods.put_written(&key(), pod("after").version(20));
         cache.pods.relist(None, mark, Vec::new());
         assert_eq!(names(&cache, &key()), ["after"]);
+    }
+
+    #[test]
+    fn what_was_written_while_a_list_was_under_way_is_looked_at_again_and_goes_if_it_is_gone() {
+        let cache = Cache::default();
+        cache.pods.put(&key(), pod("a").version(5));
+        let mark = cache.pods.mark();
+        cache.pods.put_written(&key(), pod("a").version(6).deleting());
+        cache.pods.put_written(&key(), pod("newer").version(9));
+        // It was gone when the list was made, and the watch goes on after that.
+        assert_eq!(cache.pods.relist(None, mark, Vec::new()), [key()]);
+        assert!(cache.pods.take_doubt(&key()) && !cache.pods.take_doubt(&key()));
+        cache.pods.look(&key(), 8, vec![pod("b").version(7)]);
+        assert_eq!(names(&cache, &key()), ["b", "newer"]);
     }
 
     #[test]
