@@ -7,6 +7,7 @@ mod rules;
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ pub use history::{History, Record};
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, ListParams, WatchEvent, WatchParams},
-    core::{ApiResource, GroupVersionKind},
+    core::{ApiResource, GroupVersionKind, ObjectList},
 };
 pub use pods::{controller, is_active, is_ready, label, text};
 pub use rules::{Rules, Violation, violations};
@@ -32,6 +33,9 @@ const KINDS: [(&str, &str, &str); 5] = [
     ("apps", "v1", "ControllerRevision"),
     ("policy", "v1", "PodDisruptionBudget"),
 ];
+
+/// Between two attempts to begin anew.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Follows one namespace until it is dropped.
 pub struct Observer {
@@ -68,11 +72,8 @@ impl Observer {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
             let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
             let list = api.list(&ListParams::default()).await.with_context(|| resource.plural.clone())?;
-            let since = list.metadata.resource_version.context("a list without a version")?;
             let plural: Arc<str> = resource.plural.into();
-            for object in list.items {
-                shared.take(&plural, &object, false);
-            }
+            let since = shared.replace(&plural, list);
             tasks.push(tokio::spawn(follow(shared.clone(), api, plural, since)));
         }
         let observer = Self { shared, tasks };
@@ -84,6 +85,7 @@ impl Observer {
     pub fn begin(&self) {
         let mut seen = self.shared.seen();
         seen.history = History::since(seen.present.values().cloned().collect());
+        seen.broken = None;
     }
 
     /// What happened since [`Observer::begin`], in the API server's order.
@@ -155,6 +157,16 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a list for all that there is of a kind; returns its version.
+    fn replace(&self, plural: &Arc<str>, list: ObjectList<DynamicObject>) -> String {
+        self.seen().present.retain(|_, record| record.plural != *plural);
+        for object in list.items {
+            self.take(plural, &object, false);
+        }
+        self.changes.send_modify(|changes| *changes += 1);
+        list.metadata.resource_version.unwrap_or_default()
+    }
+
     fn take(&self, plural: &Arc<str>, object: &DynamicObject, gone: bool) {
         let uid = object.uid().unwrap_or_default();
         let mut value = serde_json::to_value(object).unwrap_or_default();
@@ -180,14 +192,29 @@ impl Shared {
     }
 }
 
-async fn follow(shared: Arc<Shared>, api: Api<DynamicObject>, plural: Arc<str>, since: String) {
-    if let Err(error) = events(&shared, &api, &plural, since).await {
-        shared.seen().broken = Some(format!("the watch of {plural}: {error:#}"));
-        shared.changes.send_modify(|changes| *changes += 1);
+/// Where the watch breaks the account is broken too; the next one begins with what is there then.
+async fn follow(shared: Arc<Shared>, api: Api<DynamicObject>, plural: Arc<str>, mut since: String) {
+    loop {
+        let broken = match events(&shared, &api, &plural, since).await {
+            Ok(never) => match never {},
+            Err(error) => format!("the watch of {plural}: {error:#}"),
+        };
+        shared.seen().broken = Some(broken);
+        since = loop {
+            match api.list(&ListParams::default()).await {
+                Ok(list) => break shared.replace(&plural, list),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        };
     }
 }
 
-async fn events(shared: &Shared, api: &Api<DynamicObject>, plural: &Arc<str>, mut version: String) -> Result<()> {
+async fn events(
+    shared: &Shared,
+    api: &Api<DynamicObject>,
+    plural: &Arc<str>,
+    mut version: String,
+) -> Result<Infallible> {
     let params = WatchParams::default().timeout(290);
     loop {
         let mut events = api.watch(&params, &version).await?.boxed();
