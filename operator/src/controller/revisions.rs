@@ -1,11 +1,12 @@
 //! Keeps revisions as ControllerRevisions, and says which one pods are built from: the decision is `decide::revisions`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{WorkerClusterSpec, names};
 use serde_json::Value;
 
 use super::{
+    adopt,
     check::Checked,
     children::{self, is_ours},
     context::Context,
@@ -71,6 +72,7 @@ pub async fn settle(context: &Context, seen: &Seen, checked: &Checked) -> Settle
             Kept { stored: Stored { hash, ..kept.stored }, ..kept }
         })
         .collect();
+    let (kept, doubles) = without_doubles(kept);
     let stored: Vec<Stored> = kept.iter().map(|kept| kept.stored.clone()).collect();
     let known = stored.iter().any(|stored| stored.hash == hash);
     let owned = seen.owned();
@@ -107,7 +109,7 @@ pub async fn settle(context: &Context, seen: &Seen, checked: &Checked) -> Settle
         };
         Some(Target { hash: target.hash, number: target.number, image: target.image, spec, valid })
     });
-    let later = tidy(context, seen, &place, &kept, &plan.forget).await.err();
+    let later = tidy(context, seen, &place, &kept, &plan.forget, &doubles).await.err();
     Settled { target, unkept, later }
 }
 
@@ -144,7 +146,15 @@ async fn tidy(
     place: &Place<'_>,
     kept: &[Kept],
     forget: &[String],
+    doubles: &[ObjectView],
 ) -> Result<(), ApiError> {
+    // One that nobody controls is only ours while we surely are.
+    if !doubles.is_empty() && adopt::owner_lives(context, &seen.key, &seen.uid).await? {
+        for double in doubles {
+            context.api.delete_child(Child::Revision, &seen.namespace, &double.name, &double.uid).await?;
+            context.cache.revisions.remove_written(&double.uid);
+        }
+    }
     for kept in kept {
         let Kept { view, stored } = kept;
         if forget.contains(&stored.hash) {
@@ -164,6 +174,18 @@ async fn tidy(
         }
     }
     Ok(())
+}
+
+/// Of several that hold the same the one with the highest number stays: an orphan of a former WorkerCluster that the watch showed too late.
+fn without_doubles(mut kept: Vec<Kept>) -> (Vec<Kept>, Vec<ObjectView>) {
+    kept.sort_by(|a, b| {
+        let order = |kept: &Kept| (kept.stored.number, kept.view.controller.is_some());
+        order(b).cmp(&order(a)).then_with(|| a.view.name.cmp(&b.view.name))
+    });
+    let mut hashes = BTreeSet::new();
+    let (kept, doubles): (Vec<Kept>, Vec<Kept>) =
+        kept.into_iter().partition(|kept| hashes.insert(kept.stored.hash.clone()));
+    (kept, doubles.into_iter().map(|double| double.view).collect())
 }
 
 /// A revision of this WorkerCluster, also one that was orphaned with its pods. The hash is that of what it holds: a label can be changed.
@@ -227,6 +249,23 @@ mod tests {
         });
         let kept = read(stored(object), "uid").unwrap();
         assert_eq!((kept.stored.hash, kept.stored.number), (build::revision::hash(&wishes), 3));
+    }
+
+    #[test]
+    fn of_two_that_hold_the_same_the_one_with_the_higher_number_stays() {
+        let wishes = json!({"template": {"spec": {}}, "workers": {}});
+        let named = |name: &str, number: i64, controller: Option<&str>| Kept {
+            view: ObjectView {
+                name: name.into(),
+                controller: controller.map(Into::into),
+                ..stored(json!({"data": {"spec": wishes}, "revision": number}))
+            },
+            stored: Stored { hash: "same".into(), number, image: None },
+        };
+        let (kept, doubles) = without_doubles(vec![named("new", 1, Some("uid")), named("orphan", 4, None)]);
+        assert_eq!((kept[0].view.name.as_str(), doubles[0].name.as_str()), ("orphan", "new"));
+        let (kept, _) = without_doubles(vec![named("orphan", 1, None), named("new", 1, Some("uid"))]);
+        assert_eq!((kept.len(), kept[0].view.name.as_str()), (1, "new"));
     }
 
     #[test]
