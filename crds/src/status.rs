@@ -52,7 +52,7 @@ pub struct RolloutStatus {
     pub progressed_at: Option<Time>,
     /// Replicas of the current revision that are available.
     pub updated_available_replicas: i32,
-    /// The most that were so at a time: only more than that is progress.
+    /// The most that were so at a time until the rollout was complete: only more than that is progress.
     pub peak_available_replicas: i32,
     /// Replicas of older revisions.
     pub outdated_replicas: i32,

@@ -61,6 +61,12 @@ pub fn look(input: &Input<'_>) -> Progress {
             _ => Some(now),
         },
     };
+    // Complete, it says nothing about the way there, so that the same end is the same status.
+    let reached = match (complete, input.wanted) {
+        (true, 0) => peak.min(1),
+        (true, wanted) => wanted,
+        (false, _) => peak.max(input.updated_available),
+    };
     let same = before.is_some_and(|before| before.progressed_at.as_ref().map(|at| at.0) == progressed_at);
     let left = progressed_at.filter(|_| !input.paused).map(|at| {
         let since = Duration::try_from(input.now.duration_since(at)).unwrap_or_default();
@@ -75,7 +81,7 @@ pub fn look(input: &Input<'_>) -> Progress {
             revision: input.revision,
             progressed_at: progressed_at.map(Time),
             updated_available_replicas: input.updated_available,
-            peak_available_replicas: peak.max(input.updated_available),
+            peak_available_replicas: reached,
             outdated_replicas: input.outdated,
         },
         exceeded: left == Some(Duration::ZERO),
@@ -161,6 +167,16 @@ mod tests {
         let down = look(&Input { updated: 1, ..input(Some(&one), 20) }).status;
         let up = look(&Input { updated: 1, updated_available: 1, ..input(Some(&down), 615) });
         assert!(up.exceeded, "{up:?}");
+    }
+
+    #[test]
+    fn the_same_end_is_the_same_status_whatever_the_way() {
+        let begun = begun();
+        let end = |before: &RolloutStatus| {
+            look(&Input { updated: 2, updated_available: 2, outdated: 0, wanted: 2, ..input(Some(before), 20) }).status
+        };
+        let five = look(&Input { updated: 5, updated_available: 5, outdated: 0, wanted: 5, ..input(Some(&begun), 10) });
+        assert_eq!(end(&five.status), end(&begun));
     }
 
     #[test]
