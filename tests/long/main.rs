@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod apiserver;
 mod corruptions;
 mod differential;
 mod leader;
