@@ -121,7 +121,7 @@ impl Pair {
     }
 
     async fn follows_or_leads(&self, who: usize, word: &str) -> Result<()> {
-        let url = format!("http://127.0.0.1:{}", self.operators[who].port);
+        let (url, id) = (format!("http://127.0.0.1:{}", self.operators[who].port), self.operators[who].child.id());
         until(&format!("operator {who} to be ready, {word}"), PATIENCE, async || {
             let get = async |path: &str| {
                 let mut curl = tokio::process::Command::new("curl");
@@ -129,7 +129,14 @@ impl Pair {
                 anyhow::Ok(String::from_utf8_lossy(&output.stdout).into_owned())
             };
             let (ready, metrics) = (get("/readyz").await?, get("/metrics").await?);
-            Ok(if ready == "ok\n" && metrics.contains(word) { Ok(()) } else { Err("not yet") })
+            // Whether it was killed by somebody, is stopped or hangs.
+            let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            let state = state.split(' ').nth(2).unwrap_or("gone").to_owned();
+            Ok(if ready == "ok\n" && metrics.contains(word) {
+                Ok(())
+            } else {
+                Err(format!("{ready:?}, process {state}"))
+            })
         })
         .await
     }
@@ -162,11 +169,7 @@ impl Pair {
             let child = &mut self.operators[who].child;
             until("the operator to end", PATIENCE, async || Ok(child.try_wait()?.ok_or("it runs"))).await?;
         }
-        let late = std::mem::take(&mut self.ledger.entries().late);
-        for write in &late {
-            println!("late: {write}");
-        }
-        Ok(late.len())
+        Ok(self.ledger.entries().late)
     }
 }
 

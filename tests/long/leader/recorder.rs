@@ -28,7 +28,7 @@ pub struct Entries {
     /// Writes other than those of the Lease: who and when.
     pub writes: Vec<(usize, Instant)>,
     /// Writes of one while another held the Lease.
-    pub late: Vec<String>,
+    pub late: usize,
 }
 
 impl Ledger {
@@ -73,7 +73,8 @@ impl Ledger {
             let mut entries = self.entries();
             entries.writes.push((who, Instant::now()));
             if let Some(holder) = entries.holder.filter(|holder| *holder != who) {
-                entries.late.push(format!("{who} wrote {} {} while {holder} led", parts.method, parts.uri.path()));
+                entries.late += 1;
+                println!("late: {who} wrote {} {} while {holder} led", parts.method, parts.uri.path());
             }
         }
         parts.headers.remove(http::header::HOST);
