@@ -23,6 +23,7 @@ use kube::{
     Client, Config,
     client::{Body as RequestBody, ClientBuilder, ConfigExt},
 };
+use tokio::time::timeout;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
@@ -188,15 +189,21 @@ impl Route {
     async fn read(self, request: Request<RequestBody>) -> Result<Response<Body>, BoxError> {
         let (parts, body) = request.into_parts();
         let again = body.try_clone().map(|body| Request::from_parts(parts.clone(), body));
-        let outcome = self.reads.clone().oneshot(Request::from_parts(parts, body)).await;
+        let outcome = self.answered(Request::from_parts(parts, body)).await;
         let broke_off = outcome.as_ref().is_err_and(|error| !never_sent(&**error));
         match again.filter(|_| broke_off) {
             Some(again) => {
                 self.traffic.read_again();
-                self.reads.clone().oneshot(again).await
+                self.answered(again).await
             }
             None => outcome,
         }
+    }
+
+    /// The head of an answer, also of a watch's, comes at once or never. Nobody else sets a deadline to the list that a watch begins with: a
+    /// lost one would keep an operator that begins from deciding anything for as long as a silent connection is borne.
+    async fn answered(&self, request: Request<RequestBody>) -> Result<Response<Body>, BoxError> {
+        timeout(CALL_DEADLINE, self.reads.clone().oneshot(request)).await?
     }
 
     async fn watch(self, request: Request<RequestBody>, resource: String) -> Result<Response<Body>, BoxError> {

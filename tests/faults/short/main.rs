@@ -16,18 +16,16 @@ use faults::{
 const EACH: usize = 6;
 /// Lanes that a small machine bears beside other tests.
 const LANES: usize = 4;
-/// The choice is another in each run; it is printed, and `SEED` repeats it.
+/// The same choice in every run: what is found by chance is found by the long tests. `SEED` makes another.
+const SEED: u64 = 4;
+
 fn seed() -> Result<u64> {
-    Ok(match std::env::var("SEED") {
-        Ok(seed) => seed.parse()?,
-        Err(_) => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs(),
-    })
+    Ok(std::env::var("SEED").map_or(Ok(SEED), |seed| seed.parse())?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_call_and_pairs_of_faults_change_nothing_in_the_end() -> Result<()> {
     let seed = seed()?;
-    println!("SEED={seed}");
     let lanes = lanes(LANES).await?;
     if let Ok(plan) = std::env::var("PLAN") {
         let outcome = only(&lanes[0], &plan.parse()?).await?;

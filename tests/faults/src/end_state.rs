@@ -132,7 +132,8 @@ fn cluster(cluster: &mut Value) {
     let current = cluster["metadata"]["generation"] == cluster["status"]["observedGeneration"];
     let status = &mut cluster["status"];
     status["observedGeneration"] = json!(if current { "current" } else { "behind" });
-    remove(&mut status["rollout"], &["progressedAt"]);
+    // When, and the most at a time: they tell of the way, not of the end.
+    remove(&mut status["rollout"], &["progressedAt", "peakAvailableReplicas"]);
     remove(&mut status["autoscaling"], &["lastScaleTime", "sampledAt", "message", "reason", "metrics"]);
     for condition in status["conditions"].as_array_mut().into_iter().flatten() {
         remove(condition, &["lastTransitionTime"]);
