@@ -9,3 +9,4 @@ mod leader;
 mod nodes;
 mod operator_memory;
 mod transitions;
+mod upgrade;
