@@ -29,7 +29,8 @@ pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<Orphans, Ap
     let orphan = |pod: &PodView| pod.controller.is_none() && pod.revision.is_some();
     let damaged =
         |pod: &PodView| pod.controller.as_deref() == Some(uid) && pod.labels == Labels::Damaged && pod.is_active();
-    let taken: Vec<&PodView> = pods.iter().filter(|pod| !pod.deleting && (orphan(pod) || damaged(pod))).collect();
+    let taken: Vec<&PodView> =
+        pods.iter().map(AsRef::as_ref).filter(|pod| !pod.deleting && (orphan(pod) || damaged(pod))).collect();
     if taken.is_empty() {
         return Ok(Orphans::Taken);
     }

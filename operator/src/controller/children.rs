@@ -41,7 +41,7 @@ async fn of_kind(
     for (name, object) in &wanted {
         // Not in the cache: either it does not exist, or it lacks our label and so is not ours, or was stripped of it.
         let found = match there.iter().find(|known| known.name == *name) {
-            Some(known) => Some(Some(known.clone())),
+            Some(known) => Some(Some(ObjectView::clone(known))),
             None => context.api.child(kind, &seen.namespace, name).await?.map(|found| object_view(&found)),
         };
         match found {

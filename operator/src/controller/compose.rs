@@ -49,7 +49,8 @@ pub fn compose(
     let generation = seen.cluster.metadata.generation.unwrap_or(0);
     // As the writes of this pass left them.
     let pods = context.cache.pods.of(&seen.key);
-    let owned: Vec<_> = pods.iter().filter(|pod| pod.controller.as_deref() == Some(&seen.uid)).collect();
+    let owned: Vec<_> =
+        pods.iter().map(AsRef::as_ref).filter(|pod: &&PodView| pod.controller.as_deref() == Some(&seen.uid)).collect();
     let active: Vec<_> = owned.iter().copied().filter(|pod| pod.is_active()).collect();
     let ready = active.iter().filter(|pod| pod.is_ready()).count();
     let min_ready = seconds(seen.cluster.spec.rollout.min_ready_seconds);

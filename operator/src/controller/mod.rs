@@ -103,7 +103,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             strategy: replicas::Strategy::of(&seen.cluster.spec, count),
             paused: seen.cluster.spec.rollout.paused,
             pods: &seen.owned(),
-            named: &seen.named(context),
+            holder: &|name| seen.holder(name),
             busy: &|uid| seen.busy(uid),
             hold,
             nodes: &seen.nodes,

@@ -31,7 +31,9 @@ pub struct Seen {
     /// What kept orphans from being taken, or strays from being let go; told at the end, so that one of them does not stop all else.
     pub adoption: Option<ApiError>,
     /// All pods that carry the label, also those of others.
-    pub pods: Vec<PodView>,
+    pub pods: Vec<Arc<PodView>>,
+    /// Pods without the label that have a name of ours: UID by name.
+    strangers: BTreeMap<String, String>,
     pub readings: Readings,
     /// Closed where nodes cannot be seen.
     pub nodes: Arc<Breaker>,
@@ -51,14 +53,18 @@ const PASSWORD_MAX_AGE: Duration = Duration::from_secs(30);
 impl Seen {
     /// The pods that this WorkerCluster controls.
     pub fn owned(&self) -> Vec<&PodView> {
-        self.pods.iter().filter(|pod| pod.controller.as_deref() == Some(&self.uid)).collect()
+        self.pods
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|pod: &&PodView| pod.controller.as_deref() == Some(&self.uid))
+            .collect()
     }
 
-    /// Names of pods that are known to be taken, with the UID of the pod that has each.
-    pub fn named(&self, context: &Context) -> BTreeMap<String, String> {
-        let mut named = context.memory(&self.key, |memory| memory.strangers.clone());
-        named.extend(self.pods.iter().map(|pod| (pod.name.clone(), pod.uid.clone())));
-        named
+    /// UID of the pod that is known to have a name. The cache gives pods in the order of their names.
+    pub fn holder(&self, name: &str) -> Option<String> {
+        let found = self.pods.binary_search_by(|pod| pod.name.as_str().cmp(name)).ok();
+        let ours = found.and_then(|at| self.pods.get(at)).map(|pod| &pod.uid);
+        ours.or_else(|| self.strangers.get(name)).cloned()
     }
 
     /// What a pod's primary said a moment ago.
@@ -106,6 +112,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         orphaned,
         adoption,
         pods,
+        strangers: context.memory(key, |memory| memory.strangers.clone()),
         readings: context.signals.readings(key),
         nodes: context.nodes.borrow().clone().unwrap_or_default(),
         queues,
@@ -118,13 +125,13 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
 
 /// Whether there are pods of this name that another controls: a `WorkerCluster` that was deleted without its pods and made anew finds them as
 /// its predecessor's where the watch of pods is behind, and would make others in their place.
-fn inherits(pods: &[PodView], uid: &str) -> bool {
+fn inherits(pods: &[Arc<PodView>], uid: &str) -> bool {
     let of_another = |pod: &PodView| pod.controller.as_deref().is_some_and(|controller| controller != uid);
     pods.iter().any(|pod| pod.is_active() && pod.revision.is_some() && of_another(pod))
 }
 
 /// Only pods of its own are ever dialled.
-fn targets(pods: &[PodView], uid: &str, queues: &[Option<Result<QueueSource, String>>]) -> Targets {
+fn targets(pods: &[Arc<PodView>], uid: &str, queues: &[Option<Result<QueueSource, String>>]) -> Targets {
     let ours = pods.iter().filter(|pod| pod.controller.as_deref() == Some(uid) && !pod.is_finished());
     let pods = ours.filter_map(|pod| {
         Some(PodTarget { uid: pod.uid.as_str().into(), ip: pod.ip.as_deref()?.parse::<IpAddr>().ok()? })
@@ -203,9 +210,10 @@ mod tests {
     #[test]
     fn only_pods_that_live_and_are_a_predecessors_are_inherited() {
         let stranger = PodView { revision: None, ..pod("x") };
-        assert!(inherits(&[pod("a")], "successor"));
-        assert!(!inherits(&[pod("a")], "owner"));
-        assert!(!inherits(&[pod("a").deleting(), stranger, PodView { controller: None, ..pod("b") }], "successor"));
+        let orphan = PodView { controller: None, ..pod("b") };
+        assert!(inherits(&[pod("a").into()], "successor"));
+        assert!(!inherits(&[pod("a").into()], "owner"));
+        assert!(!inherits(&[pod("a").deleting().into(), stranger.into(), orphan.into()], "successor"));
     }
 
     #[test]

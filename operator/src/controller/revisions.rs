@@ -1,6 +1,9 @@
 //! Keeps revisions as ControllerRevisions, and says which one pods are built from: the decision is `decide::revisions`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crds::{WorkerClusterSpec, names};
 use serde_json::Value;
@@ -65,7 +68,7 @@ pub async fn settle(context: &Context, seen: &Seen, checked: &Checked) -> Settle
         .revisions
         .of(&seen.key)
         .into_iter()
-        .filter_map(|view| read(view, &seen.uid))
+        .filter_map(|view| read(Arc::unwrap_or_clone(view), &seen.uid))
         .map(|kept| {
             // Where an admission policy has changed what it holds, its name still says whose it is.
             let hash = if kept.view.name == own_name { hash.clone() } else { kept.stored.hash };

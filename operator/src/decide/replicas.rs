@@ -30,8 +30,8 @@ pub struct Input<'a> {
     pub paused: bool,
     /// The pods that the WorkerCluster owns.
     pub pods: &'a [&'a PodView],
-    /// Names that are known to be taken: the UID of the pod that has each.
-    pub named: &'a BTreeMap<String, String>,
+    /// For a name: the UID of the pod that is known to have it.
+    pub holder: &'a dyn Fn(&str) -> Option<String>,
     /// For a pod's UID: whether a worker of it holds work, where that is known.
     pub busy: &'a dyn Fn(&str) -> Option<bool>,
     /// How long nothing may be created yet (failures).
@@ -178,6 +178,9 @@ fn leaving(input: &Input<'_>, pods: &Sorted<'_>, excess: usize) -> Vec<Removal> 
     if input.nodes.outage().is_some() {
         return Vec::new(); // who is available, and how many, is hearsay while most nodes are lost
     }
+    if excess == 0 && (input.paused || pods.old.is_empty()) {
+        return Vec::new(); // nobody has to go: no need to ask who would be the first of thousands
+    }
     let strategy = input.strategy;
     let available = |pod: &PodView| pod.is_available(strategy.min_ready, input.now);
     let order = ranked(input, pods);
@@ -247,8 +250,8 @@ fn new_pods(input: &Input<'_>, active: &[&PodView], count: usize) -> Vec<NewPod>
                 format!("{}-{suffix}", input.cluster)
             };
             let mut own = name("");
-            while let Some(holder) = input.named.get(&own) {
-                own = name(holder);
+            while let Some(holder) = (input.holder)(&own) {
+                own = name(&holder);
             }
             NewPod { name: own, slot }
         })

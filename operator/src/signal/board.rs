@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -32,6 +33,8 @@ pub(super) struct Board {
 #[derive(Debug, Default)]
 struct Entry {
     targets: Targets,
+    /// The pods among them: address by UID. Each answer and each publication asks for many of them.
+    addresses: HashMap<Arc<str>, IpAddr>,
     readings: Readings,
 }
 
@@ -50,11 +53,12 @@ impl Handle {
         if entry.targets == targets {
             return;
         }
-        let moved = |uid: &Arc<str>| {
-            let find = |targets: &Targets| targets.pods.iter().find(|pod| pod.uid == *uid).map(|pod| pod.ip);
-            find(&targets) != find(&entry.targets)
-        };
-        entry.readings.pods.retain(|uid, _| !moved(uid));
+        let addresses: HashMap<_, _> = targets.pods.iter().map(|pod| (pod.uid.clone(), pod.ip)).collect();
+        let moved = |uid: &Arc<str>| addresses.get(uid) != entry.addresses.get(uid);
+        if entry.readings.pods.keys().any(moved) {
+            Arc::make_mut(&mut entry.readings.pods).retain(|uid, _| !moved(uid));
+        }
+        entry.addresses = addresses;
         let queues: HashSet<_> = targets.queues.iter().collect();
         entry.readings.queues.retain(|queue, _| queues.contains(queue));
         entry.targets = targets;
@@ -115,9 +119,9 @@ impl Board {
     pub(super) fn update_pod(&self, cluster: &ClusterKey, target: &PodTarget, change: impl FnOnce(&mut PodReading)) {
         let mut clusters = self.write();
         if let Some(entry) = clusters.get_mut(cluster)
-            && entry.targets.pods.contains(target)
+            && entry.addresses.get(&target.uid) == Some(&target.ip)
         {
-            change(entry.readings.pods.entry(target.uid.clone()).or_default());
+            change(Arc::make_mut(&mut entry.readings.pods).entry(target.uid.clone()).or_default());
         }
     }
 

@@ -15,8 +15,9 @@ use crate::decide::autoscale::{Reading, Sample};
 /// The last readings for one WorkerCluster.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
-    /// By the pod's UID; a pod that was not asked yet is not in it.
-    pub pods: HashMap<Arc<str>, PodReading>,
+    /// By the pod's UID; a pod that was not asked yet is not in it. Shared: with thousands of pods a copy for each look costs more than the
+    /// look. The readers copy it where somebody still looks at the one before.
+    pub pods: Arc<HashMap<Arc<str>, PodReading>>,
     /// By the queue; one that was not asked yet is not in it.
     pub queues: HashMap<QueueSource, QueueReading>,
 }

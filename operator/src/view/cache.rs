@@ -37,7 +37,7 @@ pub struct ObjectView {
 pub struct Strays(Mutex<HashMap<Key, BTreeMap<String, String>>>);
 
 /// What every stored object has.
-pub trait Stored: Clone {
+pub trait Stored {
     fn name(&self) -> &str;
     fn uid(&self) -> &str;
     /// `metadata.resourceVersion`.
@@ -64,7 +64,8 @@ struct Rows<T> {
 
 #[derive(Debug)]
 struct Row<T> {
-    object: T,
+    /// Shared with who looks: a copy of thousands of pods for each look costs more than the look.
+    object: Arc<T>,
     /// The number of our own write that brought it, if one did.
     written: Option<u64>,
 }
@@ -235,7 +236,7 @@ impl<T: Stored> Table<T> {
     }
 
     /// The objects that carry the WorkerCluster's label, in the order of their names.
-    pub fn of(&self, key: &Key) -> Vec<T> {
+    pub fn of(&self, key: &Key) -> Vec<Arc<T>> {
         let rows = self.rows();
         rows.objects
             .get(key)
@@ -275,7 +276,7 @@ impl<T: Stored> Rows<T> {
             self.take_out(&other);
         }
         self.places.insert(uid, (key.clone(), name.clone()));
-        self.objects.entry(key.clone()).or_default().insert(name, Row { object, written });
+        self.objects.entry(key.clone()).or_default().insert(name, Row { object: Arc::new(object), written });
         touched
     }
 
@@ -313,7 +314,7 @@ mod tests {
     }
 
     fn names(cache: &Cache, key: &Key) -> Vec<String> {
-        cache.pods.of(key).into_iter().map(|pod| pod.name).collect()
+        cache.pods.of(key).iter().map(|pod| pod.name.clone()).collect()
     }
 
     #[test]

@@ -29,18 +29,18 @@ static CLOSED: LazyLock<Breaker> = LazyLock::new(Breaker::default);
 
 fn run_with(strategy: Strategy, wanted: usize, revision: &str, all: &[PodView], hold: Option<Duration>) -> Decision {
     let pods: Vec<&PodView> = all.iter().collect();
-    decide(&input(strategy, wanted, revision, &named(all), &pods, hold))
+    decide(&input(strategy, wanted, revision, &holder(all), &pods, hold))
 }
 
-fn named(pods: &[PodView]) -> BTreeMap<String, String> {
-    pods.iter().map(|pod| (pod.name.clone(), pod.uid.clone())).collect()
+fn holder(pods: &[PodView]) -> impl Fn(&str) -> Option<String> {
+    |name| pods.iter().find(|pod| pod.name == name).map(|pod| pod.uid.clone())
 }
 
 fn input<'a>(
     strategy: Strategy,
     wanted: usize,
     revision: &'a str,
-    named: &'a BTreeMap<String, String>,
+    holder: &'a dyn Fn(&str) -> Option<String>,
     pods: &'a [&'a PodView],
     hold: Option<Duration>,
 ) -> Input<'a> {
@@ -52,7 +52,7 @@ fn input<'a>(
         strategy,
         paused: false,
         pods,
-        named,
+        holder,
         busy: &|_| None,
         hold,
         nodes: &CLOSED,
@@ -162,7 +162,7 @@ fn old_pods_that_have_stopped_being_ready_are_not_all_taken_at_once() {
 fn while_it_is_paused_old_pods_stay_and_what_is_missing_is_made() {
     let half = [pod("a").slot(0), pod("b").slot(1).not_ready(), pod("c").slot(2).revision("r2")];
     let pods: Vec<&PodView> = half.iter().collect();
-    let paused = |wanted| decide(&Input { paused: true, ..input(STRATEGY, wanted, "r2", &named(&half), &pods, None) });
+    let paused = |wanted| decide(&Input { paused: true, ..input(STRATEGY, wanted, "r2", &holder(&half), &pods, None) });
     assert_eq!(gone(&paused(3)), []);
     assert_eq!(paused(5).create.len(), 2);
     assert_eq!(gone(&paused(1)), [("b", RemovalReason::ScaledDown)], "the surge may stay");
@@ -207,8 +207,8 @@ fn run_in_outage(wanted: usize, revision: &str, all: &[PodView], since_create: O
     let nodes = [node("a"), node("b").silent(), node("c").silent()];
     let breaker = State::default().step(&census(&nodes), Duration::ZERO).breaker();
     let pods: Vec<&PodView> = all.iter().collect();
-    let named = named(all);
-    let plain = input(STRATEGY, wanted, revision, &named, &pods, None);
+    let holder = holder(all);
+    let plain = input(STRATEGY, wanted, revision, &holder, &pods, None);
     decide(&Input { nodes: &breaker, since_create, ..plain })
 }
 

@@ -1,11 +1,11 @@
 //! What the controller and the readers share.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use prometheus::Registry;
 
-use super::{auth, config, pods};
-use crate::signal::{ClusterKey, Counters, board::Board, new, news::News, target::Endpoint};
+use super::{Handle, PodTarget, Targets, auth, config, ip, pod, pods};
+use crate::signal::{ClusterKey, Counters, board::Board, error::ScrapeError, new, news::News, target::Endpoint};
 
 #[tokio::test]
 async fn news_is_told_once_and_none_is_lost() {
@@ -46,6 +46,49 @@ fn the_age_that_readings_may_have_grows_with_the_interval() {
     board.set_interval(Duration::from_secs(3));
     let handle = super::Handle::new(Arc::new(board));
     assert_eq!(handle.sample_max_age(), Duration::from_secs(15));
+}
+
+#[test]
+fn thousands_of_pods_are_published_and_read_in_a_moment() {
+    const PODS: u32 = 5000;
+    let board = Arc::new(Board::default());
+    let handle = Handle::new(board.clone());
+    let all: Vec<PodTarget> = (0..PODS)
+        .map(|pod| PodTarget { uid: format!("uid-{pod}").into(), ip: Ipv4Addr::from_bits(0x0a00_0000 + pod).into() })
+        .collect();
+    let begun = std::time::Instant::now();
+    for count in 0..100 {
+        // One more each time, as while they are created.
+        let pods = all[..all.len() - 100 + count].to_vec();
+        handle.publish(&auth(), Targets { pods, queues: vec![] });
+        let looked = handle.readings(&auth());
+        for pod in &all[..50] {
+            board.update_pod(&auth(), pod, |reading| reading.bad(&ScrapeError::Timeout, None));
+        }
+        assert_eq!(looked.pods.len(), if count == 0 { 0 } else { 50 }, "what was looked at stays what it was");
+    }
+    for pod in &all {
+        board.update_pod(&auth(), pod, |reading| reading.bad(&ScrapeError::Timeout, None));
+    }
+    assert_eq!(handle.readings(&auth()).pods.len(), all.len() - 1, "the last was never published");
+    // Each pod compared with each other would take minutes.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_pod_with_another_address_is_read_anew() {
+    let board = Arc::new(Board::default());
+    let handle = Handle::new(board.clone());
+    handle.publish(&auth(), pods([1, 2]));
+    for host in [1, 2] {
+        board.update_pod(&auth(), &pod(host), |reading| reading.bad(&ScrapeError::Timeout, None));
+    }
+    let moved = PodTarget { ip: ip(3), ..pod(2) };
+    handle.publish(&auth(), Targets { pods: vec![pod(1), moved.clone()], queues: vec![] });
+    board.update_pod(&auth(), &pod(2), |_| panic!("what comes from the old address is late"));
+    assert_eq!(handle.readings(&auth()).pods.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["uid-1"]);
+    board.update_pod(&auth(), &moved, |reading| reading.bad(&ScrapeError::Timeout, None));
+    assert_eq!(handle.readings(&auth()).pods.len(), 2);
 }
 
 #[test]
