@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     api::{ApiServer, Limits, Upstream},
-    controller::{self, Context, Settings},
+    controller::{self, Context, Settings, events},
     leader::Fence,
     metrics::Metrics,
     queue::{Queue, Waiting},
@@ -53,6 +53,8 @@ const MOMENT: Duration = Duration::from_millis(10);
 const NEWS: usize = 1024;
 /// Reconciles under way may finish for so long when the term ends.
 const LAST_RECONCILES: Duration = Duration::from_secs(12);
+/// And so long what they had to tell, so that both are less than the end of the program may take.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 // === impl Term ===
 
@@ -67,7 +69,7 @@ impl Term {
         let api = ApiServer::new(&self.upstream, pass, self.limits.clone(), self.metrics.clone())?;
         let (signals, readers) = signal::new(signal::Config::default(), self.counters.clone());
         let reporter = Reporter { controller: crds::names::MANAGED_BY.into(), instance: Some(self.identity.clone()) };
-        let recorder = Recorder::new(api.client(), reporter);
+        let (events, teller) = events::new(Recorder::new(api.client(), reporter));
         let cache = Arc::new(Cache::default());
         let (sight, nodes) = watch::channel(None);
         let context = Arc::new(Context::new(
@@ -75,7 +77,7 @@ impl Term {
             cache,
             signals,
             nodes,
-            recorder,
+            events,
             self.metrics.clone(),
             self.settings.clone(),
         ));
@@ -106,6 +108,11 @@ impl Term {
         let readers = readers.run(async {
             let _ = done.await;
         });
+        let (told, last) = oneshot::channel::<()>();
+        let telling = teller.run(async {
+            let _ = last.await;
+        });
+        let mut telling = std::pin::pin!(telling.fuse());
         let ended = tokio::select! {
             () = reconciling => "the reconciler",
             ended = readers => {
@@ -115,7 +122,13 @@ impl Term {
             () = forward(&context, &queues) => "the news",
             () = synced => "the count of caches",
             () = self.nodes(&api, sight) => "the watch of nodes",
+            () = &mut telling => "the teller of events",
         };
+        // What the last reconciles had to tell.
+        let _ = told.send(());
+        if timeout(LAST_EVENTS, telling).await.is_err() {
+            tracing::warn!("some events were still untold when the term ended");
+        }
         let asked = *over.borrow_and_update();
         self.synced.send_replace(false);
         if asked { Ok(()) } else { anyhow::bail!("{ended} ended by itself") }

@@ -9,7 +9,6 @@ use std::{
 
 use crds::{RolloutStatus, WorkerCluster};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::events::Recorder;
 use tokio::{sync::watch, time::Instant};
 
 use super::{check::Verdict, events::Events, observe::Seen};
@@ -113,11 +112,10 @@ impl Context {
         cache: Arc<Cache>,
         signals: Handle,
         nodes: watch::Receiver<Sight>,
-        recorder: Recorder,
+        events: Events,
         metrics: Metrics,
         settings: Settings,
     ) -> Self {
-        let events = Events::new(recorder);
         let epoch = Instant::now();
         Self { api, cache, signals, nodes, events, metrics, settings, epoch, memories: Mutex::default() }
     }

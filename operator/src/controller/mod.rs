@@ -7,7 +7,7 @@ mod check;
 mod children;
 mod compose;
 mod context;
-mod events;
+pub mod events;
 mod happenings;
 mod observe;
 mod release;
@@ -83,7 +83,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
         told = report::commit(context, &mut seen, scaling).await?;
         if seen.cluster.metadata.generation != generation {
             // The answer brought another spec than the one that was decided on.
-            report::tell(context, &seen, told.into_iter().collect()).await;
+            report::tell(context, &seen, told.into_iter().collect());
             return Ok(Action::requeue(AT_ONCE));
         }
         mirrored = report::mirror(context, &seen, scaling.desired).await.err();

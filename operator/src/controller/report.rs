@@ -59,7 +59,7 @@ pub async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), 
     Ok(())
 }
 
-/// Writes status where it changed, and publishes what happened. Returns when the next look is due.
+/// Writes status where it changed, and has told what happened. Returns when the next look is due.
 pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<Option<Duration>, ApiError> {
     let before = seen.cluster.status.clone().unwrap_or_default();
     let (status, wake) = compose(context, seen, facts, &before);
@@ -67,13 +67,13 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
     if differs(&before, &status) {
         write(context, seen, status).await?;
     }
-    tell(context, seen, happenings).await;
+    tell(context, seen, happenings);
     Ok(wake)
 }
 
-/// Publishes events, for a pass that ends early.
-pub async fn tell(context: &Context, seen: &Seen, happenings: Vec<Happening>) {
-    context.events.publish(&reference(seen), happenings).await;
+/// Has events published, for a pass that ends early.
+pub fn tell(context: &Context, seen: &Seen, happenings: Vec<Happening>) {
+    context.events.tell(&reference(seen), happenings);
 }
 
 /// Whether status says something new. The time of the figures alone is nothing new.
