@@ -3,6 +3,7 @@
 
 mod adopt;
 mod apply;
+mod busy;
 mod check;
 mod children;
 mod compose;
@@ -55,8 +56,8 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
         return Ok(Action::requeue(wait));
     }
     let started = Instant::now();
-    let result = steps(&object, &context).await;
-    context.metrics.reconcile(if result.is_ok() { "ok" } else { "error" }, started.elapsed());
+    let (result, busy) = busy::timed(Box::pin(steps(&object, &context))).await;
+    context.metrics.reconcile(if result.is_ok() { "ok" } else { "error" }, started.elapsed(), busy);
     if result.is_ok() {
         context.known(&name, |memory| (memory.failures, memory.retry_at) = (0, None));
     }
