@@ -8,5 +8,6 @@ mod differential;
 mod leader;
 mod nodes;
 mod operator_memory;
+mod scale;
 mod transitions;
 mod upgrade;
