@@ -77,6 +77,10 @@ pub struct Memory {
     /// Reconciles that failed in a row, and when the next may begin.
     pub failures: u32,
     pub retry_at: Option<Instant>,
+    /// No look before this: the last one was long.
+    pub rests_until: Option<Instant>,
+    /// When status was last written though only its numbers had changed.
+    pub numbers_at: Option<Instant>,
     /// The version of the resource into which a number of replicas was mirrored last.
     pub mirrored: Option<(String, i32)>,
     /// Passwords of queues by Secret and key, with the time of reading.

@@ -11,6 +11,7 @@ mod context;
 pub mod events;
 mod happenings;
 mod observe;
+mod pace;
 mod release;
 mod report;
 mod revisions;
@@ -50,17 +51,20 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Action, Error> {
     let name = key(&object);
     // News come each second where an autoscaler decides; they do not shorten what an error, or the API server, asked us to wait.
-    let wait =
-        context.known(&name, |memory| memory.retry_at).flatten().map(|at| at.saturating_duration_since(Instant::now()));
+    let waits = context.known(&name, |memory| memory.retry_at.max(memory.rests_until)).flatten();
+    let wait = waits.map(|at| at.saturating_duration_since(Instant::now()));
     if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
         return Ok(Action::requeue(wait));
     }
     let started = Instant::now();
     let (result, busy) = busy::timed(Box::pin(steps(&object, &context))).await;
     context.metrics.reconcile(if result.is_ok() { "ok" } else { "error" }, started.elapsed(), busy);
-    if result.is_ok() {
-        context.known(&name, |memory| (memory.failures, memory.retry_at) = (0, None));
-    }
+    context.known(&name, |memory| {
+        if result.is_ok() {
+            (memory.failures, memory.retry_at) = (0, None);
+        }
+        memory.rests_until = pace::rest(busy).map(|rest| Instant::now() + rest);
+    });
     result
 }
 

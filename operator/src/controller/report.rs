@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crds::{WorkerClusterStatus, names};
 use k8s_openapi::api::core::v1::ObjectReference;
+use tokio::time::Instant;
 
 use super::{
     compose::{Facts, autoscaling_status, compose},
@@ -11,6 +12,7 @@ use super::{
     events::Happening,
     happenings::happenings,
     observe::Seen,
+    pace,
 };
 use crate::{api::ApiError, decide::autoscale::Decision as Scaling, status};
 
@@ -62,10 +64,19 @@ pub async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), 
 /// Writes status where it changed, and has told what happened. Returns when the next look is due.
 pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<Option<Duration>, ApiError> {
     let before = seen.cluster.status.clone().unwrap_or_default();
-    let (status, wake) = compose(context, seen, facts, &before);
+    let (status, mut wake) = compose(context, seen, facts, &before);
     let happenings = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
     if differs(&before, &status) {
-        write(context, seen, status).await?;
+        let since = context.memory(&seen.key, |memory| memory.numbers_at).map(|at| at.elapsed());
+        if let Some(hold) = pace::hold(&before, &status, since) {
+            wake = Some(wake.map_or(hold, |wake| wake.min(hold)));
+        } else {
+            let numbers = pace::only_numbers(&before, &status);
+            write(context, seen, status).await?;
+            if numbers {
+                context.memory(&seen.key, |memory| memory.numbers_at = Some(Instant::now()));
+            }
+        }
     }
     tell(context, seen, happenings);
     Ok(wake)

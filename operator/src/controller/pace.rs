@@ -1,0 +1,99 @@
+//! How often a WorkerCluster with much going on is worked on, and told of: what hundreds of pods do within a second is one look, and one
+//! status, and leaves the processor and the writes to those who have something to do.
+
+use std::time::Duration;
+
+use crds::{RolloutStatus, WorkerClusterStatus, WorkerTotals};
+
+/// A WorkerCluster takes at most one part in so many of a processor. With 5000 pods a look takes some milliseconds, and while they are made
+/// something changes at any moment.
+const SHARE: u32 = 10;
+/// It rests no longer than this, however much there was to do: a changed spec waits for it too.
+const LONGEST_REST: Duration = Duration::from_millis(250);
+/// Less than this is not worth being called again for: what changes waits as long in the queue.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+/// Status of which only the numbers have changed is written so often. Who waits for an end waits for a condition, and that is told at once.
+const NUMBERS_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a WorkerCluster rests after a look that took `busy`.
+pub fn rest(busy: Duration) -> Option<Duration> {
+    Some((busy * SHARE).min(LONGEST_REST)).filter(|rest| *rest >= SHORTEST_REST)
+}
+
+/// How long status waits to be written, where nothing but its numbers has changed and they were last written `since` ago.
+pub fn hold(before: &WorkerClusterStatus, after: &WorkerClusterStatus, since: Option<Duration>) -> Option<Duration> {
+    let left = NUMBERS_EVERY.checked_sub(since?).filter(|left| !left.is_zero())?;
+    only_numbers(before, after).then_some(left)
+}
+
+/// Whether two are the same but for numbers, and the messages that quote them.
+pub fn only_numbers(before: &WorkerClusterStatus, after: &WorkerClusterStatus) -> bool {
+    without_numbers(before) == without_numbers(after)
+}
+
+fn without_numbers(status: &WorkerClusterStatus) -> WorkerClusterStatus {
+    let mut status = status.clone();
+    for condition in &mut status.conditions {
+        condition.message.clear();
+    }
+    let rollout =
+        status.rollout.map(|rollout| RolloutStatus { revision: rollout.revision, ..RolloutStatus::default() });
+    WorkerClusterStatus {
+        replicas: 0,
+        ready_replicas: 0,
+        available_replicas: 0,
+        updated_replicas: 0,
+        terminating_replicas: 0,
+        workers: WorkerTotals::default(),
+        rollout,
+        ..status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{
+        apimachinery::pkg::apis::meta::v1::{Condition, Time},
+        jiff::Timestamp,
+    };
+
+    use super::*;
+
+    fn status(ready: i32, reason: &str) -> WorkerClusterStatus {
+        let condition = Condition {
+            type_: "Ready".into(),
+            status: "False".into(),
+            reason: reason.into(),
+            message: format!("{ready} of 9 replicas ready"),
+            observed_generation: Some(1),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        WorkerClusterStatus {
+            ready_replicas: ready,
+            rollout: Some(RolloutStatus { revision: 1, peak_available_replicas: ready, ..RolloutStatus::default() }),
+            conditions: vec![condition],
+            ..WorkerClusterStatus::default()
+        }
+    }
+
+    #[test]
+    fn numbers_wait_for_half_a_second_after_the_last_and_reasons_never() {
+        let (before, after) = (status(1, "ReplicasNotReady"), status(2, "ReplicasNotReady"));
+        let ms = Duration::from_millis;
+        assert_eq!(hold(&before, &after, None), None, "the first is told at once");
+        assert_eq!(hold(&before, &after, Some(ms(100))), Some(ms(400)));
+        assert_eq!(hold(&before, &after, Some(ms(500))), None);
+        assert_eq!(hold(&before, &status(2, "RollingOut"), Some(ms(100))), None);
+        let generation = WorkerClusterStatus { observed_generation: 2, ..after.clone() };
+        assert_eq!(hold(&before, &generation, Some(ms(100))), None);
+        let revision =
+            WorkerClusterStatus { rollout: Some(RolloutStatus { revision: 2, ..RolloutStatus::default() }), ..after };
+        assert_eq!(hold(&before, &revision, Some(ms(100))), None);
+    }
+
+    #[test]
+    fn a_look_that_took_long_is_followed_by_a_rest_and_a_short_one_is_not() {
+        let ms = Duration::from_millis;
+        assert_eq!([ms(0), ms(1), ms(5), ms(500)].map(rest), [None, Some(ms(10)), Some(ms(50)), Some(ms(250))]);
+    }
+}
