@@ -62,13 +62,7 @@ impl Cgroups {
             let period = number(dir, "cpu.cfs_period_us")?;
             quota.saturating_mul(1000).checked_div(period)
         });
-        let v2 = lowest(self.v2.as_ref(), |dir| {
-            let text = read(dir, "cpu.max")?;
-            let mut words = text.split_whitespace();
-            let quota: u64 = words.next()?.parse().ok()?;
-            let period: u64 = words.next()?.parse().ok()?;
-            quota.saturating_mul(1000).checked_div(period)
-        });
+        let v2 = lowest(self.v2.as_ref(), |dir| quota_millicores(&read(dir, "cpu.max")?));
         [v1, v2].into_iter().flatten().min()
     }
 
@@ -145,8 +139,43 @@ fn number(dir: &Path, name: &str) -> Option<u64> {
 }
 
 fn keyed(dir: &Path, name: &str, key: &str) -> Option<u64> {
-    let text = read(dir, name)?;
+    keyed_number(&read(dir, name)?, key)
+}
+
+/// The number in the line of `key`.
+fn keyed_number(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// `150000 100000` of `cpu.max`; `None` for `max`.
+fn quota_millicores(text: &str) -> Option<u64> {
+    let mut words = text.split_whitespace();
+    let quota: u64 = words.next()?.parse().ok()?;
+    let period: u64 = words.next()?.parse().ok()?;
+    quota.saturating_mul(1000).checked_div(period)
+}
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing {
+    //! The kernel's lists and figures, from any text.
+
+    use std::path::Path;
+
+    use super::{Cgroups, Folder, keyed_number, quota_millicores};
+
+    /// The list of mounts, and that of memberships, apart by an empty line.
+    pub fn texts(text: &str) {
+        let root = Path::new("/nonexistent");
+        let (mounts, memberships) = text.split_once("\n\n").unwrap_or((text, text));
+        let Cgroups { v2, cpu, cpuacct, memory } = Cgroups::find(root, mounts, memberships);
+        for Folder { own, top } in [v2, cpu, cpuacct, memory].into_iter().flatten() {
+            assert!(own.starts_with(&top) && top.starts_with(root), "{} in {}", own.display(), top.display());
+        }
+        let _ = quota_millicores(text);
+        if let Some(number) = keyed_number(text, "oom_kill") {
+            assert!(text.contains(&format!("oom_kill {number}")) || text.contains("oom_kill "), "{number}");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,5 +2,7 @@
 
 pub mod channel;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod message;
 pub mod servers;

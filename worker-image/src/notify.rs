@@ -77,6 +77,23 @@ fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
         }
     }
     let text = bytes.get(..received.bytes).unwrap_or_default();
-    let says_ready = text.split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
-    Ok(sender.filter(|_| says_ready))
+    Ok(sender.filter(|_| says_ready(text)))
+}
+
+fn says_ready(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+}
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing {
+    //! What a worker says on its socket.
+
+    /// Only the whole line counts, wherever it stands.
+    pub fn message(data: &[u8]) {
+        let says = super::says_ready(data);
+        let text = String::from_utf8_lossy(data);
+        assert_eq!(says, text.split('\n').any(|line| line == "READY=1"));
+        let after = [data, b"\nREADY=1\n"].concat();
+        assert!(super::says_ready(&after));
+    }
 }

@@ -59,14 +59,19 @@ pub fn groups() -> BTreeMap<u32, Vec<u32>> {
     let Ok(entries) = fs::read_dir("/proc") else { return groups };
     for entry in entries.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        // The name in parentheses may contain anything, also parentheses; what follows is: state, parent, group.
-        let group = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(2)?.parse().ok());
-        if let Some(group) = group {
+        let Ok(stat) = fs::read(entry.path().join("stat")) else { continue };
+        if let Some(group) = group(&stat) {
             groups.entry(group).or_default().push(pid);
         }
     }
     groups
+}
+
+/// The process group in a `/proc/PID/stat`. The name in parentheses may contain anything, also parentheses and what is no
+/// text: a process gives itself its name. What follows is: state, parent, group.
+fn group(stat: &[u8]) -> Option<u32> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
 /// Whether a process has one of these sockets. `None` when its descriptors may not be seen.
@@ -90,16 +95,45 @@ pub fn polls(pid: u32, socket: u64) -> bool {
         is_epoll
             && entry.file_name().to_str().is_some_and(|name| {
                 let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{name}")).unwrap_or_default();
-                info.lines().any(|line| line.split_ascii_whitespace().any(|word| word == wanted))
+                names(&info, &wanted)
             })
     })
 }
 
+/// Whether one of the words of a `/proc/PID/fdinfo/FD` is this one.
+fn names(info: &str, wanted: &str) -> bool {
+    info.split_ascii_whitespace().any(|word| word == wanted)
+}
+
 /// The resident memory of this process in bytes.
 pub fn own_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
+    resident(&fs::read_to_string("/proc/self/statm").ok()?)
+}
+
+fn resident(statm: &str) -> Option<u64> {
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
+}
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing {
+    //! The kernel's tables, from any bytes.
+
+    use super::{group, names, resident, socket, socket_number};
+
+    /// Each in turn.
+    pub fn texts(data: &[u8]) {
+        // However a process calls itself, it is found in its group.
+        let named = [b"7 (", data, b") S 1 42 42 0"].concat();
+        assert_eq!(group(&named), Some(42));
+        let _ = group(data);
+        let text = String::from_utf8_lossy(data);
+        for line in text.lines() {
+            let _ = socket(line, |_, _| true).inspect(|inode| assert_ne!(*inode, 0));
+            let _ = socket_number(std::path::Path::new(line));
+        }
+        let _ = (names(&text, "ino:1"), resident(&text));
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +147,12 @@ mod tests {
         assert_eq!(socket(listening, |_, port| port == 8001), None);
         let waiting = "   1: 0100007F:1F40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1";
         assert_eq!(socket(waiting, |_, _| true), None, "nobody has accepted it");
+    }
+
+    #[test]
+    fn a_process_is_found_in_its_group_whatever_it_calls_itself() {
+        assert_eq!(group(b"7 (node) S 1 42 42 0"), Some(42));
+        assert_eq!(group(b"7 (a) b\xff) S 1 42 42 0"), Some(42));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! is spawned, and dropping the question closes the socket.
 
 use std::{
+    future::Future,
     net::{IpAddr, SocketAddr},
     pin::Pin,
 };
 
+use futures::FutureExt;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
     Request, StatusCode,
@@ -14,7 +16,10 @@ use hyper::{
     header::HOST,
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use super::error::ScrapeError;
 
@@ -27,10 +32,10 @@ const LONGEST_HEAD: usize = 16 << 10;
 /// Most header lines of an answer.
 const MOST_HEADERS: usize = 32;
 
-type Driver = Pin<Box<http1::Connection<TokioIo<TcpStream>, Empty<Bytes>>>>;
+/// What moves the bytes; it runs only while a question is under way, and ends with the connection.
+type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that has answered and can be asked again.
-#[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     driver: Option<Driver>,
@@ -67,16 +72,25 @@ pub(super) fn may_be_dialled(ip: IpAddr) -> bool {
 impl Connection {
     async fn open(address: SocketAddr) -> Result<Self, ScrapeError> {
         let stream = TcpStream::connect(address).await.map_err(|error| ScrapeError::Unreachable(error.kind()))?;
+        Self::over(stream).await
+    }
+
+    /// Over a stream that is open.
+    pub(super) async fn over<S>(stream: S) -> Result<Self, ScrapeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(LONGEST_HEAD)
             .max_headers(MOST_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| ScrapeError::Broken)?;
-        Ok(Self { sender, driver: Some(Box::pin(driver)) })
+        // How it ended the question sees too.
+        Ok(Self { sender, driver: Some(Box::pin(driver.map(drop))) })
     }
 
-    async fn ask(self, address: SocketAddr) -> Result<(Bytes, Option<Self>), ScrapeError> {
+    pub(super) async fn ask(self, address: SocketAddr) -> Result<(Bytes, Option<Self>), ScrapeError> {
         let Self { mut sender, mut driver } = self;
         let body = {
             let exchange = exchange(&mut sender, address);
@@ -87,7 +101,7 @@ impl Connection {
                     biased;
                     body = &mut exchange => break body?,
                     // What arrived before the end is still to be read by the exchange; without a driver it ends by itself.
-                    _ = running => driver = None,
+                    () = running => driver = None,
                 }
             }
         };

@@ -8,6 +8,8 @@ mod board;
 mod connection;
 mod counters;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod news;
 mod queues;
 mod rate;

@@ -1,6 +1,8 @@
 //! Questions to one Redis database: all at once over one connection, each answered for itself.
 
 mod budget;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod reply;
 
 use std::{future::Future, pin::Pin};
@@ -10,7 +12,10 @@ use redis::{
     AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, Value,
     aio::MultiplexedConnection,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use super::{
     error::QueueError,
@@ -54,6 +59,14 @@ impl Connection {
     async fn open(endpoint: &Endpoint) -> Result<Self, QueueError> {
         let unreachable = |cause: String| QueueError::Unreachable { address: endpoint.address.to_string(), cause };
         let stream = TcpStream::connect(&*endpoint.address).await.map_err(|error| unreachable(error.to_string()))?;
+        Self::over(stream, endpoint).await
+    }
+
+    /// Over a stream that is open.
+    async fn over<S>(stream: S, endpoint: &Endpoint) -> Result<Self, QueueError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let budget = Budget::new(MOST_BYTES);
         let mut info = RedisConnectionInfo::default()
             .set_db(i64::from(endpoint.database))

@@ -1,0 +1,62 @@
+//! A primary that answers with any bytes: its document, and the whole HTTP answer.
+
+use primary_protocol::Stats;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+pub use super::redis::fuzzing::replies as redis;
+use super::{
+    connection::{Connection, LONGEST_BODY},
+    error::ScrapeError,
+    stats::decode,
+};
+use crate::fuzzing::run;
+
+/// The body of an answer.
+pub fn stats(data: &[u8]) {
+    check(&decode(data));
+}
+
+/// A document that passes is a bounded one, and reads as the same when it is written; a failure is one of a known kind, in few words.
+fn check(decoded: &Result<Stats, ScrapeError>) {
+    match decoded {
+        Ok(stats) => {
+            let written = serde_json::to_vec(stats).unwrap_or_default();
+            assert_eq!(decode(&written).as_ref(), Ok(stats));
+            assert!(stats.workers.ready <= stats.workers.running && stats.workers.running <= 4096);
+            assert!(stats.slots.len() <= 4096 && stats.listeners.len() <= 256 && stats.warnings.len() <= 8);
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert!(ScrapeError::CATEGORIES.contains(&error.category()));
+            assert!(text.len() < 1000 && !text.chars().any(char::is_control), "{text:?}");
+        }
+    }
+}
+
+/// The answer from its first byte; the connection is asked until it ends, as a kept one is.
+pub fn scrape(data: &[u8]) {
+    run(async {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let asking = async move {
+            let mut connection = Connection::over(ours).await;
+            for _ in 0..4 {
+                let Ok(open) = connection else { return };
+                let Ok((body, kept)) = open.ask(([192, 0, 2, 1], 9180).into()).await else { return };
+                assert!(body.len() <= LONGEST_BODY);
+                check(&decode(&body));
+                let Some(kept) = kept else { return };
+                connection = Ok(kept);
+            }
+        };
+        let answering = async move {
+            let (mut read, mut write) = tokio::io::split(theirs);
+            let writing = async {
+                let _ = write.write_all(data).await;
+                let _ = write.shutdown().await;
+            };
+            let mut asked = Vec::new();
+            let ((), _) = tokio::join!(writing, read.read_to_end(&mut asked));
+        };
+        tokio::join!(asking, answering);
+    });
+}

@@ -1,0 +1,82 @@
+//! Node's channel: lines, messages and answers, from any bytes.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::frame::{Frame, Lines, MAX_LINE};
+use super::message::{AddressType, FromWorker, Query, acknowledge, parse};
+use super::servers::Servers;
+
+/// Every byte after the first arrives in pieces of a length that the first one says: the lines must not depend on it.
+pub fn channel(data: &[u8]) {
+    let (piece, data) = data.split_first().map_or((1, data), |(first, rest)| (usize::from(*first).max(1), rest));
+    let (whole, pieces) = (cut(std::iter::once(data)), cut(data.chunks(piece)));
+    assert_eq!(whole, pieces, "in pieces of {piece}");
+    for line in whole.into_iter().flatten() {
+        match parse(&line) {
+            Ok(FromWorker::QueryServer(query)) => assert!(query.data.is_none_or(|data| data.get().len() <= 64 * 1024)),
+            Ok(FromWorker::ExitedAfterDisconnect { seq }) => {
+                assert_eq!(answered(&acknowledge(seq))["ack"].as_u64(), Some(seq));
+            }
+            Ok(_) => {}
+            Err(broken) => assert!(!broken.to_string().is_empty()),
+        }
+    }
+}
+
+/// The lines; `None` for one that was too long.
+fn cut<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Vec<u8>>> {
+    let (mut lines, mut seen) = (Lines::default(), Vec::new());
+    for piece in pieces {
+        let Ok(()) = lines.push(piece, |frame| {
+            seen.push(match frame {
+                Frame::Line(line) => Some(line.to_vec()),
+                Frame::TooLong => None,
+            });
+            Ok::<(), Infallible>(())
+        });
+    }
+    assert!(seen.iter().flatten().all(|line| line.len() <= MAX_LINE && !line.contains(&b'\n')));
+    seen
+}
+
+/// The one line of an answer.
+fn answered(bytes: &[u8]) -> Value {
+    assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1), "an answer is one line");
+    serde_json::from_slice(bytes).unwrap_or_default()
+}
+
+/// Queries of two workers, one a line: each is answered in words that Node reads, with its number, and with a socket or an error.
+pub fn servers(data: &[u8]) {
+    let mut servers = Servers::default();
+    for (number, line) in data.split(|byte| *byte == b'\n').take(32).enumerate() {
+        let pid = u32::from(number % 2 == 1) + 1;
+        match parse(line) {
+            Ok(FromWorker::QueryServer(mut query)) => {
+                harmless(&mut query);
+                let answer = servers.answer(pid, &query, None);
+                let said = answered(&answer.bytes);
+                let inner = if said["cmd"] == "NODE_HANDLE" { &said["msg"] } else { &said };
+                assert_eq!(inner["ack"].as_u64(), Some(query.seq), "{said}");
+                assert_eq!(inner["errno"].as_i64() == Some(0), answer.socket.is_some(), "{said}");
+                assert!(answer.socket.is_some() || inner["errno"].as_i64().is_some_and(|errno| errno < 0), "{said}");
+            }
+            Ok(FromWorker::Close { key }) => servers.close(pid, &key),
+            Ok(FromWorker::Ready) => servers.forget(pid),
+            _ => {}
+        }
+    }
+    assert!(servers.listeners().count() <= 256 && servers.ports().len() <= 256);
+}
+
+/// What is opened for real is opened on the loopback, on ports that nobody has, and leaves no file behind.
+fn harmless(query: &mut Query) {
+    query.port = query.port.map(|port| if (0..=65_535).contains(&port) { 0 } else { port });
+    if query.address_type == AddressType::Path {
+        query.address = None;
+    } else if query.address.as_ref().is_none_or(|address| address.is_empty() || address.parse::<IpAddr>().is_ok()) {
+        query.address = Some("127.0.0.1".to_string());
+    }
+}

@@ -1,0 +1,71 @@
+//! The primary: PID 1 of a WorkerCluster pod, or the parent of a cluster on a laptop. Forks several workers of one
+//! command, shares a listening socket among them, keeps them running, and drains them at the end.
+//!
+//! A library, so that fuzzing reaches what reads bytes from outside (`fuzzing`, only under `cfg(fuzzing)`). All that it
+//! shows to the program is [`main`]: what nothing uses is still found as dead code.
+
+mod admin;
+mod cgroup;
+mod command;
+mod config;
+mod count;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod install;
+mod ipc;
+mod kernel;
+mod launch;
+mod listener;
+mod log;
+mod machine;
+mod note;
+mod notify;
+mod proc;
+mod reap;
+mod run;
+
+use std::process::ExitCode;
+
+use config::Task;
+use run::StartError;
+
+/// The system refused something (`EX_OSERR` of sysexits.h).
+const EXIT_SYSTEM: u8 = 71;
+
+/// The program, from its arguments to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let task = match config::parse(std::env::args_os()) {
+        Ok(task) => task,
+        Err(error) => {
+            let _ = error.print(); // to stdout for --help and --version, else to stderr
+            return if error.use_stderr() { ExitCode::from(config::EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match task {
+        Task::Install(dir) => match install::install(&dir) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => failure(&error, EXIT_SYSTEM),
+        },
+        Task::Run(config) => match run_to_end(*config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let code = if let StartError::Command(cause) = &error { cause.exit_code() } else { EXIT_SYSTEM };
+                failure(&error, code)
+            }
+        },
+    }
+}
+
+fn run_to_end(config: config::Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| StartError::System { action: "start the event loop", cause })?;
+    runtime.block_on(run::run(config))
+}
+
+fn failure(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("primary: {error}");
+    ExitCode::from(code)
+}
