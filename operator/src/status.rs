@@ -8,7 +8,7 @@ use k8s_openapi::{
 use crate::{
     build::Problem,
     decide::{autoscale::ConditionData, nodes::BETWEEN_CREATES},
-    text::clip,
+    text::{clip, printable},
 };
 
 /// All that the conditions are made from.
@@ -54,6 +54,8 @@ pub enum Workers<'a> {
     None,
     /// No primary has answered.
     Unknown,
+    /// What a primary answers, or that it does not, cannot be used; and of how many others.
+    Unusable { pod: &'a str, message: &'a str, others: usize },
     /// They are all well.
     Well { ready: i64, total: i64 },
     /// A primary warns.
@@ -68,6 +70,9 @@ pub const NODES_LOST: &str = "NodesLost";
 
 /// Reason while a rollout has not come on for its whole deadline, as a Deployment's.
 pub const EXCEEDED: &str = "ProgressDeadlineExceeded";
+
+/// Reason of WorkersHealthy while what a primary answers cannot be used.
+pub const STATS_UNUSABLE: &str = "StatsUnusable";
 
 /// A condition without its times.
 struct Draft {
@@ -94,7 +99,7 @@ pub fn conditions(facts: &Facts<'_>, before: &[Condition], generation: i64, now:
                 type_: draft.kind.into(),
                 status: draft.status.into(),
                 reason: draft.reason,
-                message: clip(&draft.message, 2000).to_owned(),
+                message: clip(&printable(&draft.message), 2000).to_owned(),
                 observed_generation: Some(generation),
                 last_transition_time: old.map_or(Time(whole_seconds(now)), |old| old.last_transition_time.clone()),
             }
@@ -293,6 +298,17 @@ fn workers(facts: &Facts<'_>) -> Draft {
             reason: "NoStats".into(),
             message: "no primary has answered on port 9180 yet: pods that start, or a NetworkPolicy between operator and pods".into(),
         },
+        Workers::Unusable { pod, message, others } => {
+            let others = if others == 0 { String::new() } else { format!(" (and {others} more)") };
+            Draft {
+                kind: "WorkersHealthy",
+                status: "Unknown",
+                reason: STATS_UNUSABLE.into(),
+                message: format!(
+                    "pod {pod}{others}: {message}; its figures are not used, and nothing is removed for want of them: look at what answers there on port 9180, or delete the pod"
+                ),
+            }
+        }
         Workers::Well { ready, total } => draft("WorkersHealthy", true, "AllWell", format!("{ready} of {total} workers ready")),
         Workers::Warned { pod, reason, message } => draft("WorkersHealthy", false, reason, format!("pod {pod}: {message}")),
     }
@@ -372,6 +388,22 @@ mod tests {
         let facts = Facts { problems: &problems, ..facts() };
         assert_eq!(brief(&facts, "Stalled"), pair("True", "InvalidTemplate"));
         assert_eq!(of(&facts, "Ready").2, "spec.x: is wrong");
+    }
+
+    #[test]
+    fn a_primary_that_lies_is_named_with_what_is_wrong_and_the_replicas_serve() {
+        let workers = Workers::Unusable { pod: "web-1", message: "the stats document has version 7", others: 1 };
+        let facts = Facts { workers, ..facts() };
+        let (status, reason, message) = of(&facts, "WorkersHealthy");
+        assert_eq!((status.as_str(), reason.as_str()), ("Unknown", STATS_UNUSABLE));
+        assert!(message.starts_with("pod web-1 (and 1 more): the stats document has version 7;"), "{message}");
+        assert_eq!(brief(&facts, "Ready"), pair("True", "AllReplicasReady"));
+    }
+
+    #[test]
+    fn a_pods_words_are_printable() {
+        let workers = Workers::Warned { pod: "web-1", reason: "CrashLoop", message: "\u{1b}[2J\nagain" };
+        assert!(!of(&Facts { workers, ..facts() }, "WorkersHealthy").2.contains(char::is_control));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Small readers and writers of text: clipped messages, names from hashes.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 /// Letters of names that Kubernetes itself generates: no vowels, so that no words come out.
@@ -15,6 +17,11 @@ pub fn clip(text: &str, limit: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// `text` on one line and without what moves a terminal's cursor or colours it: some of it is said by pods.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { Cow::Owned(text.replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
 }
 
 /// Ten letters that stand for `parts`, the same in every version of this program.
@@ -36,6 +43,12 @@ mod tests {
         assert_eq!(short_hash(&["a", "b"]), short_hash(&["a", "b"]));
         assert_ne!(short_hash(&["ab", ""]), short_hash(&["a", "b"]));
         assert_eq!(short_hash(&["x"]).len(), 10);
+    }
+
+    #[test]
+    fn what_a_pod_says_moves_no_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
+        assert_eq!(printable("é"), "é");
     }
 
     #[test]

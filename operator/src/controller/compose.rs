@@ -17,6 +17,7 @@ use crate::{
         progress::{self, Progress},
         replicas::{Decision, Strategy},
     },
+    signal::Trouble,
     status::{self, Workers},
     view::PodView,
 };
@@ -64,7 +65,8 @@ pub fn compose(
     let progress = progress(context, seen, facts, before, &active, &updated);
     let stats: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.stats(&pod.uid)?))).collect();
     let totals = totals(&stats);
-    let workers = workers(active.is_empty(), &stats, &totals);
+    let doubted: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.trouble(pod)?))).collect();
+    let workers = workers(active.is_empty(), &stats, &totals, &doubted);
     let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
     let (rejection, foreign) = context.memory(&seen.key, |memory| (memory.rejection.clone(), memory.foreign.clone()));
     let nothing = Vec::new();
@@ -155,16 +157,27 @@ fn totals(stats: &[(&str, &Stats)]) -> WorkerTotals {
     totals
 }
 
-fn workers<'a>(none: bool, stats: &[(&'a str, &'a Stats)], totals: &WorkerTotals) -> Workers<'a> {
+fn workers<'a>(
+    none: bool,
+    stats: &[(&'a str, &'a Stats)],
+    totals: &WorkerTotals,
+    doubted: &[(&'a str, &'a Trouble)],
+) -> Workers<'a> {
     let warned = stats.iter().find_map(|(pod, stats)| {
         let warning = stats.warnings.first()?;
         Some((*pod, reason(warning.reason), warning.message.as_str()))
     });
-    match warned {
-        Some((pod, reason, message)) => Workers::Warned { pod, reason, message },
-        None if none => Workers::None,
-        None if stats.is_empty() => Workers::Unknown,
-        None => Workers::Well { ready: totals.ready, total: totals.total },
+    // Where none can be reached it is the network, as far as anybody knows.
+    let answered = !stats.is_empty() || doubted.iter().any(|(_, trouble)| trouble.is_answer());
+    let first = doubted.iter().find(|(_, trouble)| trouble.is_answer()).or(doubted.first());
+    match (warned, first) {
+        (Some((pod, reason, message)), _) => Workers::Warned { pod, reason, message },
+        _ if none => Workers::None,
+        (None, Some((pod, trouble))) if answered => {
+            Workers::Unusable { pod, message: &trouble.message, others: doubted.len() - 1 }
+        }
+        _ if stats.is_empty() => Workers::Unknown,
+        _ => Workers::Well { ready: totals.ready, total: totals.total },
     }
 }
 

@@ -212,14 +212,14 @@ impl Context {
     }
 }
 
-/// What status shows of the primaries' words, as one number. A primary that does not answer is part of it.
+/// What status shows of the primaries' words, as one number. That one does not answer well is part of it.
 fn digest(readings: &Readings, max_age: Duration, now: Instant) -> u64 {
     let mut pods: Vec<_> = readings.pods.iter().collect();
     pods.sort_by_key(|(uid, _)| *uid);
     let mut hasher = DefaultHasher::new();
     for (uid, reading) in pods {
         uid.hash(&mut hasher);
-        reading.failure.as_ref().map(|failure| failure.category).hash(&mut hasher);
+        reading.trouble().map(|trouble| &trouble.message).hash(&mut hasher);
         if let Some((stats, at)) = &reading.stats {
             (now.saturating_duration_since(*at) > max_age).hash(&mut hasher);
             (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::text::clip;
+use crate::text::{clip, printable};
 
 /// Where a pass says what is to be told.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl<P: Publish> Teller<P> {
         let event = Event {
             type_: if happening.warning { EventType::Warning } else { EventType::Normal },
             reason: clip(&happening.reason, 128).to_owned(),
-            note: Some(clip(&happening.note, 1000).to_owned()),
+            note: Some(clip(&printable(&happening.note), 1000).to_owned()),
             action: clip(&happening.action, 128).to_owned(),
             secondary: None,
         };

@@ -42,7 +42,8 @@ pub fn happenings(
         let of =
             |status: &WorkerClusterStatus| status.conditions.iter().find(|condition| condition.type_ == kind).cloned();
         let bad = if kind == "Stalled" { "True" } else { "False" };
-        let Some(now) = of(after).filter(|condition| condition.status == bad) else { continue };
+        let is_bad = |condition: &Condition| condition.status == bad || condition.reason == status::STATS_UNUSABLE;
+        let Some(now) = of(after).filter(is_bad) else { continue };
         let old = of(before);
         // What an autoscaler has just begun to read is not known yet, which is no news. Its message holds no figure
         // that changes by itself, and neither does that of Stalled: another message is another matter.

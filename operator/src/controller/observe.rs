@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant as StdInstant};
 
 use crds::{QueueMetric, WorkerCluster};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use primary_protocol::Stats;
 use tokio::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ use super::{
 use crate::{
     api::ApiError,
     decide::nodes::Breaker,
-    signal::{PodTarget, QueueSource, Readings, Targets},
-    view::{Key, PodView},
+    signal::{PodTarget, QueueSource, Readings, Targets, Trouble},
+    view::{Key, Phase, PodView},
 };
 
 /// What was seen of one WorkerCluster.
@@ -45,6 +45,10 @@ pub struct Seen {
     stats_max_age: Duration,
 }
 
+/// A pod that has begun so long ago and is not ready has a primary that should answer: it does before its workers are ready. Images that are
+/// still to be fetched take longer, and the pod is not Running then.
+const STARTED: SignedDuration = SignedDuration::from_secs(30);
+
 /// How long a password is used before its Secret is read again.
 const PASSWORD_MAX_AGE: Duration = Duration::from_secs(30);
 
@@ -71,6 +75,13 @@ impl Seen {
     pub fn stats(&self, pod_uid: &str) -> Option<&Stats> {
         let (stats, at) = self.readings.pods.get(pod_uid)?.stats.as_ref()?;
         (self.now.saturating_duration_since(*at) <= self.stats_max_age).then_some(stats)
+    }
+
+    /// What is wrong with a primary's answers, where the pod should have one by now.
+    pub fn trouble(&self, pod: &PodView) -> Option<&Trouble> {
+        let age = pod.started.map(|started| self.wall.duration_since(started));
+        let starts = pod.phase != Phase::Running || !pod.is_ready() && age.is_none_or(|age| age < STARTED);
+        self.readings.pods.get(pod.uid.as_str())?.trouble().filter(|_| !starts)
     }
 
     /// Whether a worker of the pod holds work; `None` where it is not known.

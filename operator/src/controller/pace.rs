@@ -26,6 +26,9 @@ pub fn hold(before: &WorkerClusterStatus, after: &WorkerClusterStatus, since: Op
     only_numbers(before, after).then_some(left)
 }
 
+/// Conditions whose messages hold no figure that changes by itself: another message is another matter, and an event.
+const TOLD: [&str; 2] = ["ScalingActive", "Stalled"];
+
 /// Whether two are the same but for numbers, and the messages that quote them.
 pub fn only_numbers(before: &WorkerClusterStatus, after: &WorkerClusterStatus) -> bool {
     without_numbers(before) == without_numbers(after)
@@ -33,7 +36,7 @@ pub fn only_numbers(before: &WorkerClusterStatus, after: &WorkerClusterStatus) -
 
 fn without_numbers(status: &WorkerClusterStatus) -> WorkerClusterStatus {
     let mut status = status.clone();
-    for condition in &mut status.conditions {
+    for condition in status.conditions.iter_mut().filter(|condition| !TOLD.contains(&condition.type_.as_str())) {
         condition.message.clear();
     }
     let rollout =

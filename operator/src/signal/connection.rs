@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     pin::Pin,
 };
@@ -19,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    time::{Instant, timeout_at},
 };
 
 use super::error::ScrapeError;
@@ -41,19 +43,24 @@ pub(super) struct Connection {
     driver: Option<Driver>,
 }
 
-/// Asks the primary at an address. A kept connection that turns out to be closed is replaced by a new one, once. Without a
-/// deadline of its own: the caller has one for all of it.
+/// Asks the primary at an address, all within the deadline. A kept connection that turns out to be closed is replaced by a new one, once.
 pub(super) async fn ask(
     address: SocketAddr,
     kept: Option<Connection>,
+    deadline: Instant,
 ) -> Result<(Bytes, Option<Connection>), ScrapeError> {
+    let answer = async |connection: Connection| {
+        timeout_at(deadline, connection.ask(address)).await.unwrap_or(Err(ScrapeError::Timeout))
+    };
     if let Some(connection) = kept {
-        match connection.ask(address).await {
+        match answer(connection).await {
             Err(ScrapeError::Broken) => {}
             answer => return answer,
         }
     }
-    Connection::open(address).await?.ask(address).await
+    // Nobody there is another matter than one who says nothing.
+    let nobody = || Err(ScrapeError::Unreachable(ErrorKind::TimedOut));
+    answer(timeout_at(deadline, Connection::open(address)).await.unwrap_or_else(|_| nobody())?).await
 }
 
 /// Whether a pod can be at an address. The API server says where pods are, and is not asked to be right: the operator's own host and

@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Why a primary's stats could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScrapeError {
-    /// No whole answer in time.
+    /// A connection, and no whole answer in time.
     #[error("the primary did not answer in time")]
     Timeout,
     /// No connection.
@@ -35,6 +35,12 @@ pub enum ScrapeError {
     /// Figures that cannot be true.
     #[error("the stats document cannot be true: {0}")]
     Implausible(&'static str),
+    /// The same document again and again.
+    #[error("the primary's clock stands still: it repeats an old answer")]
+    Stale,
+    /// Counters that go back.
+    #[error("the primary's clock or counters go back or jump, as if it were another one each time")]
+    Unsteady,
 }
 
 /// Why the length of a queue is unknown.
@@ -140,11 +146,19 @@ impl ScrapeError {
             Self::Malformed(_) => "malformed",
             Self::Version(_) => "version",
             Self::Implausible(_) => "implausible",
+            Self::Stale => "stale",
+            Self::Unsteady => "unsteady",
         }
     }
 
+    /// Whether it took the whole time there was.
+    #[must_use]
+    pub fn hung(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Unreachable(std::io::ErrorKind::TimedOut))
+    }
+
     /// Every category.
-    pub const CATEGORIES: [&'static str; 9] = [
+    pub const CATEGORIES: [&'static str; 11] = [
         "timeout",
         "unreachable",
         "forbidden_address",
@@ -154,6 +168,8 @@ impl ScrapeError {
         "malformed",
         "version",
         "implausible",
+        "stale",
+        "unsteady",
     ];
 }
 

@@ -7,6 +7,7 @@
 mod board;
 mod connection;
 mod counters;
+mod doubt;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -21,9 +22,11 @@ mod stats;
 mod target;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use board::Handle;
 pub use counters::Counters;
+pub use doubt::Trouble;
 pub use reading::Readings;
 pub use runner::{Config, new};
 pub use target::{ClusterKey, PodTarget, QueueSource, Targets};

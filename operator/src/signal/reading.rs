@@ -6,9 +6,11 @@ use primary_protocol::Stats;
 use tokio::time::Instant;
 
 use super::{
+    doubt::{Doubt, Trouble},
     error::{QueueError, ScrapeError},
     rate::CpuRate,
     target::QueueSource,
+    witness::Heard,
 };
 use crate::decide::autoscale::{Reading, Sample};
 
@@ -31,6 +33,7 @@ pub struct PodReading {
     pub cpu: Option<CpuRate>,
     /// Why the last attempt failed; `None` where it did not.
     pub failure: Option<Failure>,
+    doubt: Doubt,
 }
 
 /// A failed attempt.
@@ -78,15 +81,30 @@ impl PodReading {
         }
     }
 
-    pub(super) fn good(&mut self, stats: Arc<Stats>, cpu: Option<CpuRate>, now: Instant) {
-        self.stats = Some((stats, now));
-        self.cpu = cpu;
-        self.failure = None;
+    /// What is wrong with the primary's answers, once it is so for longer than chance would have it.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.doubt.trouble()
     }
 
-    pub(super) fn bad(&mut self, error: &ScrapeError, cpu: Option<CpuRate>) {
+    /// Takes what came of an attempt.
+    pub(super) fn take(&mut self, heard: Result<Heard, ScrapeError>, cpu: Option<CpuRate>, now: Instant) {
         self.cpu = cpu;
-        self.failure = Some(Failure::next(self.failure.as_ref(), error.category(), error.to_string()));
+        match heard {
+            Ok(Heard { stats, oddity }) => {
+                self.stats = Some((Arc::new(stats), now));
+                self.failure = None;
+                match oddity {
+                    None => self.doubt.good(),
+                    Some(oddity) => self.doubt.bad(oddity.category(), &oddity.to_string(), now),
+                }
+            }
+            Err(error) => {
+                let failure = Failure::next(self.failure.as_ref(), error.category(), error.to_string());
+                self.doubt.bad(failure.category, &failure.message, now);
+                self.failure = Some(failure);
+            }
+        }
     }
 }
 

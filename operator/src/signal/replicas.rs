@@ -11,17 +11,17 @@ use std::{
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use primary_protocol::Stats;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     board::Board,
     connection::{self, Connection},
     counters::Counters,
     error::ScrapeError,
-    rate::{CpuTrack, Jump},
     runner::Config,
     stats,
     target::{ClusterKey, PodTarget},
+    witness::Witness,
 };
 
 /// Pods that are asked each second; with more the interval is longer, so that the operator's own load stays bounded.
@@ -49,7 +49,7 @@ struct Probe {
     cluster: ClusterKey,
     target: PodTarget,
     connection: Option<Connection>,
-    track: CpuTrack,
+    witness: Witness,
     suspect: bool,
     asking: bool,
     counted: bool,
@@ -180,20 +180,17 @@ impl Replicas {
             return; // the pod went away meanwhile
         };
         probe.asking = false;
-        probe.suspect = matches!(answer.result, Err(ScrapeError::Timeout));
+        probe.suspect = answer.result.as_ref().is_err_and(ScrapeError::hung);
         if let Some(connection) = answer.connection
             && self.kept < MOST_KEPT
         {
             probe.connection = Some(connection);
             self.kept += 1;
         }
-        let result = answer.result.and_then(|stats| probe.track(stats, now));
-        self.counters.scraped(result.as_ref().err(), answer.took);
-        let cpu = probe.track.rate();
-        self.board.update_pod(&probe.cluster, &probe.target, |reading| match result {
-            Ok(stats) => reading.good(Arc::new(stats), cpu, now),
-            Err(error) => reading.bad(&error, cpu),
-        });
+        let heard = answer.result.and_then(|stats| probe.witness.hear(stats, now));
+        self.counters.scraped(heard.as_ref().map_or_else(Some, |heard| heard.oddity.as_ref()), answer.took);
+        let cpu = probe.witness.rate();
+        self.board.update_pod(&probe.cluster, &probe.target, |reading| reading.take(heard, cpu, now));
         if std::mem::take(&mut probe.counted)
             && let Some(outstanding) = self.outstanding.get_mut(&probe.cluster)
         {
@@ -214,18 +211,10 @@ impl Probe {
             cluster: cluster.clone(),
             target: target.clone(),
             connection: None,
-            track: CpuTrack::default(),
+            witness: Witness::default(),
             suspect: false,
             asking: false,
             counted: false,
-        }
-    }
-
-    fn track(&mut self, stats: Stats, now: Instant) -> Result<Stats, ScrapeError> {
-        let uptime = Duration::from_millis(stats.uptime_milliseconds);
-        match self.track.push(uptime, stats.cpu.map(|cpu| cpu.usage_microseconds), now) {
-            Ok(()) | Err(Jump::Restarted) => Ok(stats),
-            Err(Jump::Absurd) => Err(ScrapeError::Implausible("more processor time than any machine has")),
         }
     }
 }
@@ -235,7 +224,7 @@ async fn ask(config: Config, target: PodTarget, suspect: bool, kept: Option<Conn
     let started = Instant::now();
     let answer = if config.any_address || connection::may_be_dialled(target.ip) {
         let address = SocketAddr::new(target.ip, config.port);
-        timeout(config.timeout, connection::ask(address, kept)).await.unwrap_or(Err(ScrapeError::Timeout))
+        connection::ask(address, kept, started + config.timeout).await
     } else {
         Err(ScrapeError::ForbiddenAddress)
     };

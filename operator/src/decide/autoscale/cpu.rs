@@ -35,9 +35,10 @@ pub(super) enum CpuError {
     #[error("no replica exists yet")]
     NoPods,
     #[error(
-        "no replica has a usable sample: {unready} not ready or still starting, {missing} without an answer from the primary"
+        "no replica has a usable sample: {unready} not ready or still starting, {missing} without a usable answer from the primary{}",
+        why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default()
     )]
-    NoUsableSample { unready: usize, missing: usize },
+    NoUsableSample { unready: usize, missing: usize, why: Option<String> },
     #[error(
         "container {container} of pod {pod} requests no processor time, so that there is no percentage of it: set {field}"
     )]
@@ -68,13 +69,16 @@ pub(super) fn recommend(
     }
     let mut used = Vec::with_capacity(pods.len());
     let (mut unready, mut missing) = (Vec::new(), Vec::new());
-    let mut oldest = Duration::ZERO;
+    let (mut oldest, mut why) = (Duration::ZERO, None);
     for pod in pods {
         let request = request(pod)?;
         match classify(pod, sample_max_age, now) {
             Class::Dropped => {}
             Class::Unready => unready.push(request),
-            Class::Missing => missing.push(request),
+            Class::Missing => {
+                missing.push(request);
+                why = why.or_else(|| Some(format!("pod {}: {}", pod.name, pod.trouble.as_ref()?)));
+            }
             Class::Usable { millicores, age } => {
                 used.push(Entry { usage: millicores, request });
                 oldest = oldest.max(age);
@@ -82,7 +86,7 @@ pub(super) fn recommend(
         }
     }
     if used.is_empty() {
-        return Err(CpuError::NoUsableSample { unready: unready.len(), missing: missing.len() });
+        return Err(CpuError::NoUsableSample { unready: unready.len(), missing: missing.len(), why });
     }
     let usable = used.len();
     let (ratio, utilization) = usage_ratio(&used, target)?;

@@ -86,6 +86,8 @@ pub struct Pod {
     pub request: CpuRequest,
     /// What its worker container uses.
     pub sample: Sample,
+    /// What is wrong with its primary's answers, for messages.
+    pub trouble: Option<String>,
 }
 
 /// `status.phase` of a pod.

@@ -9,6 +9,7 @@ mod rates;
 mod redis_server;
 mod shared;
 mod stats;
+mod witness;
 
 use std::{
     net::{IpAddr, Ipv4Addr},

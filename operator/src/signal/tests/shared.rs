@@ -112,7 +112,7 @@ fn metrics_are_registered_with_every_series_and_no_name_of_an_object() {
         .map(|label| label.name().to_owned())
         .collect();
     assert!(labels.iter().all(|name| name == "result"), "{labels:?}");
-    assert_eq!(labels.len(), 10 + 12); // each category and ok, of scrapes and of reads
+    assert_eq!(labels.len(), 12 + 12); // each category and ok, of scrapes and of reads
     assert!(families.iter().all(|family| family.name().starts_with("workercluster_") && !family.help().is_empty()));
     assert!(Counters::register(&registry).is_err(), "registered twice");
 }

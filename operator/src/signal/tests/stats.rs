@@ -22,6 +22,13 @@ fn a_good_document_is_read_and_what_is_new_in_it_ignored() {
 }
 
 #[test]
+fn of_each_pod_only_what_is_used_is_kept() {
+    let slots = vec![r#"{"slot":1,"state":"Ready","restarts":0,"lastExit":"exit code 1"}"#; 1024].join(",");
+    let stats = with(&format!(r#""slots":[{slots}],"listeners":[{{"address":"[::]:8000"}}]"#)).unwrap();
+    assert_eq!((stats.slots.capacity(), stats.listeners.capacity()), (0, 0));
+}
+
+#[test]
 fn another_version_is_named_even_if_nothing_else_is_known_of_it() {
     assert_eq!(decode(br#"{"version":7}"#), Err(ScrapeError::Version(7)));
 }

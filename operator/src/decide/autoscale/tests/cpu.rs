@@ -96,7 +96,15 @@ fn no_usable_sample_is_an_error_and_not_zero() {
     let pods = [Pod::test(), Pod::test().using(10).never_ready(), Pod::test().using(10).deleting()];
     let young = Pod { started: Some(at(Duration::ZERO).wall), ..pods[1].clone() };
     let pods = [pods[0].clone(), young, pods[2].clone()];
-    assert_eq!(recommend(3, 70, &pods), Err(CpuError::NoUsableSample { unready: 1, missing: 1 }));
+    let error = CpuError::NoUsableSample { unready: 1, missing: 1, why: None };
+    assert_eq!(recommend(3, 70, &pods), Err(error));
+}
+
+#[test]
+fn a_pod_whose_primary_lies_is_named_where_nothing_is_known() {
+    let liar = Pod { trouble: Some("the stats document has version 7".into()), ..Pod::test() };
+    let error = recommend(2, 70, &[Pod::test(), liar]).unwrap_err().to_string();
+    assert!(error.ends_with("(pod auth-0: the stats document has version 7)"), "{error}");
 }
 
 #[test]

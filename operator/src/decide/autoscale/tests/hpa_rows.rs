@@ -65,6 +65,7 @@ fn parse(pod: &str, now: Now) -> Pod {
         started: before(3),
         request: number(5).map_or_else(|| Pod::test().without_request().request, CpuRequest::Millicores),
         sample: sample().unwrap_or(Sample::Missing),
+        trouble: None,
         ..Pod::test()
     }
 }

@@ -40,6 +40,7 @@ impl Pod {
             started: Some(before(3600)),
             request: CpuRequest::Millicores(1000),
             sample: Sample::Missing,
+            trouble: None,
         }
     }
 

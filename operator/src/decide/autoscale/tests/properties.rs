@@ -46,7 +46,7 @@ prop_compose! {
         sample in samples(),
     ) -> Pod {
         let ready = ready.map(|(status, last_transition)| Ready { status, last_transition });
-        Pod { name: "p".into(), phase, deleting, ready, started, request: CpuRequest::Millicores(request), sample }
+        Pod { name: "p".into(), phase, deleting, ready, started, request: CpuRequest::Millicores(request), sample, trouble: None }
     }
 }
 
