@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use prometheus::Registry;
+use tokio::time::Instant;
 
 use super::{Handle, PodTarget, Targets, auth, config, ip, pod, pods};
 use crate::signal::{ClusterKey, Counters, board::Board, error::ScrapeError, new, news::News, target::Endpoint};
@@ -63,12 +64,12 @@ fn thousands_of_pods_are_published_and_read_in_a_moment() {
         handle.publish(&auth(), Targets { pods, queues: vec![] });
         let looked = handle.readings(&auth());
         for pod in &all[..50] {
-            board.update_pod(&auth(), pod, |reading| reading.bad(&ScrapeError::Timeout, None));
+            board.update_pod(&auth(), pod, |reading| reading.take(Err(ScrapeError::Timeout), None, Instant::now()));
         }
         assert_eq!(looked.pods.len(), if count == 0 { 0 } else { 50 }, "what was looked at stays what it was");
     }
     for pod in &all {
-        board.update_pod(&auth(), pod, |reading| reading.bad(&ScrapeError::Timeout, None));
+        board.update_pod(&auth(), pod, |reading| reading.take(Err(ScrapeError::Timeout), None, Instant::now()));
     }
     assert_eq!(handle.readings(&auth()).pods.len(), all.len() - 1, "the last was never published");
     // Each pod compared with each other would take minutes.
@@ -81,13 +82,13 @@ fn a_pod_with_another_address_is_read_anew() {
     let handle = Handle::new(board.clone());
     handle.publish(&auth(), pods([1, 2]));
     for host in [1, 2] {
-        board.update_pod(&auth(), &pod(host), |reading| reading.bad(&ScrapeError::Timeout, None));
+        board.update_pod(&auth(), &pod(host), |reading| reading.take(Err(ScrapeError::Timeout), None, Instant::now()));
     }
     let moved = PodTarget { ip: ip(3), ..pod(2) };
     handle.publish(&auth(), Targets { pods: vec![pod(1), moved.clone()], queues: vec![] });
     board.update_pod(&auth(), &pod(2), |_| panic!("what comes from the old address is late"));
     assert_eq!(handle.readings(&auth()).pods.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["uid-1"]);
-    board.update_pod(&auth(), &moved, |reading| reading.bad(&ScrapeError::Timeout, None));
+    board.update_pod(&auth(), &moved, |reading| reading.take(Err(ScrapeError::Timeout), None, Instant::now()));
     assert_eq!(handle.readings(&auth()).pods.len(), 2);
 }
 
