@@ -91,8 +91,9 @@ async fn a_program_that_binds_its_port_serves_with_one_worker_and_says_why_with_
         figure("own port, count 3: workers ready", format!("{} of {}", serving.2, serving.3), "workers");
         for pod in answers(&space, "own-port", address, 1).await?.keys() {
             let deaths = space.stats(pod).await?.deaths;
-            // Each of them failed to bind; none was ever thought to have the port.
-            ensure!(deaths.crashed == 0 && deaths.never_ready >= 2, "{pod}: {deaths:?}");
+            // Each of them failed to bind. One that needs longer than a second to find the port taken, on a busy machine, was thought to be
+            // ready for a moment.
+            ensure!(deaths.crashed + deaths.never_ready >= 2 && deaths.exited == 0, "{pod}: {deaths:?}");
         }
         let report = load.stop().await?;
         figure("own port, count 1 to 3 under load: answered", report.ok, "requests");
