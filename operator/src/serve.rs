@@ -11,6 +11,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::{Semaphore, watch},
     time::timeout,
@@ -57,22 +58,30 @@ pub async fn serve(
         let (metrics, readiness) = (metrics.clone(), readiness.clone());
         connections.spawn(async move {
             let _place = place;
-            let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(request.uri().path(), &metrics, readiness.lacks());
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(DEADLINE)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Ok(Err(error)) = timeout(DEADLINE, connection).await {
-                tracing::debug!(%error, "a connection to the operator's port ended badly");
-            }
+            connection(stream, metrics, readiness).await;
         });
     }
     connections.shutdown().await;
     Ok(())
+}
+
+/// Serves one connection to its end.
+pub async fn connection<S>(stream: S, metrics: Metrics, readiness: Readiness)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(request.uri().path(), &metrics, readiness.lacks());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(DEADLINE)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Ok(Err(error)) = timeout(DEADLINE, connection).await {
+        tracing::debug!(%error, "a connection to the operator's port ended badly");
+    }
 }
 
 /// `[::]` takes both families; where the machine has no IPv6 it means `0.0.0.0`.

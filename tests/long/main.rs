@@ -5,6 +5,7 @@
 mod apiserver;
 mod corruptions;
 mod differential;
+mod hostile;
 mod leader;
 mod nodes;
 mod operator_memory;

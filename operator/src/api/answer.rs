@@ -66,6 +66,11 @@ fn full(text: String) -> Body {
     Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
 }
 
+#[cfg(any(test, fuzzing))]
+pub fn full_bytes(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

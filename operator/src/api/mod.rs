@@ -6,6 +6,8 @@ mod answer;
 mod calls;
 mod error;
 mod fenced;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod limit;
 mod traffic;
 mod upstream;

@@ -1,5 +1,8 @@
 //! Whether a pod can be built from the spec: our own rules first, then the API server's, asked once for each revision by a strict dry run.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},

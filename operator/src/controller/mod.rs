@@ -18,6 +18,12 @@ mod revisions;
 mod scale;
 mod unreadable;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing {
+    //! What of the controller reads bytes from outside.
+    pub use super::{check::fuzzing::answers, revisions::fuzzing::objects as revisions};
+}
+
 use std::{sync::Arc, time::Duration};
 
 pub use context::{Context, Settings};

@@ -1,5 +1,8 @@
 //! Keeps revisions as ControllerRevisions, and says which one pods are built from: the decision is `decide::revisions`.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

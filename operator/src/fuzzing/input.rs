@@ -25,6 +25,19 @@ impl<'a> Knobs<'a> {
         taken
     }
 
+    /// A number of eight bytes.
+    pub fn number(&mut self) -> u64 {
+        let mut number = [0; 8];
+        for (to, from) in number.iter_mut().zip(self.bytes(8)) {
+            *to = *from;
+        }
+        u64::from_le_bytes(number)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn rest(self) -> &'a [u8] {
         self.0
     }

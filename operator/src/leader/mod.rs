@@ -4,6 +4,8 @@
 pub mod elect;
 pub mod fence;
 pub mod lease;
+#[cfg(any(test, fuzzing))]
+pub use news::fuzzing;
 mod news;
 
 pub use fence::{Fence, Pass};

@@ -1,6 +1,9 @@
 //! Changes of the Lease as a watch shows them: a Lease that is given back, or taken away by hand, is known at once. Only a quicker way to
 //! what the elector looks at anyway: without the right to watch it everything works, at the pace of the attempts.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};

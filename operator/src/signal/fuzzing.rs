@@ -1,5 +1,8 @@
 //! A primary that answers with any bytes: its document, and the whole HTTP answer.
 
+mod decisions;
+
+pub use decisions::decisions;
 use primary_protocol::Stats;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -33,7 +36,10 @@ fn check(decoded: &Result<Stats, ScrapeError>) {
     }
 }
 
-/// The answer from its first byte; the connection is asked until it ends, as a kept one is.
+/// Between the answers to two questions.
+const NEXT: u8 = 0x1e;
+
+/// The answers from their first bytes; the connection is asked until it ends, as a kept one is.
 pub fn scrape(data: &[u8]) {
     run(async {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
@@ -49,13 +55,14 @@ pub fn scrape(data: &[u8]) {
             }
         };
         let answering = async move {
-            let (mut read, mut write) = tokio::io::split(theirs);
-            let writing = async {
-                let _ = write.write_all(data).await;
-                let _ = write.shutdown().await;
-            };
-            let mut asked = Vec::new();
-            let ((), _) = tokio::join!(writing, read.read_to_end(&mut asked));
+            let mut stream = theirs;
+            for answer in data.split(|byte| *byte == NEXT) {
+                // Not before the question: what comes unasked is another fault, and the first of all.
+                let mut head = [0; 512];
+                if !matches!(stream.read(&mut head).await, Ok(1..)) || stream.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
         };
         tokio::join!(asking, answering);
     });

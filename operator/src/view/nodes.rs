@@ -1,5 +1,8 @@
 //! Nodes: each reduced to what the breaker reads, and the watch that keeps the breaker.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;

@@ -1,5 +1,8 @@
 //! The watches: what changes in the cluster goes into the cache, and the name of the WorkerCluster that it concerns goes to the queue.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::{collections::BTreeSet, fmt::Debug, future::ready, sync::Arc};
 
 use crds::{WorkerCluster, names};

@@ -1,0 +1,37 @@
+//! A request to the operator's own port.
+
+use std::sync::OnceLock;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::watch,
+};
+
+use super::run;
+use crate::{
+    leader::elect::Standing,
+    metrics::Metrics,
+    serve::{Readiness, connection},
+};
+
+/// Whatever comes, the connection ends, and what is answered is HTTP.
+pub(super) fn request(data: &[u8]) {
+    static METRICS: OnceLock<Option<Metrics>> = OnceLock::new();
+    let Some(metrics) = METRICS.get_or_init(|| Metrics::new().ok()).clone() else { return };
+    let ((_, standing), (_, filled)) = (watch::channel(Standing::default()), watch::channel(false));
+    run(async {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let serving = connection(ours, metrics, Readiness { standing, filled });
+        let asking = async {
+            let (mut read, mut write) = tokio::io::split(theirs);
+            let writing = async {
+                let _ = write.write_all(data).await;
+                let _ = write.shutdown().await;
+            };
+            let mut said = Vec::new();
+            let ((), read) = tokio::join!(writing, read.read_to_end(&mut said));
+            assert!(read.is_err() || said.is_empty() || said.starts_with(b"HTTP/1."));
+        };
+        tokio::join!(serving, asking);
+    });
+}
