@@ -1,12 +1,11 @@
-//! The queue before the reconciler: the first change is passed on at once, what changes again within a moment after that is one reconcile,
-//! and no change puts off another.
+//! The queue before the reconciler: what changes again within a moment is one reconcile, and no change puts off another.
 //!
 //! kube's own debounce counts from the last change, so that a WorkerCluster that changes more often than every 10 ms (a rollout of hundreds
-//! of pods does) would never be reconciled. Here the moment counts from when the WorkerCluster was passed on last: a pod that is lost in a
-//! quiet hour waits for nothing. A WorkerCluster is in it at most once, so it is no longer than there are WorkerClusters.
+//! of pods does) would never be reconciled. Here the moment counts from the first. A WorkerCluster is in it at most once, so it is no longer
+//! than there are WorkerClusters.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -21,18 +20,12 @@ use tokio::{
 
 use crate::{api::Traffic, view::Key};
 
-/// WorkerClusters that changed, each no sooner than a moment after it was last passed on.
+/// WorkerClusters in the order in which they first changed, each a moment after that.
 pub struct Queue {
     arriving: mpsc::Receiver<Key>,
     moment: Duration,
-    /// Those that were not passed on within the last moment, in the order in which they changed.
-    fresh: VecDeque<Key>,
-    /// Those that were, in the order in which they were.
-    again: VecDeque<(Instant, Key)>,
+    due: VecDeque<(Instant, Key)>,
     queued: HashSet<Key>,
-    /// What was passed on within the last moment, and when.
-    passed: VecDeque<(Instant, Key)>,
-    passed_at: HashMap<Key, Instant>,
     timer: Pin<Box<Sleep>>,
     waiting: Waiting,
 }
@@ -70,53 +63,7 @@ impl Waiting {
 impl Queue {
     pub fn new(arriving: mpsc::Receiver<Key>, moment: Duration, waiting: Waiting) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self {
-            arriving,
-            moment,
-            fresh: VecDeque::new(),
-            again: VecDeque::new(),
-            queued: HashSet::new(),
-            passed: VecDeque::new(),
-            passed_at: HashMap::new(),
-            timer,
-            waiting,
-        }
-    }
-
-    /// A WorkerCluster changed.
-    fn take(&mut self, key: Key, now: Instant) {
-        if !self.queued.insert(key.clone()) {
-            return;
-        }
-        self.waiting.change(|keys| keys.insert(key.clone()));
-        match self.passed_at.get(&key).map(|at| *at + self.moment).filter(|due| *due > now) {
-            // Kept in order: who was passed on first is due first, whenever it changed again.
-            Some(due) => {
-                let place = self.again.partition_point(|(other, _)| *other <= due);
-                self.again.insert(place, (due, key));
-            }
-            None => self.fresh.push_back(key),
-        }
-    }
-
-    /// The next that is due, which is passed on now.
-    fn next_due(&mut self, now: Instant) -> Option<Key> {
-        let key = match self.again.front() {
-            // Who has waited a moment goes before who has only just changed.
-            Some((due, _)) if *due <= now => self.again.pop_front().map(|(_, key)| key),
-            _ => self.fresh.pop_front(),
-        }?;
-        while self.passed.front().is_some_and(|(at, _)| *at + self.moment <= now) {
-            if let Some((at, old)) = self.passed.pop_front()
-                && self.passed_at.get(&old) == Some(&at)
-            {
-                self.passed_at.remove(&old);
-            }
-        }
-        self.queued.remove(&key);
-        self.passed.push_back((now, key.clone()));
-        self.passed_at.insert(key.clone(), now);
-        Some(key)
+        Self { arriving, moment, due: VecDeque::new(), queued: HashSet::new(), timer, waiting }
     }
 
     /// What waits, to be told when it begins.
@@ -132,23 +79,28 @@ impl Stream for Queue {
         let this = self.get_mut();
         let over = loop {
             match this.arriving.poll_recv(context) {
-                Poll::Ready(Some(key)) => this.take(key, Instant::now()),
+                Poll::Ready(Some(key)) => {
+                    if this.queued.insert(key.clone()) {
+                        this.waiting.change(|keys| keys.insert(key.clone()));
+                        this.due.push_back((Instant::now() + this.moment, key));
+                    }
+                }
                 Poll::Ready(None) => break true,
                 Poll::Pending => break false,
             }
         };
-        loop {
-            if let Some(key) = this.next_due(Instant::now()) {
-                return Poll::Ready(Some(key));
-            }
-            let Some((due, _)) = this.again.front() else {
-                return if over { Poll::Ready(None) } else { Poll::Pending };
-            };
-            this.timer.as_mut().reset(*due);
+        let Some((at, _)) = this.due.front() else { return if over { Poll::Ready(None) } else { Poll::Pending } };
+        if *at > Instant::now() {
+            this.timer.as_mut().reset(*at);
             if this.timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
         }
+        let key = this.due.pop_front().map(|(_, key)| key);
+        if let Some(key) = &key {
+            this.queued.remove(key);
+        }
+        Poll::Ready(key)
     }
 }
 
@@ -186,26 +138,6 @@ mod tests {
         }
         assert!(begun.elapsed() <= Duration::from_millis(160), "{:?}", begun.elapsed());
         changing.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_change_is_passed_on_at_once_and_those_within_a_moment_after_it_are_one() {
-        let (news, mut queue, _) = queue();
-        let (lost, other) = (Key::new("default", "lost"), Key::new("default", "other"));
-        let begun = Instant::now();
-        news.send(lost.clone()).await.unwrap();
-        assert_eq!((queue.next().await.as_ref(), begun.elapsed()), (Some(&lost), Duration::ZERO));
-        for key in [&lost, &other, &lost] {
-            news.send(key.clone()).await.unwrap();
-        }
-        assert_eq!((queue.next().await.as_ref(), begun.elapsed()), (Some(&other), Duration::ZERO));
-        assert_eq!(queue.next().await.as_ref(), Some(&lost));
-        assert!((MOMENT..=MOMENT * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
-        tokio::time::sleep(MOMENT).await;
-        let later = Instant::now();
-        news.send(lost.clone()).await.unwrap();
-        assert_eq!((queue.next().await.as_ref(), later.elapsed()), (Some(&lost), Duration::ZERO));
-        assert!(queue.passed.len() <= 2 && queue.passed_at.len() <= 2, "what was passed on long ago is forgotten");
     }
 
     #[tokio::test(start_paused = true)]
