@@ -88,6 +88,10 @@ pub struct AutoscalingStatus {
     /// When the figures below were taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampled_at: Option<Time>,
+    /// Seconds between two readings of each replica, where they are more than 1: in a cluster with more than 1000 replicas of all WorkerClusters
+    /// one more for each further 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_interval_seconds: Option<i64>,
     /// Each metric in the order of the spec.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]

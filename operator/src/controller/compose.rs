@@ -112,9 +112,10 @@ pub fn compose(
         observed_generation: if facts.refused.is_some() { before.observed_generation } else { generation },
         current_revision: facts.target.map_or_else(|| before.current_revision.clone(), |target| target.hash.clone()),
         conditions,
-        autoscaling: facts
-            .scaling
-            .map(|scaling| autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, false)),
+        autoscaling: facts.scaling.map(|scaling| {
+            let interval = context.signals.interval();
+            autoscaling_status(scaling, before.autoscaling.as_ref(), interval, seen.wall, false)
+        }),
     };
     (told, wake)
 }
@@ -209,6 +210,7 @@ fn reason(reason: WarningReason) -> &'static str {
 pub fn autoscaling_status(
     scaling: &Scaling,
     before: Option<&AutoscalingStatus>,
+    interval: Duration,
     now: Timestamp,
     scaled: bool,
 ) -> AutoscalingStatus {
@@ -223,6 +225,7 @@ pub fn autoscaling_status(
             before.and_then(|before| before.last_scale_time.clone())
         },
         sampled_at: scaling.sampled_at.and_then(|at| Timestamp::from_second(at.as_second()).ok()).map(Time),
+        sample_interval_seconds: i64::try_from(interval.as_secs()).ok().filter(|seconds| *seconds > 1),
         metrics: scaling.metrics.clone(),
     };
     match before {
@@ -239,4 +242,34 @@ fn same_decision(a: &AutoscalingStatus, b: &AutoscalingStatus) -> bool {
 
 fn figures_due(before: &AutoscalingStatus, now: &Time) -> bool {
     before.sampled_at.as_ref().is_none_or(|at| now.0.duration_since(at.0) >= FIGURES_EVERY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::autoscale::{ConditionData, History, Reason};
+
+    #[test]
+    fn an_interval_of_more_than_a_second_is_told_and_with_the_next_figures() {
+        let condition = ConditionData { status: true, reason: "x", message: String::new() };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let scaling = |sampled| Scaling {
+            desired: 3,
+            reason: Reason::CpuUtilization,
+            message: String::new(),
+            metrics: Vec::new(),
+            sampled_at: Some(at(sampled)),
+            held_until: None,
+            scaling_active: condition.clone(),
+            scaling_limited: condition.clone(),
+            history: History::starting_at(3, Duration::ZERO),
+        };
+        let told = |before: Option<&AutoscalingStatus>, interval, second| {
+            autoscaling_status(&scaling(second), before, Duration::from_secs(interval), at(second), false)
+        };
+        let first = told(None, 1, 100);
+        assert_eq!(first.sample_interval_seconds, None);
+        assert_eq!(told(Some(&first), 3, 110), first, "a longer interval alone is no reason to write");
+        assert_eq!(told(Some(&first), 3, 140).sample_interval_seconds, Some(3));
+    }
 }

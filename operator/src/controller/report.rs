@@ -25,7 +25,8 @@ pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Re
     }
     let old = decided.unwrap_or(seen.cluster.spec.replicas);
     let scaled = old != scaling.desired;
-    let autoscaling = autoscaling_status(scaling, before.autoscaling.as_ref(), seen.wall, scaled);
+    let autoscaling =
+        autoscaling_status(scaling, before.autoscaling.as_ref(), context.signals.interval(), seen.wall, scaled);
     let conditions = if scaled {
         status::unsettled(before.conditions, scaling.desired, before.ready_replicas, seen.wall)
     } else {

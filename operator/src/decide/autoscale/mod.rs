@@ -18,6 +18,8 @@ mod request;
 mod tests;
 
 use combine::Combined;
+#[cfg(test)]
+pub use decision::Reason;
 pub use decision::{ConditionData, Decision};
 pub use history::History;
 pub use input::{CpuRequest, Input, Metric, Now, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample};
