@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use super::{check::pod_context, context::Context, observe::Seen, revisions::Target};
+use super::{AT_ONCE, batches::Batches, check::pod_context, context::Context, observe::Seen, revisions::Target};
 use crate::{
     api::{ApiError, Deleted},
     build,
@@ -57,12 +57,18 @@ pub async fn apply(context: &Context, seen: &Seen, target: Option<&Target>, deci
     outcome
 }
 
-/// 1, 2, 4, … at a time, until a batch has a failure: a quota that is used up costs one call, not five hundred.
+/// In growing batches, until one has a failure.
 async fn create(context: &Context, seen: &Seen, target: &Target, pods: &[NewPod], outcome: &mut Outcome) {
     let mut rest = pods;
-    let mut size = 1;
+    let came_to = context.memory(&seen.key, |memory| memory.batch.take());
+    let mut batches = Batches::begin(came_to, Instant::now());
     while !rest.is_empty() {
-        let (batch, later) = rest.split_at(size.min(rest.len()));
+        if batches.is_over(Instant::now()) {
+            context.memory(&seen.key, |memory| memory.batch = Some(batches.size()));
+            outcome.requeue = Some(AT_ONCE);
+            break;
+        }
+        let (batch, later) = rest.split_at(batches.size().min(rest.len()));
         let created = join_all(batch.iter().map(|pod| create_one(context, seen, target, pod))).await;
         context.memory(&seen.key, |memory| memory.last_create = Some(Instant::now()));
         let mut ending = false;
@@ -89,7 +95,8 @@ async fn create(context: &Context, seen: &Seen, target: &Target, pods: &[NewPod]
         if ending || outcome.rejection.is_some() || outcome.error.is_some() {
             return;
         }
-        (rest, size) = (later, size * 2);
+        batches.went_well();
+        rest = later;
     }
     if !outcome.created.is_empty() {
         context.memory(&seen.key, |memory| memory.rejection = None);
@@ -145,8 +152,13 @@ async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiErr
 }
 
 async fn delete(context: &Context, seen: &Seen, removals: &[Removal], outcome: &mut Outcome) {
+    let pass = Batches::begin(None, Instant::now());
     // As many at a time as the API server takes from one client without queueing.
     for batch in removals.chunks(32) {
+        if pass.is_over(Instant::now()) {
+            outcome.requeue = Some(AT_ONCE);
+            return;
+        }
         let results = join_all(batch.iter().map(|removal| context.api.delete_pod(&seen.namespace, removal))).await;
         for (removal, result) in batch.iter().zip(results) {
             match result {

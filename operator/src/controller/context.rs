@@ -56,6 +56,8 @@ pub struct Memory {
     pub backoff: Backoff,
     /// What the API server said when it last refused a pod.
     pub rejection: Option<String>,
+    /// How many pods at a time the last pass had come to, where it was cut off in the midst of creating.
+    pub batch: Option<usize>,
     /// When a pod was last created, or may have been.
     pub last_create: Option<StdInstant>,
     /// `None` until the first decision of this term.

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod apply;
+mod batches;
 mod busy;
 mod check;
 mod children;
@@ -69,7 +70,9 @@ pub async fn reconcile(object: Arc<Object>, context: Arc<Context>) -> Result<Act
         if result.is_ok() {
             (memory.failures, memory.retry_at) = (0, None);
         }
-        memory.rests_until = pace::rest(busy).map(|rest| Instant::now() + rest);
+        // Who was cut off in the midst of creating has work that waits.
+        let rest = pace::rest(busy).filter(|_| memory.batch.is_none());
+        memory.rests_until = rest.map(|rest| Instant::now() + rest);
     });
     result
 }
