@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use crds::WorkerCluster;
 use e2e::{Space, manifest, until};
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::Pod,
+};
 use kube::{
     Api, Resource,
     api::{DeleteParams, ListParams, PostParams},
@@ -74,7 +77,8 @@ impl Side {
         }
     }
 
-    /// Deletes everything of this side and waits until it is gone, its pods too. Says how long that took.
+    /// Deletes everything of this side and waits until it is gone, its pods too. Says how long that took. First what would make pods anew; then
+    /// the pods without a grace, which simulated ones do not need: by garbage collection alone each costs four calls.
     pub async fn delete(self, space: &Space, pods: &Pods, patience: Duration) -> Result<Duration> {
         let begun = Instant::now();
         let (delete, all) = (DeleteParams::background(), ListParams::default());
@@ -82,12 +86,23 @@ impl Side {
             Self::Ours => drop(space.api::<WorkerCluster>().delete_collection(&delete, &all).await?),
             Self::Peer => drop(space.api::<Deployment>().delete_collection(&delete, &all).await?),
         }
+        until("no WorkerCluster or ReplicaSet to be left", patience, async || {
+            let one = ListParams::default().limit(1);
+            let clusters = space.api::<WorkerCluster>().list_metadata(&one).await?.items.len();
+            let sets = space.api::<ReplicaSet>().list_metadata(&one).await?.items.len();
+            Ok(if clusters + sets == 0 { Ok(()) } else { Err("some") })
+        })
+        .await?;
+        let some = ListParams::default().labels(&format!("{LABEL}={}", self.name())).limit(200);
         let mut told = Instant::now();
         until(&format!("the pods of {self:?} to be gone"), patience, async || {
             let (left, _) = pods.now()?;
             if told.elapsed() >= Duration::from_secs(10) {
                 println!("{left} pods of {} left after {:.0} s", self.name(), begun.elapsed().as_secs_f32());
                 told = Instant::now();
+            }
+            if left > 0 {
+                space.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(0), &some).await?;
             }
             Ok(if left == 0 { Ok(()) } else { Err(format!("{left} left")) })
         })
