@@ -1,6 +1,6 @@
 //! The lines of a watch of pods, and what is decided on the pods that they leave.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crds::PodReplacementPolicy;
 use futures::StreamExt;
@@ -39,8 +39,7 @@ pub fn pods(data: &[u8]) {
         let uids: BTreeSet<&str> = pods.iter().map(|pod| pod.uid.as_str()).collect();
         assert_eq!(uids.len(), pods.len(), "a pod is there twice");
         assert!(pods.iter().all(|pod| *pod.cluster == *key.name));
-        let owned: Vec<&PodView> =
-            pods.iter().map(AsRef::as_ref).filter(|pod: &&PodView| pod.controller.is_some()).collect();
+        let owned: Vec<&PodView> = pods.iter().map(Arc::as_ref).filter(|pod| pod.controller.is_some()).collect();
         check(&decided(&owned, wanted, knob), &owned, wanted);
     }
 }
