@@ -9,21 +9,9 @@ mod spec;
 pub(crate) use input::{Knobs, run};
 pub(crate) use spec::everything;
 
-use crate::{controller, leader, signal::fuzzing as signal, view};
+pub use decoders::Target;
 
-/// A decoder under test.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Its name: that of its folder in `tests/fuzz/corpus`.
-    pub name: &'static str,
-    /// Takes the bytes.
-    ///
-    /// # Panics
-    /// Where a promise is broken.
-    pub take: fn(&[u8]),
-    /// Most memory that it may have at a time for one input, in MiB.
-    pub most_mib: usize,
-}
+use crate::{controller, leader, signal::fuzzing as signal, view};
 
 /// Every decoder of the operator.
 pub const TARGETS: &[Target] = &[
@@ -44,26 +32,8 @@ pub const TARGETS: &[Target] = &[
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
-
-    use super::TARGETS;
-
-    /// Inputs that found something, or that show the way: what is in them must not break anything again.
     #[test]
     fn the_inputs_that_are_kept_break_nothing() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus");
-        for target in TARGETS {
-            let folder = corpus.join(target.name);
-            let inputs = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-            let mut count = 0;
-            for input in inputs {
-                let path = input.unwrap().path();
-                let bytes = fs::read(&path).unwrap();
-                let taken = std::panic::catch_unwind(|| (target.take)(&bytes));
-                assert!(taken.is_ok(), "{} broke on {}", target.name, path.display());
-                count += 1;
-            }
-            assert!(count > 0, "{} has no input", folder.display());
-        }
+        decoders::replay(super::TARGETS).unwrap();
     }
 }

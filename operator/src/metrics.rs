@@ -93,7 +93,7 @@ impl Metrics {
             )?,
             reconcile_busy_seconds: histogram(
                 "workercluster_reconcile_busy_duration_seconds",
-                "For how long reconciles worked themselves, without waiting for the API server or for a turn.",
+                "Processor time of reconciles: without what they wait for, the API server or their turn.",
                 RECONCILE_SECONDS,
                 &[],
             )?,

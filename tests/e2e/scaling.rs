@@ -57,15 +57,7 @@ fn seconds(duration: Duration) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_follow_processor_time() -> Result<()> {
     Space::run("cpu", |space| async move {
-        for mut object in manifest::documents(&space.example("cpu")?)? {
-            if object["kind"] == "WorkerCluster" {
-                object["spec"]["workers"] = json!({"count": 2, "drainSeconds": 5});
-                object["spec"]["autoscaling"]["maxReplicas"] = json!(3);
-                object["spec"]["template"]["spec"]["containers"][0]["resources"] =
-                    json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "300m", "memory": "256Mi"}});
-            }
-            space.apply(&object).await?;
-        }
+        space.cpu_example(3).await?;
         space.ready("cpu", 1).await?;
         let address = space.address("cpu", 8000).await?;
         let pod = space.uids("cpu").await?.into_keys().next().context("no pod")?;
@@ -85,7 +77,11 @@ async fn replicas_follow_processor_time() -> Result<()> {
         })
         .await?;
         let visible = Instant::now();
-        figure("cpu: load to visible in /v1/stats", seconds(started.elapsed()), &format!("s ({rate} of 70 millicores)"));
+        figure(
+            "cpu: load to visible in /v1/stats",
+            seconds(started.elapsed()),
+            &format!("s ({rate} of 70 millicores)"),
+        );
         scaled(&space, "cpu", 2..=3, SOON).await?;
         figure("cpu: visible to more replicas", seconds(visible.elapsed()), "s");
         let most = scaled(&space, "cpu", 3..=3, Duration::from_secs(15)).await?;

@@ -3,9 +3,10 @@
 use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::Space;
+use crate::{Space, manifest};
 
 // === impl Space ===
 
@@ -31,6 +32,22 @@ impl Space {
             bail!("kubectl {}: {text}", arguments.join(" "));
         }
         Ok(text)
+    }
+
+    /// Applies `examples/cpu` with a share of a processor that a test machine can spare, and at most so many replicas.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn cpu_example(&self, most_replicas: i32) -> Result<()> {
+        for mut object in manifest::documents(&self.example("cpu")?)? {
+            if object["kind"] == "WorkerCluster" {
+                object["spec"]["workers"] = json!({"count": 2, "drainSeconds": 5});
+                object["spec"]["autoscaling"]["maxReplicas"] = json!(most_replicas);
+                object["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "300m", "memory": "256Mi"}});
+            }
+            self.apply(&object).await?;
+        }
+        Ok(())
     }
 
     /// The manifests of `examples/NAME`, for this namespace.

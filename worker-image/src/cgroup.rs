@@ -173,7 +173,10 @@ pub mod fuzzing {
         }
         let _ = quota_millicores(text);
         if let Some(number) = keyed_number(text, "oom_kill") {
-            assert!(text.contains(&format!("oom_kill {number}")) || text.contains("oom_kill "), "{number}");
+            assert_eq!(
+                keyed_number(&format!("oom 1\noom_kill_group 2\noom_kill {number}\n"), "oom_kill"),
+                Some(number)
+            );
         }
     }
 }

@@ -2,10 +2,7 @@
 
 use std::sync::OnceLock;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use super::run;
 use crate::{
@@ -22,16 +19,6 @@ pub(super) fn request(data: &[u8]) {
     run(async {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let serving = connection(ours, metrics, Readiness { standing, filled });
-        let asking = async {
-            let (mut read, mut write) = tokio::io::split(theirs);
-            let writing = async {
-                let _ = write.write_all(data).await;
-                let _ = write.shutdown().await;
-            };
-            let mut said = Vec::new();
-            let ((), read) = tokio::join!(writing, read.read_to_end(&mut said));
-            assert!(read.is_err() || said.is_empty() || said.starts_with(b"HTTP/1."));
-        };
-        tokio::join!(serving, asking);
+        tokio::join!(serving, decoders::answers_http(theirs, data));
     });
 }

@@ -8,27 +8,18 @@ mod memory;
 use std::{process::exit, sync::OnceLock};
 
 use libfuzzer_sys::fuzz_target;
+use operator::fuzzing::Target;
 
 #[global_allocator]
 static MEMORY: memory::Bounded = memory::Bounded;
 
-struct Target {
-    name: &'static str,
-    take: fn(&[u8]),
-    most_mib: usize,
+static CHOSEN: OnceLock<&Target> = OnceLock::new();
+
+fn targets() -> impl Iterator<Item = &'static Target> {
+    operator::fuzzing::TARGETS.iter().chain(primary::fuzzing::TARGETS)
 }
 
-static CHOSEN: OnceLock<Target> = OnceLock::new();
-
-fn targets() -> impl Iterator<Item = Target> {
-    let operators = operator::fuzzing::TARGETS.iter();
-    let primarys = primary::fuzzing::TARGETS.iter();
-    let operators =
-        operators.map(|target| Target { name: target.name, take: target.take, most_mib: target.most_mib });
-    operators.chain(primarys.map(|target| Target { name: target.name, take: target.take, most_mib: target.most_mib }))
-}
-
-fn choose() -> Target {
+fn choose() -> &'static Target {
     let Ok(name) = std::env::var("FUZZ_TARGET") else {
         targets().for_each(|target| println!("{}", target.name));
         exit(0);

@@ -1,6 +1,5 @@
 //! A request to the admin port.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::admin;
@@ -17,16 +16,6 @@ pub(super) fn request(data: &[u8]) {
                 let _ = ask.reply.send(None);
             }
         };
-        let asking = async {
-            let (mut read, mut write) = tokio::io::split(theirs);
-            let writing = async {
-                let _ = write.write_all(data).await;
-                let _ = write.shutdown().await;
-            };
-            let mut said = Vec::new();
-            let ((), read) = tokio::join!(writing, read.read_to_end(&mut said));
-            assert!(read.is_err() || said.is_empty() || said.starts_with(b"HTTP/1."));
-        };
-        tokio::join!(serving, answering, asking);
+        tokio::join!(serving, answering, decoders::answers_http(theirs, data));
     });
 }

@@ -1,7 +1,5 @@
 //! A Redis server that answers with any bytes.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 use super::{Connection, Lengths, MOST_BYTES, failure, reply};
 use crate::{
     fuzzing::{Knobs, run},
@@ -44,16 +42,7 @@ async fn conversation(endpoint: &Endpoint, queries: &[Query], bytes: &[u8]) -> R
         assert!(values.len() <= 2 * queries.len());
         Ok(reply::lengths(endpoint, queries, values))
     };
-    let answering = async move {
-        let (mut read, mut write) = tokio::io::split(theirs);
-        let writing = async {
-            let _ = write.write_all(bytes).await;
-            let _ = write.shutdown().await;
-        };
-        let mut asked = Vec::new();
-        let ((), _) = tokio::join!(writing, read.read_to_end(&mut asked));
-    };
-    tokio::join!(asking, answering).0
+    tokio::join!(asking, decoders::exchange(theirs, bytes)).0
 }
 
 /// A failure of a known kind, in words that a status can carry.
