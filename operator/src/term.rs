@@ -47,8 +47,9 @@ pub struct Term {
 
 /// WorkerClusters that are reconciled at the same time.
 const CONCURRENCY: u16 = 16;
-/// Changes that come together are one reconcile.
-const MOMENT: Duration = Duration::from_millis(10);
+/// Changes that come together, as the events of one write do, are one reconcile. A pod that is lost in a quiet hour waits for no longer; who has
+/// much going on is slowed down by what its looks cost, not by this: see `controller::pace`.
+const MOMENT: Duration = Duration::from_millis(2);
 /// News that wait for the reconciler; a watch that finds it full waits.
 const NEWS: usize = 1024;
 /// Reconciles under way may finish for so long when the term ends.

@@ -11,7 +11,7 @@ const SHARE: u32 = 10;
 /// It rests no longer than this, however much there was to do: a changed spec waits for it too.
 const LONGEST_REST: Duration = Duration::from_millis(250);
 /// Less than this is not worth being called again for: what changes waits as long in the queue.
-const SHORTEST_REST: Duration = Duration::from_millis(10);
+const SHORTEST_REST: Duration = Duration::from_millis(2);
 /// Status of which only the numbers have changed is written so often. Who waits for an end waits for a condition, and that is told at once.
 const NUMBERS_EVERY: Duration = Duration::from_millis(500);
 
@@ -97,6 +97,9 @@ mod tests {
     #[test]
     fn a_look_that_took_long_is_followed_by_a_rest_and_a_short_one_is_not() {
         let ms = Duration::from_millis;
-        assert_eq!([ms(0), ms(1), ms(5), ms(500)].map(rest), [None, Some(ms(10)), Some(ms(50)), Some(ms(250))]);
+        assert_eq!(
+            [Duration::from_micros(100), ms(1), ms(5), ms(500)].map(rest),
+            [None, Some(ms(10)), Some(ms(50)), Some(ms(250))]
+        );
     }
 }
