@@ -47,6 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 const WRITTEN: [&str; 6] =
     ["workerclusters", "pods", "services", "controllerrevisions", "poddisruptionbudgets", "events"];
 const RECONCILES: &str = "workercluster_reconcile_duration_seconds";
+/// The API server's own count.
+const SERVED: &str = "apiserver_request_total";
 const BUSY: &str = "workercluster_reconcile_busy_duration_seconds";
 
 /// One side's way to a shape.
@@ -239,20 +241,16 @@ fn at_rest(name: &str, operator: &Series, server: &Series, seconds: f64, missed:
     figure(&format!("{name}: calls of the operator, the Lease apart"), per_second(all), "per s");
     let reconciles = operator.histogram(RECONCILES);
     figure(&format!("{name}: reconciles"), reconciles.text(), "");
-    let ours = |label: &dyn Fn(&str) -> String| WRITTEN.contains(&label("resource").as_str());
     // The API server lists Services itself every three minutes, to mend its own account of node ports.
     let lists =
-        |label: &dyn Fn(&str) -> String| ours(label) && label("verb") == "LIST" && label("resource") != "services";
-    let reads = ["GET", "LIST", "WATCH", "CONNECT", ""];
-    let writes = |label: &dyn Fn(&str) -> String| ours(label) && !reads.contains(&label("verb").as_str());
-    let listed_there = server.sum("apiserver_request_total", lists);
-    let written_there = server.sum("apiserver_request_total", writes);
+        |label: &dyn Fn(&str) -> String| is_ours(label) && label("verb") == "LIST" && label("resource") != "services";
+    let listed_there = server.sum(SERVED, lists);
+    let written_there = server.sum(SERVED, is_write);
     let what = "at the API server of what the operator watches and makes, by anybody";
     figure(&format!("{name}: LISTs {what} (Services apart)"), per_second(listed_there), "per s");
     figure(&format!("{name}: writes {what}"), per_second(written_there), "per s");
-    let others = server.by("apiserver_request_total", &["verb", "resource"], |label| {
-        !["WATCH", "CONNECT"].contains(&label("verb").as_str())
-    });
+    let others =
+        server.by(SERVED, &["verb", "resource"], |label| !["WATCH", "CONNECT"].contains(&label("verb").as_str()));
     println!("{name}: at the API server in {seconds:.0} s: {others:?}");
     if listed + all + listed_there + written_there > 0.0 {
         missed.push(format!(
@@ -279,19 +277,30 @@ async fn all_say_ready(space: &Space, shape: Shape) -> Result<()> {
     .await
 }
 
-/// Waits until the operator has called nobody for 10 s.
+/// Waits until the operator has called nobody for 10 s, and nobody else, as the simulated kubelets do for a while, has written what it watches.
 async fn calm(space: &Space) -> Result<Duration> {
     let begun = Instant::now();
-    let mut last = Series::of_operator(space).await?;
-    until("an operator that asks for nothing", PATIENCE, async || {
+    let both = async || anyhow::Ok((Series::of_operator(space).await?, Series::of_api_server(&space.client).await?));
+    let mut last = both().await?;
+    until("an operator that asks for nothing, and pods that nobody writes", PATIENCE, async || {
         sleep(Duration::from_secs(10)).await;
-        let now = Series::of_operator(space).await?;
-        let called = calls(&now.since(&last));
+        let now = both().await?;
+        let (called, written) = (calls(&now.0.since(&last.0)), now.1.since(&last.1).sum(SERVED, is_write));
         last = now;
-        Ok(if called.is_empty() { Ok(()) } else { Err(called) })
+        Ok(if called.is_empty() && written == 0.0 { Ok(()) } else { Err(format!("{called} ({written} writes)")) })
     })
     .await?;
     Ok(begun.elapsed())
+}
+
+/// Whether a series of [`SERVED`] counts writes of what the operator makes.
+fn is_write(label: &dyn Fn(&str) -> String) -> bool {
+    let reads = ["GET", "LIST", "WATCH", "CONNECT", ""];
+    is_ours(label) && !reads.contains(&label("verb").as_str())
+}
+
+fn is_ours(label: &dyn Fn(&str) -> String) -> bool {
+    WRITTEN.contains(&label("resource").as_str())
 }
 
 /// Deletes each hundredth pod, and waits until all are Ready again.
