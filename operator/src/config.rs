@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, builder::NonEmptyStringValueParser};
 
 use crate::{
     api::{Limit, Limits},
@@ -17,7 +17,7 @@ use crate::{
 #[command(name = "operator", version, about, max_term_width = 120)]
 pub struct Config {
     /// Image of the primary that is put into each new pod
-    #[arg(long, env = "WORKERCLUSTER_PRIMARY_IMAGE", value_name = "IMAGE")]
+    #[arg(long, env = "WORKERCLUSTER_PRIMARY_IMAGE", value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
     pub primary_image: String,
 
     /// When the kubelet pulls that image
@@ -38,15 +38,15 @@ pub struct Config {
     pub listen: SocketAddr,
 
     /// Name of the Lease that lets one operator work at a time
-    #[arg(long, env = "WORKERCLUSTER_LEASE_NAME", value_name = "NAME", default_value = "workercluster-operator")]
+    #[arg(long, env = "WORKERCLUSTER_LEASE_NAME", value_name = "NAME", default_value = "workercluster-operator", value_parser = NonEmptyStringValueParser::new())]
     pub lease_name: String,
 
     /// Namespace of that Lease
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "default", value_parser = NonEmptyStringValueParser::new())]
     pub pod_namespace: String,
 
     /// Name under which this operator holds the Lease; without it one that nobody else has
-    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    #[arg(long, env = "POD_NAME", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub pod_name: Option<String>,
 
     /// Seconds for which another operator respects this one's Lease without a renewal
@@ -167,6 +167,23 @@ impl PullPolicy {
             Self::Always => "Always",
             Self::IfNotPresent => "IfNotPresent",
             Self::Never => "Never",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_empty_is_refused_with_its_flag() {
+        let good = ["operator", "--primary-image", "a/b:1"];
+        assert!(!Config::try_parse_from(good).unwrap().identity().is_empty());
+        for flag in ["--primary-image", "--lease-name", "--pod-namespace", "--pod-name"] {
+            let first = if flag == "--primary-image" { &good[..1] } else { &good };
+            let words = first.iter().copied().chain([flag, ""]);
+            let message = Config::try_parse_from(words).unwrap_err().to_string();
+            assert!(message.contains(flag), "{flag}: {message}");
         }
     }
 }

@@ -91,7 +91,8 @@ fn wrap(worker: &mut Map<String, Value>, spec: &WorkerClusterSpec, valid: &Valid
     push(worker, "ports", json!({"name": names::ADMIN_PORT_NAME, "containerPort": ADMIN_PORT, "protocol": "TCP"}));
     let probe = |path: &str, period: u32, failures: u32| json!({"httpGet": {"path": path, "port": ADMIN_PORT}, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures});
     // Only where the user has none: theirs say more about their program than ours can.
-    worker.entry("readinessProbe").or_insert_with(|| probe("/readyz", 1, 1));
+    // Three, as Kubernetes has it: one answer that is late on a busy node would take the replica out of service, and all on that node with it.
+    worker.entry("readinessProbe").or_insert_with(|| probe("/readyz", 1, 3));
     worker.entry("livenessProbe").or_insert_with(|| probe("/livez", 10, 3));
 }
 

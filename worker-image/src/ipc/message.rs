@@ -3,8 +3,8 @@
 //! Wire-identical in Node 18 to 24: JSON lines; objects whose `cmd` starts with `NODE_` are Node's own, everything
 //! else is the program's and of no concern here, except `process.send('ready')`.
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// The first worker's data for a server (TLS ticket keys: 48 bytes) is kept for the others up to this length.
@@ -204,20 +204,40 @@ pub fn handle_answer(arrived: bool) -> Vec<u8> {
     line(&serde_json::json!({"cmd": if arrived { "NODE_HANDLE_ACK" } else { "NODE_HANDLE_NACK" }}))
 }
 
+/// What a query is answered with. `data` goes on as the worker wrote it: read as a value, a number beyond what fits would be refused, and
+/// one of many digits be another.
+#[derive(Serialize)]
+struct Answer<'a> {
+    cmd: &'static str,
+    errno: i32,
+    key: &'a str,
+    ack: u64,
+    data: Option<&'a RawValue>,
+}
+
+/// A message that a socket goes along with.
+#[derive(Serialize)]
+struct WithSocket<'a> {
+    cmd: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    msg: Answer<'a>,
+}
+
 /// Answers a query with the socket that goes along.
 pub fn server(key: &str, seq: u64, data: Option<&RawValue>, udp: bool) -> Vec<u8> {
-    let inner = serde_json::json!({"cmd": "NODE_CLUSTER", "errno": 0, "key": key, "ack": seq, "data": data});
-    let kind = if udp { "dgram.Native" } else { "net.Native" };
-    line(&serde_json::json!({"cmd": "NODE_HANDLE", "type": kind, "msg": inner}))
+    let msg = Answer { cmd: "NODE_CLUSTER", errno: 0, key, ack: seq, data };
+    line(&WithSocket { cmd: "NODE_HANDLE", kind: if udp { "dgram.Native" } else { "net.Native" }, msg })
 }
 
 /// Answers a query with the error number, negative as libuv has it.
 pub fn refusal(key: &str, seq: u64, errno: i32, data: Option<&RawValue>) -> Vec<u8> {
-    line(&serde_json::json!({"cmd": "NODE_CLUSTER", "errno": -errno, "key": key, "ack": seq, "data": data}))
+    line(&Answer { cmd: "NODE_CLUSTER", errno: -errno, key, ack: seq, data })
 }
 
-fn line(value: &serde_json::Value) -> Vec<u8> {
-    let mut bytes = value.to_string().into_bytes();
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Only a map whose keys are no strings, or a type's own refusal, could make an error; there is neither.
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes
 }
@@ -274,6 +294,17 @@ mod tests {
             assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1));
         }
         assert!(String::from_utf8(refusal("k", 1, 98, None)).unwrap().contains(r#""errno":-98"#));
+    }
+
+    #[test]
+    fn what_a_worker_sent_along_goes_back_as_it_was() {
+        for data in ["1e400", "12345678901234567890123", "1.10", r#"{"b":1,"a":[-0]}"#] {
+            let raw = RawValue::from_string(data.to_owned()).unwrap();
+            for answer in [server("k", 1, Some(&raw), false), refusal("k", 1, 98, Some(&raw))] {
+                let text = String::from_utf8(answer).unwrap();
+                assert!(text.contains(&format!(r#""data":{data}}}"#)), "{text}");
+            }
+        }
     }
 
     proptest! {
