@@ -43,7 +43,7 @@ fn cut<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Vec<u8>>> {
 }
 
 /// What Node reads of an answer. `data` is the worker's own, and may hold numbers that Rust has no place for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Said {
     ack: Option<u64>,
     errno: Option<i64>,
@@ -54,11 +54,9 @@ struct Said {
 fn answered(bytes: &[u8]) -> Said {
     assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1), "an answer is one line");
     let said: Result<Said, _> = serde_json::from_slice(bytes);
-    match said {
-        Ok(Said { msg: Some(inner), .. }) => *inner,
-        Ok(said) => said,
-        Err(error) => panic!("{error}: {}", String::from_utf8_lossy(bytes)),
-    }
+    assert!(said.is_ok(), "{said:?}: {}", String::from_utf8_lossy(bytes));
+    let said = said.unwrap_or_default();
+    said.msg.map_or_else(|| Said { msg: None, ..said }, |inner| *inner)
 }
 
 /// Queries of two workers, one a line: each is answered in words that Node reads, with its number, and with a socket or an error.
