@@ -24,6 +24,14 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) { Cow::Owned(text.replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
 }
 
+/// An error with what caused it: kube's own words end with "client error (Connect)", and whoever reads a log looks for "connection refused".
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut said: Vec<String> =
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
+    said.dedup_by(|cause, said| said.contains(cause.as_str())); // some are said by what they caused
+    said.join(": ")
+}
+
 /// Ten letters that stand for `parts`, the same in every version of this program.
 pub fn short_hash(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -49,6 +57,18 @@ mod tests {
     fn what_a_pod_says_moves_no_cursor() {
         assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
         assert_eq!(printable("é"), "é");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_none_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the lease: {0}")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("client error")]
+        struct Inner(#[source] std::io::Error);
+        let error = Outer(Inner(std::io::Error::other("connection refused")));
+        assert_eq!(causes(&error), "the lease: client error: connection refused");
     }
 
     #[test]

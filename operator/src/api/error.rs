@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::core::Status;
 
 use super::{fenced, upstream};
-use crate::leader::fence::Closed;
+use crate::{leader::fence::Closed, text};
 
 /// Why a call gave no answer that helps.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +47,8 @@ impl ApiError {
             error if fenced::is_closed(&error) => Self::Fenced(Closed),
             error => {
                 let sent = !upstream::never_sent(&error);
-                let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-                let mut message: Vec<String> = causes.map(ToString::to_string).collect();
-                message.dedup_by(|cause, said| said.contains(cause.as_str())); // kube says some causes itself
-                Self::Transport { verb, resource, message: message.join(": "), writes, sent }
+                let message = text::causes(&error);
+                Self::Transport { verb, resource, message, writes, sent }
             }
         }
     }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::text::{clip, printable};
+use crate::text::{causes, clip, printable};
 
 /// Where a pass says what is to be told.
 #[derive(Clone)]
@@ -107,7 +107,9 @@ impl<P: Publish> Teller<P> {
         };
         match timeout(DEADLINE, self.publish.publish(&event, about)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, reason = happening.reason, "an event could not be published"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = causes(&error), reason = happening.reason, "an event could not be published")
+            }
             Err(_) => tracing::warn!(reason = happening.reason, "an event could not be published in time"),
         }
     }

@@ -20,7 +20,7 @@ use super::{
     lease::{Next, Seen, State, step},
     news,
 };
-use crate::{api::Traffic, chance::chance};
+use crate::{api::Traffic, chance::chance, text::causes};
 
 /// What an elector is told.
 pub struct Settings {
@@ -106,7 +106,11 @@ impl Elector {
                 Ok(Err(error)) => {
                     self.traffic.lease_attempt("error");
                     let name = &self.settings.name;
-                    tracing::warn!(%error, lease = name, "the lease could not be read or written; trying again");
+                    tracing::warn!(
+                        error = causes(&error),
+                        lease = name,
+                        "the lease could not be read or written; trying again"
+                    );
                 }
                 Err(_) => {
                     self.traffic.lease_attempt("timeout");
@@ -241,7 +245,9 @@ impl Elector {
         match timeout(self.settings.timing.call_deadline(), give_back).await {
             Ok(Ok(true)) => tracing::info!(lease = name, "lease released"),
             Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be released; it runs out by itself"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = causes(&error), "the lease could not be released; it runs out by itself")
+            }
             Err(_) => tracing::warn!("the lease could not be released in time; it runs out by itself"),
         }
     }

@@ -14,6 +14,7 @@ use kube::{
 };
 
 use super::lease::Seen;
+use crate::text::causes;
 
 /// Between the end of one watch and the beginning of the next.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ pub fn of(api: Api<Lease>, name: String) -> impl Stream<Item = Seen> {
                 Ok(events) => Some((events.map_err(drop).try_filter_map(async |event| Ok(read(event))).boxed(), PAUSE)),
                 Err(error) => {
                     let refused = matches!(&error, kube::Error::Api(status) if status.code == 403);
-                    tracing::debug!(%error, "the lease cannot be watched");
+                    tracing::debug!(error = causes(&error), "the lease cannot be watched");
                     Some((stream::empty().boxed(), if refused { REFUSED } else { PAUSE }))
                 }
             }

@@ -23,6 +23,7 @@ use super::{restart::Restart, watch::config};
 use crate::{
     decide::nodes::{Breaker, State, census},
     metrics::Metrics,
+    text::causes,
 };
 
 /// One node.
@@ -134,7 +135,7 @@ pub async fn follow(client: Client, metrics: Metrics, sight: watch::Sender<Sight
                     nodes.clear();
                     again = Some(Instant::now() + REFUSED);
                 }
-                Err(error) => tracing::warn!(%error, resource = "nodes", "the watch failed; it is opened again"),
+                Err(error) => tracing::warn!(error = causes(&error), resource = "nodes", "the watch failed; it is opened again"),
             },
             () = tokio::time::sleep_until(due.unwrap_or(began)), if due.is_some() => again = None,
         }

@@ -29,7 +29,7 @@ use super::{
     cache::{Mark, ObjectView, Stored, Table},
     restart::Restart,
 };
-use crate::api::Traffic;
+use crate::{api::Traffic, text::causes};
 
 /// A WorkerCluster as it came, readable or not.
 pub type Object = DeserializeGuard<WorkerCluster>;
@@ -251,7 +251,7 @@ fn logged<K>(
             if matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
                 ends.watch_ended(resource, "gone");
             }
-            tracing::warn!(%error, resource, "the watch failed; it is opened again");
+            tracing::warn!(error = causes(error), resource, "the watch failed; it is opened again");
         })
         .filter_map(|event| ready(event.ok()))
 }
