@@ -108,7 +108,7 @@ impl<P: Publish> Teller<P> {
         match timeout(DEADLINE, self.publish.publish(&event, about)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = causes(&error), reason = happening.reason, "an event could not be published")
+                tracing::warn!(error = causes(&error), reason = happening.reason, "an event could not be published");
             }
             Err(_) => tracing::warn!(reason = happening.reason, "an event could not be published in time"),
         }

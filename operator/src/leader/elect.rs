@@ -246,7 +246,7 @@ impl Elector {
             Ok(Ok(true)) => tracing::info!(lease = name, "lease released"),
             Ok(Ok(false)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = causes(&error), "the lease could not be released; it runs out by itself")
+                tracing::warn!(error = causes(&error), "the lease could not be released; it runs out by itself");
             }
             Err(_) => tracing::warn!("the lease could not be released in time; it runs out by itself"),
         }
