@@ -12,12 +12,17 @@ use crate::{
     leader::Timing,
 };
 
+/// A name or image that is there: an empty variable is a mistake of a manifest, and would be found out much later.
+fn filled() -> NonEmptyStringValueParser {
+    NonEmptyStringValueParser::new()
+}
+
 /// Operator for WorkerCluster: turns each one into pods, replaces what fails and chooses the number of replicas.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "operator", version, about, max_term_width = 120)]
 pub struct Config {
     /// Image of the primary that is put into each new pod
-    #[arg(long, env = "WORKERCLUSTER_PRIMARY_IMAGE", value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, env = "WORKERCLUSTER_PRIMARY_IMAGE", value_name = "IMAGE", value_parser = filled())]
     pub primary_image: String,
 
     /// When the kubelet pulls that image
@@ -38,15 +43,15 @@ pub struct Config {
     pub listen: SocketAddr,
 
     /// Name of the Lease that lets one operator work at a time
-    #[arg(long, env = "WORKERCLUSTER_LEASE_NAME", value_name = "NAME", default_value = "workercluster-operator", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, env = "WORKERCLUSTER_LEASE_NAME", value_name = "NAME", default_value = "workercluster-operator", value_parser = filled())]
     pub lease_name: String,
 
     /// Namespace of that Lease
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "default", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "default", value_parser = filled())]
     pub pod_namespace: String,
 
     /// Name under which this operator holds the Lease; without it one that nobody else has
-    #[arg(long, env = "POD_NAME", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, env = "POD_NAME", value_name = "NAME", value_parser = filled())]
     pub pod_name: Option<String>,
 
     /// Seconds for which another operator respects this one's Lease without a renewal
