@@ -151,9 +151,12 @@ async fn lane(space: &Space, index: usize, changes: &[Change], tally: &Mutex<Tal
 
 /// Applies a change and waits for its end.
 async fn there(space: &Space, change: &Change) -> Result<End> {
-    let leaf = change.path.rsplit('.').next().unwrap_or_default().split('[').next().unwrap_or_default().to_owned();
-    let parent = change.path.rsplit('.').nth(1).unwrap_or_default().split('[').next().unwrap_or_default().to_owned();
-    let names = |text: &str| text.contains(&leaf) || text.contains(&parent);
+    // The field, the one that it is in, or where all that is new begins: a field that is alone in a new object may be missed elsewhere in it.
+    let last =
+        |path: &str| path.rsplit('.').next().and_then(|step| step.split('[').next()).unwrap_or_default().to_owned();
+    let parent = change.path.rsplit_once('.').map_or("", |(parent, _)| parent);
+    let named = [last(&change.path), last(parent), last(&change.begins)];
+    let names = |text: &str| named.iter().any(|name| text.contains(name));
     if let Err(error) = space.apply(&change.object).await {
         let kube::Error::Api(status) = &error else { return Err(error.into()) };
         ensure!(

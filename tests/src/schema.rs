@@ -7,11 +7,16 @@ use serde_json::{Map, Value, json};
 pub struct Change {
     /// As `spec.template.spec.containers[0].image`.
     pub path: String,
+    /// The first place on that path that the base does not have, or the path itself: all that the change adds lies there.
+    pub begins: String,
     /// What is done, as `set "x"` or `remove`.
     pub what: String,
     /// The whole object with the change.
     pub object: Value,
 }
+
+/// The step of a path into a list.
+const FIRST: &str = "[0]";
 
 /// What a field is set to.
 enum Set {
@@ -23,31 +28,51 @@ enum Set {
 #[must_use]
 pub fn changes(schema: &Value, base: &Value) -> Vec<Change> {
     let mut found = Vec::new();
-    walk(&mut vec!["spec".to_owned()], schema, base, &mut found);
+    Walk { schema, base, found: &mut found }.go(&mut vec!["spec".to_owned()], schema);
     found
 }
 
-fn walk(path: &mut Vec<String>, schema: &Value, base: &Value, found: &mut Vec<Change>) {
-    if path.len() > 1 {
-        for set in values(path.last().map_or("", String::as_str), schema) {
-            found.push(change(path, &set, base));
+struct Walk<'a> {
+    /// Of the spec.
+    schema: &'a Value,
+    base: &'a Value,
+    found: &'a mut Vec<Change>,
+}
+
+impl Walk<'_> {
+    fn go(&mut self, path: &mut Vec<String>, schema: &Value) {
+        if path.len() > 1 {
+            for set in values(path.last().map_or("", String::as_str), schema) {
+                self.add(path, &set);
+            }
         }
-    }
-    if let Some(properties) = schema["properties"].as_object() {
-        for (name, inner) in properties {
-            path.push(name.clone());
-            walk(path, inner, base, found);
+        if let Some(properties) = schema["properties"].as_object() {
+            for (name, inner) in properties {
+                path.push(name.clone());
+                self.go(path, inner);
+                path.pop();
+            }
+            // A typo beside the fields that there are.
+            path.push("notAField".into());
+            self.add(path, &Set::To(json!("x")));
             path.pop();
         }
-        // A typo beside the fields that there are.
-        path.push("notAField".into());
-        found.push(change(path, &Set::To(json!("x")), base));
-        path.pop();
+        if schema["items"].is_object() {
+            path.push(FIRST.into());
+            self.go(path, &schema["items"]);
+            path.pop();
+        }
     }
-    if schema["items"].is_object() {
-        path.push("[0]".into());
-        walk(path, &schema["items"], base, found);
-        path.pop();
+
+    fn add(&mut self, path: &[String], set: &Set) {
+        let mut object = self.base.clone();
+        let begins = 1 + put(&mut object["spec"], &path[1..], self.schema, set);
+        let what = match set {
+            Set::To(value) => format!("set {value}"),
+            Set::Removed => "remove".into(),
+        };
+        let text = |path: &[String]| path.join(".").replace(".[", "[");
+        self.found.push(Change { path: text(path), begins: text(&path[..begins]), what, object });
     }
 }
 
@@ -83,43 +108,66 @@ fn values(name: &str, schema: &Value) -> Vec<Set> {
     values
 }
 
-fn change(path: &[String], set: &Set, base: &Value) -> Change {
-    let mut object = base.clone();
-    put(&mut object, path, set);
-    let what = match set {
-        Set::To(value) => format!("set {value}"),
-        Set::Removed => "remove".into(),
-    };
-    Change { path: path.join(".").replace(".[", "["), what, object }
+/// Sets the field at `path` below `place`, and makes what has to be there on the way with all that the schema requires of it.
+/// Returns how many steps of the path lead to the place that was made first, or to the field.
+fn put(mut place: &mut Value, path: &[String], mut schema: &Value, set: &Set) -> usize {
+    let Some((field, way)) = path.split_last() else { return 0 };
+    let mut begins = None;
+    for (index, step) in way.iter().enumerate() {
+        schema = if step == FIRST { &schema["items"] } else { &schema["properties"][step] };
+        if inside(place, step).is_none() {
+            begins.get_or_insert(index + 1);
+            insert(place, step, sample(schema));
+        }
+        match inside(place, step) {
+            Some(next) => place = next,
+            None => return index,
+        }
+    }
+    match set {
+        Set::To(value) => insert(place, field, value.clone()),
+        Set::Removed => remove(place, field),
+    }
+    begins.unwrap_or(path.len())
 }
 
-/// Sets the field at `path`, and makes what has to be there on the way.
-fn put(place: &mut Value, path: &[String], set: &Set) {
-    let Some((first, rest)) = path.split_first() else { return };
-    if first == "[0]" {
-        if !place.is_array() {
-            *place = json!([]);
-        }
-        if let Value::Array(items) = place {
-            if items.is_empty() {
-                items.push(Value::Object(Map::new()));
-            }
-            match (rest.is_empty(), set) {
-                (false, _) => put(&mut items[0], rest, set),
-                (true, Set::To(value)) => items[0] = value.clone(),
-                (true, Set::Removed) => drop(items.remove(0)),
-            }
-        }
-        return;
+fn inside<'a>(place: &'a mut Value, step: &str) -> Option<&'a mut Value> {
+    if step == FIRST { place.get_mut(0) } else { place.get_mut(step) }
+}
+
+fn insert(place: &mut Value, step: &str, value: Value) {
+    match (&mut *place, step) {
+        (Value::Array(items), FIRST) if !items.is_empty() => items[0] = value,
+        (_, FIRST) => *place = json!([value]),
+        (Value::Object(fields), _) => drop(fields.insert(step.to_owned(), value)),
+        _ => *place = json!({step: value}),
     }
-    if !place.is_object() {
-        *place = Value::Object(Map::new());
+}
+
+fn remove(place: &mut Value, step: &str) {
+    match place {
+        Value::Array(items) if !items.is_empty() => drop(items.remove(0)),
+        Value::Object(fields) => drop(fields.remove(step)),
+        _ => {}
     }
-    if let Value::Object(fields) = place {
-        match (rest.is_empty(), set) {
-            (false, _) => put(fields.entry(first.clone()).or_insert(Value::Null), rest, set),
-            (true, Set::To(value)) => drop(fields.insert(first.clone(), value.clone())),
-            (true, Set::Removed) => drop(fields.remove(first)),
+}
+
+/// The least that a field of this schema may be.
+fn sample(schema: &Value) -> Value {
+    if schema["x-kubernetes-int-or-string"] == true {
+        return json!(1);
+    }
+    if let Some(first) = schema["enum"].as_array().and_then(|all| all.first()) {
+        return first.clone();
+    }
+    match schema["type"].as_str() {
+        Some("integer" | "number") => json!(schema["minimum"].as_i64().unwrap_or(1)),
+        Some("boolean") => json!(true),
+        Some("string") => json!("x"),
+        Some("array") => json!([sample(&schema["items"])]),
+        _ => {
+            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            required.map(|name| (name.to_owned(), sample(&schema["properties"][name]))).collect::<Map<_, _>>().into()
         }
     }
 }
@@ -138,5 +186,25 @@ mod tests {
         assert!(of("spec.replicas").iter().any(|change| change.object["spec"]["replicas"] == json!(-1)));
         assert!(of("spec.list[0].name").iter().any(|change| change.object["spec"]["list"][0]["name"] == json!("x")));
         assert_eq!(of("spec.list[0].notAField").len(), 1);
+    }
+
+    #[test]
+    fn what_is_made_on_the_way_is_complete_and_told() {
+        let schema = json!({"properties": {"list": {"type": "array", "items": {"required": ["name"],
+            "properties": {"name": {"type": "string"}, "size": {"type": "integer"}}}}}});
+        let all = changes(&schema, &json!({"spec": {}}));
+        let sized = all.iter().find(|change| change.path == "spec.list[0].size" && change.what == "set 0").unwrap();
+        assert_eq!(
+            (&sized.object["spec"], sized.begins.as_str()),
+            (&json!({"list": [{"name": "x", "size": 0}]}), "spec.list")
+        );
+        let here = changes(&schema, &json!({"spec": {"list": [{"name": "a"}]}}));
+        let sized = here.iter().find(|change| change.path == "spec.list[0].size" && change.what == "set 0").unwrap();
+        assert_eq!(
+            (&sized.object["spec"], sized.begins.as_str()),
+            (&json!({"list": [{"name": "a", "size": 0}]}), "spec.list[0].size")
+        );
+        let removed = all.iter().find(|change| change.path == "spec.list[0].name" && change.what == "remove").unwrap();
+        assert_eq!(removed.object["spec"], json!({"list": [{}]}));
     }
 }
