@@ -128,6 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn quantities_of_the_template_and_nothing_else_have_their_form() {
+        let schema = spec_schema();
+        let container = "/spec/properties/template/properties/spec/properties/containers/items/properties";
+        let at = |path: &str| schema.pointer(&format!("{container}/{path}")).unwrap().clone();
+        for path in [
+            "resources/properties/limits/additionalProperties",
+            "env/items/properties/valueFrom/properties/resourceFieldRef/properties/divisor",
+        ] {
+            assert!(at(path)["pattern"].is_string(), "{path}");
+        }
+        let port = at("livenessProbe/properties/httpGet/properties/port");
+        assert!(port.get("pattern").is_none() && port["x-kubernetes-int-or-string"] == true, "{port}");
+    }
+
+    #[test]
     fn the_template_keeps_unknown_fields() {
         let schema = spec_schema();
         let containers = schema.pointer("/spec/properties/template/properties/spec/properties/containers").unwrap();

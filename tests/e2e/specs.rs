@@ -70,6 +70,11 @@ const REFUSED: &[Mistake] = &[
         &[("/spec/template/spec/containers/0/ports", r#"[{"containerPort": "http"}]"#)],
         "spec.template.spec.containers[0].ports[0].containerPort",
     ),
+    mistake(
+        "limits.memory: 256MB",
+        &[("/spec/template/spec/containers/0/resources/limits/memory", r#""256MB""#)],
+        "spec.template.spec.containers[0].resources.limits.memory",
+    ),
     mistake("a name that begins with a digit", &[("/metadata/name", r#""9x""#)], "metadata.name"),
     mistake("a name in capitals", &[("/metadata/name", r#""Web""#)], "metadata.name"),
     mistake(
@@ -142,6 +147,12 @@ const STALLED: &[Mistake] = &[
         "an image in capitals",
         &[("/spec/template/spec/containers/0/image", r#""Redis:7""#)],
         "container worker: InvalidImageName",
+    ),
+    // Nobody says anything of such a pod.
+    mistake(
+        "a scheduler that there is not",
+        &[("/spec/template/spec/schedulerName", r#""nobody""#)],
+        "spec.template.spec.schedulerName",
     ),
 ];
 

@@ -155,8 +155,8 @@ async fn there(space: &Space, change: &Change) -> Result<End> {
     let last =
         |path: &str| path.rsplit('.').next().and_then(|step| step.split('[').next()).unwrap_or_default().to_owned();
     let parent = change.path.rsplit_once('.').map_or("", |(parent, _)| parent);
-    let named = [last(&change.path), last(parent), last(&change.begins)];
-    let names = |text: &str| named.iter().any(|name| text.contains(name));
+    let fields = [last(&change.path), last(parent), last(&change.begins)];
+    let names = |text: &str| fields.iter().any(|field| text.contains(field));
     if let Err(error) = space.apply(&change.object).await {
         let kube::Error::Api(status) = &error else { return Err(error.into()) };
         ensure!(

@@ -23,11 +23,27 @@ pub fn wishes(spec: &WorkerClusterSpec) -> Value {
 /// The revision of wishes: the same in every version of this program.
 pub fn hash(wishes: &Value) -> String {
     let mut wishes = wishes.clone();
+    if let Some(template) = wishes.get_mut("template") {
+        without_empty_lists(template);
+    }
     if let Value::Object(fields) = &mut wishes {
         fields.entry("http").or_insert(Value::Null); // as the first version wrote it
     }
     // serde_json's maps are sorted, so the text is canonical
     short_hash(&[&wishes.to_string()])
+}
+
+/// An empty list in a pod is no list: core/v1 leaves each of them out. A server-side apply that no longer has a list of named items leaves an
+/// empty one behind, and that is no new revision.
+fn without_empty_lists(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| field.as_array().is_none_or(|items| !items.is_empty()));
+            fields.values_mut().for_each(without_empty_lists);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_empty_lists),
+        _ => {}
+    }
 }
 
 /// The revision of a spec.
@@ -118,6 +134,18 @@ mod tests {
         port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared });
         let all = [revision(&spec()), revision(&template), revision(&workers), revision(&port)];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    }
+
+    #[test]
+    fn an_empty_list_is_as_none_and_an_empty_object_is_not() {
+        let mut lists = spec();
+        lists.template.0["spec"]["volumes"] = json!([]);
+        lists.template.0["spec"]["containers"][0]["env"] = json!([]);
+        assert_eq!(revision(&lists), revision(&spec()));
+        lists.template.0["spec"]["volumes"] = json!([{"name": "x", "emptyDir": {}}]);
+        let made = revision(&lists);
+        lists.template.0["spec"]["volumes"] = json!([{"name": "x"}]);
+        assert_ne!(revision(&lists), made);
     }
 
     #[test]

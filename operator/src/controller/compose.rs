@@ -40,6 +40,10 @@ pub struct Facts<'a> {
 /// Figures that change all the time are written no more often than this.
 const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
+/// Of a pod that no scheduler has spoken of.
+const OVERLOOKED: &str =
+    "not scheduled, and no scheduler says why; look at spec.template.spec.schedulerName and resourceClaims";
+
 /// Status as it should be now, and when the next look is due.
 pub fn compose(
     context: &Context,
@@ -68,6 +72,9 @@ pub fn compose(
     let doubted: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.trouble(pod)?))).collect();
     let workers = workers(active.is_empty(), &stats, &totals, &doubted);
     let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
+    let overlooked = active.iter().filter_map(|pod| Some((pod.overlooked_in(seen.wall)?, pod.name.as_str()))).min();
+    let overlooked = overlooked.filter(|_| troubled.is_none());
+    let silent = overlooked.filter(|(wait, _)| wait.is_zero()).map(|(_, pod)| (pod, OVERLOOKED));
     let (rejection, foreign) = context.memory(&seen.key, |memory| (memory.rejection.clone(), memory.foreign.clone()));
     let nothing = Vec::new();
     let strategy = Strategy::of(&seen.cluster.spec, usize::try_from(facts.wanted).unwrap_or(0));
@@ -90,7 +97,7 @@ pub fn compose(
             silence: seen.nodes.silence(owned.iter().copied()).as_deref(),
             foreign: &foreign,
             refused: facts.refused,
-            trouble: troubled,
+            trouble: troubled.or(silent),
             workers,
             scaling: facts.scaling.map(|scaling| (&scaling.scaling_active, &scaling.scaling_limited)),
         },
@@ -98,7 +105,8 @@ pub fn compose(
         generation,
         seen.wall,
     );
-    let wake = progress.as_ref().and_then(|progress| progress.wake);
+    let waits = [progress.as_ref().and_then(|progress| progress.wake), overlooked.map(|(wait, _)| wait)];
+    let wake = waits.into_iter().flatten().filter(|wait| !wait.is_zero()).min();
     let told = WorkerClusterStatus {
         replicas: count(active.len()),
         ready_replicas: count(ready),

@@ -11,6 +11,9 @@ use k8s_openapi::{
 
 use crate::decide::autoscale::{CpuRequest, worker_cpu_request};
 
+/// A scheduler that knows of a pod says within moments where it goes or why it cannot; one that has many to place takes some seconds.
+const OVERLOOKED_AFTER: Duration = Duration::from_secs(15);
+
 /// One pod of a WorkerCluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodView {
@@ -168,6 +171,13 @@ impl PodView {
         self.available_in(min_ready, now).is_some_and(|wait| wait.is_zero())
     }
 
+    /// In which time no scheduler will have spoken of the pod for so long that it is worth telling; `None` where one has, or something else is told.
+    pub fn overlooked_in(&self, now: Timestamp) -> Option<Duration> {
+        let open = self.phase == Phase::Pending && self.node.is_none() && self.trouble.is_none() && !self.deleting;
+        let age = now.duration_since(self.created.filter(|_| open)?);
+        Some(OVERLOOKED_AFTER.saturating_sub(Duration::try_from(age).unwrap_or_default()))
+    }
+
     /// Whether this pod has never been ready, as far as its conditions tell: the Ready condition has not moved since the pod began
     /// (within 30 s, the figure with which a HorizontalPodAutoscaler asks the same).
     pub fn was_never_ready(&self) -> bool {
@@ -323,6 +333,21 @@ pub mod tests {
         assert_eq!(view.trouble.as_deref(), Some("container worker: ImagePullBackOff: no such image"));
         assert_eq!(view.cpu_request, CpuRequest::Millicores(250));
         assert_eq!(view.controller.as_deref(), Some("o"));
+    }
+
+    #[test]
+    fn a_pod_that_no_scheduler_speaks_of_is_told_after_a_while() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let open = PodView { phase: Phase::Pending, node: None, created: Some(at(100)), ..pod("web-1") };
+        assert_eq!(open.overlooked_in(at(100)), Some(Duration::from_secs(15)));
+        assert_eq!(open.overlooked_in(at(90)), Some(Duration::from_secs(15)), "a clock that runs behind");
+        assert_eq!(open.overlooked_in(at(114)), Some(Duration::from_secs(1)));
+        assert_eq!(open.overlooked_in(at(200)), Some(Duration::ZERO));
+        let placed = PodView { node: Some("node".into()), ..open.clone() };
+        let told = PodView { trouble: Some("Unschedulable: 0/3 nodes".into()), ..open.clone() };
+        for other in [placed, told, open.deleting()] {
+            assert_eq!(other.overlooked_in(at(200)), None);
+        }
     }
 
     #[test]
