@@ -22,7 +22,7 @@ use crate::{
     controller::{self, Context, Settings, events},
     leader::Fence,
     metrics::Metrics,
-    queue::{Queue, Waiting},
+    queue::Waiting,
     signal,
     view::{
         Cache, Key, nodes,
@@ -47,9 +47,6 @@ pub struct Term {
 
 /// WorkerClusters that are reconciled at the same time.
 const CONCURRENCY: u16 = 16;
-/// Changes that come together, as the events of one write do, are one reconcile. A pod that is lost in a quiet hour waits for no longer; who has
-/// much going on is slowed down by what its looks cost, not by this: see `controller::pace`.
-const MOMENT: Duration = Duration::from_millis(2);
 /// News that wait for the reconciler; a watch that finds it full waits.
 const NEWS: usize = 1024;
 /// Reconciles under way may finish for so long when the term ends.
@@ -88,11 +85,10 @@ impl Term {
         let mut scopes: Vec<BoxFuture<'_, ()>> = Vec::new();
         let mut queues = Vec::new();
         for namespace in &self.namespaces {
-            let (news, queue) = mpsc::channel(NEWS);
-            queues.push((namespace.clone(), news.clone()));
-            let queue = Queue::new(queue, MOMENT, waiting.clone());
+            let news = mpsc::channel(NEWS);
+            queues.push((namespace.clone(), news.0.clone()));
             let (full, over) = (full.clone(), over.clone());
-            scopes.push(Box::pin(self.scope(namespace.clone(), context.clone(), news, queue, full, over)));
+            scopes.push(Box::pin(self.scope(namespace.clone(), context.clone(), news, waiting.clone(), full, over)));
         }
         let synced = async {
             let _ = all_full.wait_for(|scopes| *scopes == self.namespaces.len()).await;
@@ -150,13 +146,13 @@ impl Term {
         &self,
         namespace: Option<String>,
         context: Arc<Context>,
-        news: mpsc::Sender<Key>,
-        queue: Queue,
+        (news, arriving): (mpsc::Sender<Key>, mpsc::Receiver<Key>),
+        waiting: Waiting,
         full: watch::Sender<usize>,
         mut over: watch::Receiver<bool>,
     ) {
-        let begun = queue.waiting();
-        let gone = begun.clone();
+        let arriving = waiting.arriving(arriving);
+        let (begun, gone) = (waiting.clone(), waiting);
         let (clusters, writer) = store::<Object>();
         let (listed, mut all_listed) = watch::channel(0);
         let told = news.clone();
@@ -174,7 +170,7 @@ impl Term {
             let _ = before.wait_for(|kinds| *kinds == OWNED_KINDS).await;
             let _ = sighted.wait_for(Option::is_some).await;
         };
-        let news = whole.map(move |()| queue).flatten_stream();
+        let news = whole.map(move |()| arriving).flatten_stream();
         let requests = news.map(|key| Ok::<_, std::convert::Infallible>(request(&key)));
         let mut until = over.clone();
         let requests = requests.take_until(async move {

@@ -10,7 +10,7 @@ use crds::{RolloutStatus, WorkerClusterStatus, WorkerTotals};
 const SHARE: u32 = 10;
 /// It rests no longer than this, however much there was to do: a changed spec waits for it too.
 const LONGEST_REST: Duration = Duration::from_millis(250);
-/// Less than this is not worth being called again for: what changes waits as long in the queue.
+/// Less than this is not worth being called again for: the scheduler's clock is no finer.
 const SHORTEST_REST: Duration = Duration::from_millis(2);
 /// Status of which only the numbers have changed is written so often. Who waits for an end waits for a condition, and that is told at once.
 const NUMBERS_EVERY: Duration = Duration::from_millis(500);
