@@ -11,7 +11,10 @@ use e2e::{
     figures::{figure, median_ms},
     manifest, until,
 };
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Service},
+};
 use kube::{
     ResourceExt,
     api::{DeleteParams, EvictParams, Patch, PatchParams},
@@ -81,7 +84,7 @@ async fn replacement_and_rollout_are_as_quick_as_a_deployments_and_lose_no_more(
     .await
 }
 
-/// Ours first, then a Deployment whose template is the very pod that our operator has built.
+/// Ours first, then a Deployment whose template is the very pod that our operator has built, and Services like ours.
 async fn start(space: &Space) -> Result<()> {
     space.apply(&manifest::program("ours", "server.js", SERVER)).await?;
     let mut cluster =
@@ -102,6 +105,21 @@ async fn start(space: &Space) -> Result<()> {
         }
     });
     space.apply(&deployment).await?;
+    // What a pod's end and beginning do to them is work for the cluster, on either side.
+    for suffix in ["", "-pods"] {
+        let service = space.api::<Service>().get(&format!("ours{suffix}")).await?.spec.context("no spec")?;
+        let ports = service.ports.iter().flatten().map(|port| json!({"name": port.name, "port": port.port}));
+        let headless = service.cluster_ip.filter(|address| address == "None");
+        space
+            .apply(&json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("peer{suffix}")},
+                "spec": {
+                    "selector": labels, "ports": ports.collect::<Vec<_>>(), "clusterIP": headless,
+                    "publishNotReadyAddresses": service.publish_not_ready_addresses
+                }
+            }))
+            .await?;
+    }
     Ok(())
 }
 
