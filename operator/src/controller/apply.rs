@@ -4,7 +4,14 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use super::{AT_ONCE, batches::Batches, check::pod_context, context::Context, observe::Seen, revisions::Target};
+use super::{
+    AT_ONCE,
+    batches::{Batches, Pass},
+    check::pod_context,
+    context::Context,
+    observe::Seen,
+    revisions::Target,
+};
 use crate::{
     api::{ApiError, Deleted},
     build,
@@ -46,30 +53,39 @@ pub async fn apply(context: &Context, seen: &Seen, target: Option<&Target>, deci
     // In whose place new ones come: created first, there would be too many, and for as long as an operator needs that ends in between.
     let (room, rest): (Vec<Removal>, Vec<Removal>) =
         decision.delete.iter().cloned().partition(|removal| removal.why == RemovalReason::NeverReady);
-    delete(context, seen, &room, &mut outcome).await;
+    let mut pass = Pass::begin(Instant::now());
+    delete(context, seen, &room, &mut pass, &mut outcome).await;
     let made = outcome.deleted.len() == room.len();
     if let Some(target) = target.filter(|_| made) {
-        create(context, seen, target, &decision.create, &mut outcome).await;
+        create(context, seen, target, &decision.create, &mut pass, &mut outcome).await;
     }
     if outcome.error.is_none() {
-        delete(context, seen, &rest, &mut outcome).await;
+        delete(context, seen, &rest, &mut pass, &mut outcome).await;
     }
     outcome
 }
 
 /// In growing batches, until one has a failure.
-async fn create(context: &Context, seen: &Seen, target: &Target, pods: &[NewPod], outcome: &mut Outcome) {
+async fn create(
+    context: &Context,
+    seen: &Seen,
+    target: &Target,
+    pods: &[NewPod],
+    pass: &mut Pass,
+    outcome: &mut Outcome,
+) {
     let mut rest = pods;
     let came_to = context.memory(&seen.key, |memory| memory.batch.take());
-    let mut batches = Batches::begin(came_to, Instant::now());
+    let mut batches = Batches::begin(came_to);
     while !rest.is_empty() {
-        if batches.is_over(Instant::now()) {
+        if pass.is_over(Instant::now()) {
             context.memory(&seen.key, |memory| memory.batch = Some(batches.size()));
             outcome.requeue = Some(AT_ONCE);
             break;
         }
         let (batch, later) = rest.split_at(batches.size().min(rest.len()));
         let created = join_all(batch.iter().map(|pod| create_one(context, seen, target, pod))).await;
+        pass.wrote(batch.len());
         context.memory(&seen.key, |memory| memory.last_create = Some(Instant::now()));
         let mut ending = false;
         for (pod, created) in batch.iter().zip(created) {
@@ -151,8 +167,7 @@ async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiErr
     }
 }
 
-async fn delete(context: &Context, seen: &Seen, removals: &[Removal], outcome: &mut Outcome) {
-    let pass = Batches::begin(None, Instant::now());
+async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut Pass, outcome: &mut Outcome) {
     // As many at a time as the API server takes from one client without queueing.
     for batch in removals.chunks(32) {
         if pass.is_over(Instant::now()) {
@@ -160,6 +175,7 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], outcome: &
             return;
         }
         let results = join_all(batch.iter().map(|removal| context.api.delete_pod(&seen.namespace, removal))).await;
+        pass.wrote(batch.len());
         for (removal, result) in batch.iter().zip(results) {
             match result {
                 Ok(Deleted::Ending(pod)) => {

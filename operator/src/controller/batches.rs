@@ -1,4 +1,4 @@
-//! How many pods are created at a time, and for how long in one pass.
+//! How much one pass writes, and how many pods it creates at a time.
 
 use std::time::{Duration, Instant};
 
@@ -8,18 +8,42 @@ const LARGEST: usize = 64;
 /// A pass writes for so long. What is left is for the next, at once, which looks first: a spec that was put right meanwhile waits no longer.
 /// A second more than a thousand WorkerClusters that begin together need for ten pods each under the limit of 200 writes a second.
 const PASS: Duration = Duration::from_secs(2);
+/// And no more than this, but for what is left of the last batch: on a machine that writes faster, what a pass costs is bounded too. Each pod that
+/// is made costs a third of a millisecond of processor, and the promise is a reconcile of at most 100.
+const WRITES: usize = 128;
 
-/// The batches of one pass: 1, 2, 4, … at a time, so that a quota that is used up costs one call and not five hundred.
+/// One pass: how long it has lasted, and how much it has written.
+#[derive(Debug)]
+pub struct Pass {
+    begun: Instant,
+    writes: usize,
+}
+
+/// The batches of creates: 1, 2, 4, … at a time, so that a quota that is used up costs one call and not five hundred.
 #[derive(Debug)]
 pub struct Batches {
     size: usize,
-    begun: Instant,
+}
+
+impl Pass {
+    pub fn begin(now: Instant) -> Self {
+        Self { begun: now, writes: 0 }
+    }
+
+    pub fn wrote(&mut self, writes: usize) {
+        self.writes += writes;
+    }
+
+    /// Whether it has lasted long enough, or written enough.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.writes >= WRITES || now.saturating_duration_since(self.begun) >= PASS
+    }
 }
 
 impl Batches {
-    /// Begins a pass; where the one before was only cut off, with the size that it had come to.
-    pub fn begin(came_to: Option<usize>, now: Instant) -> Self {
-        Self { size: came_to.unwrap_or(1), begun: now }
+    /// Begins; where the pass before was only cut off, with the size that it had come to.
+    pub fn begin(came_to: Option<usize>) -> Self {
+        Self { size: came_to.unwrap_or(1) }
     }
 
     /// How many are next.
@@ -31,11 +55,6 @@ impl Batches {
     pub fn went_well(&mut self) {
         self.size = (self.size * 2).min(LARGEST);
     }
-
-    /// Whether the pass has lasted long enough.
-    pub fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.begun) >= PASS
-    }
 }
 
 #[cfg(test)]
@@ -43,16 +62,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_double_up_to_a_limit_and_a_pass_that_was_cut_off_is_taken_up_again() {
-        let now = Instant::now();
-        let mut batches = Batches::begin(None, now);
+    fn batches_double_up_to_a_limit_and_are_taken_up_again() {
+        let mut batches = Batches::begin(None);
         let mut sizes = Vec::new();
         for _ in 0..8 {
             sizes.push(batches.size());
             batches.went_well();
         }
         assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 64]);
-        assert!(!batches.is_over(now + PASS / 2) && batches.is_over(now + PASS));
-        assert_eq!(Batches::begin(Some(16), now).size(), 16);
+        assert_eq!(Batches::begin(Some(16)).size(), 16);
+    }
+
+    #[test]
+    fn a_pass_is_over_after_a_time_or_a_number_of_writes() {
+        let now = Instant::now();
+        let mut pass = Pass::begin(now);
+        pass.wrote(WRITES - 1);
+        assert!(!pass.is_over(now + PASS / 2) && pass.is_over(now + PASS));
+        pass.wrote(1);
+        assert!(pass.is_over(now));
     }
 }

@@ -93,7 +93,7 @@ impl Side {
             Ok(if clusters + sets == 0 { Ok(()) } else { Err("some") })
         })
         .await?;
-        let some = ListParams::default().labels(&format!("{LABEL}={}", self.name())).limit(200);
+        let some = ListParams::default().labels(&format!("{LABEL}={}", self.name())).limit(100);
         let mut told = Instant::now();
         until(&format!("the pods of {self:?} to be gone"), patience, async || {
             let (left, _) = pods.now()?;
@@ -102,7 +102,10 @@ impl Side {
                 told = Instant::now();
             }
             if left > 0 {
-                space.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(0), &some).await?;
+                match space.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(0), &some).await {
+                    Err(kube::Error::Api(status)) if status.code == 504 => {} // busy; what it has deleted is gone
+                    done => drop(done?),
+                }
             }
             Ok(if left == 0 { Ok(()) } else { Err(format!("{left} left")) })
         })
