@@ -96,7 +96,7 @@ impl ApiServer {
     /// Deletes exactly this pod, and, where the decision rests on its version, only in that.
     pub async fn delete_pod(&self, namespace: &str, removal: &Removal) -> Result<Deleted, ApiError> {
         let preconditions = Preconditions {
-            uid: Some(removal.uid.clone()),
+            uid: Some(removal.uid.to_string()),
             resource_version: removal.version.map(|version| version.to_string()),
         };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };

@@ -64,9 +64,9 @@ pub fn happenings(
         let note = "enough nodes answer again: what was held back is done now";
         happenings.push(Happening::normal("NodesBack", "Resume", note));
     }
-    for pod in seen.owned().iter().filter(|pod| pod.is_finished() && !pod.deleting && pod.trouble.is_some()) {
-        // Told once: by the pass that replaces it.
-        if !created.is_empty() {
+    // Told once: by the pass that replaces it.
+    if !created.is_empty() {
+        for pod in seen.owned().iter().filter(|pod| pod.is_finished() && !pod.deleting && pod.trouble.is_some()) {
             let note = format!("pod {} failed: {}", pod.name, pod.trouble.as_deref().unwrap_or_default());
             happenings.push(Happening::warning("PodFailed", format!("Replace-{}", pod.name), note));
         }

@@ -1,6 +1,6 @@
 //! Everything that one decision reads, gathered at one moment: the only place that looks at the cluster.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant as StdInstant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant as StdInstant};
 
 use crds::{QueueMetric, WorkerCluster};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -67,8 +67,8 @@ impl Seen {
     /// UID of the pod that is known to have a name. The cache gives pods in the order of their names.
     pub fn holder(&self, name: &str) -> Option<String> {
         let found = self.pods.binary_search_by(|pod| pod.name.as_str().cmp(name)).ok();
-        let ours = found.and_then(|at| self.pods.get(at)).map(|pod| &pod.uid);
-        ours.or_else(|| self.strangers.get(name)).cloned()
+        let ours = found.and_then(|at| self.pods.get(at)).map(|pod| pod.uid.to_string());
+        ours.or_else(|| self.strangers.get(name).cloned())
     }
 
     /// What a pod's primary said a moment ago.
@@ -81,7 +81,7 @@ impl Seen {
     pub fn trouble(&self, pod: &PodView) -> Option<&Trouble> {
         let age = pod.started.map(|started| self.wall.duration_since(started));
         let starts = pod.phase != Phase::Running || !pod.is_ready() && age.is_none_or(|age| age < STARTED);
-        self.readings.pods.get(pod.uid.as_str())?.trouble().filter(|_| !starts)
+        self.readings.pods.get(&pod.uid)?.trouble().filter(|_| !starts)
     }
 
     /// Whether a worker of the pod holds work; `None` where it is not known.
@@ -144,9 +144,7 @@ fn inherits(pods: &[Arc<PodView>], uid: &str) -> bool {
 /// Only pods of its own are ever dialled.
 fn targets(pods: &[Arc<PodView>], uid: &str, queues: &[Option<Result<QueueSource, String>>]) -> Targets {
     let ours = pods.iter().filter(|pod| pod.controller.as_deref() == Some(uid) && !pod.is_finished());
-    let pods = ours.filter_map(|pod| {
-        Some(PodTarget { uid: pod.uid.as_str().into(), ip: pod.ip.as_deref()?.parse::<IpAddr>().ok()? })
-    });
+    let pods = ours.filter_map(|pod| Some(PodTarget { uid: pod.uid.clone(), ip: pod.ip? }));
     Targets {
         pods: pods.collect(),
         queues: queues.iter().flatten().filter_map(|queue| queue.as_ref().ok().cloned()).collect(),

@@ -75,7 +75,7 @@ fn sampled(seen: &Seen, pod: &PodView) -> autoscale::Pod {
         },
         started: pod.started,
         request: pod.cpu_request.clone(),
-        sample: seen.readings.pods.get(pod.uid.as_str()).map_or(Sample::Missing, |reading| reading.sample(seen.now)),
+        sample: seen.readings.pods.get(&pod.uid).map_or(Sample::Missing, |reading| reading.sample(seen.now)),
         trouble: seen.trouble(pod).map(|trouble| trouble.message.clone()),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ pub struct Backoff {
     failures: u32,
     until: Option<Instant>,
     /// Failed pods that have been counted.
-    counted: BTreeSet<String>,
+    counted: BTreeSet<Arc<str>>,
 }
 
 // === impl Backoff ===

@@ -1,7 +1,11 @@
 //! Which pods to create and which to delete, so that the wanted number of the current revision is reached without ever having fewer ready
 //! than there could be.
 
-use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crds::{PodReplacementPolicy, WorkerClusterSpec};
 use k8s_openapi::jiff::Timestamp;
@@ -83,7 +87,7 @@ pub struct NewPod {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     pub name: String,
-    pub uid: String,
+    pub uid: Arc<str>,
     /// The version on which the decision rests, where it must not be deleted in any other; `None` deletes whatever its version.
     pub version: Option<u64>,
     pub why: RemovalReason,

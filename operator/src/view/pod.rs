@@ -1,6 +1,6 @@
 //! One pod, reduced to what decisions read.
 
-use std::time::Duration;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crds::names;
 use k8s_openapi::{
@@ -18,7 +18,8 @@ const OVERLOOKED_AFTER: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodView {
     pub name: String,
-    pub uid: String,
+    /// Shared with all that is known about the pod elsewhere.
+    pub uid: Arc<str>,
     /// Version of the object; grows with every change (comparable since Kubernetes 1.35, and always so with etcd).
     pub version: u64,
     /// The WorkerCluster that the label names.
@@ -32,7 +33,7 @@ pub struct PodView {
     pub readiness: Readiness,
     pub deleting: bool,
     pub node: Option<String>,
-    pub ip: Option<String>,
+    pub ip: Option<IpAddr>,
     pub created: Option<Timestamp>,
     pub started: Option<Timestamp>,
     /// Restarts of containers, summed.
@@ -100,7 +101,7 @@ impl PodView {
         let slot = label(names::LABEL_SLOT).and_then(|slot| slot.parse().ok());
         Some(Self {
             name: meta.name.clone()?,
-            uid: meta.uid.clone()?,
+            uid: meta.uid.as_deref()?.into(),
             version: meta.resource_version.as_deref()?.parse().ok()?,
             cluster: label(names::LABEL_NAME)?,
             controller: meta
@@ -123,7 +124,7 @@ impl PodView {
             readiness: Readiness::read(conditions),
             deleting: meta.deletion_timestamp.is_some(),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-            ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
+            ip: status.and_then(|status| status.pod_ip.as_deref()?.parse().ok()),
             created: time(meta.creation_timestamp.as_ref()),
             started: time(status.and_then(|status| status.start_time.as_ref())),
             restarts: containers().map(|container| container.restart_count).fold(0, i32::saturating_add),
@@ -263,7 +264,7 @@ pub mod tests {
     pub fn pod(name: &str) -> PodView {
         PodView {
             name: name.into(),
-            uid: format!("uid-{name}"),
+            uid: format!("uid-{name}").into(),
             version: 1,
             cluster: "web".into(),
             controller: Some("owner".into()),
@@ -274,7 +275,7 @@ pub mod tests {
             readiness: Readiness::Ready(Timestamp::UNIX_EPOCH),
             deleting: false,
             node: Some("node".into()),
-            ip: Some("198.18.0.9".into()),
+            ip: "198.18.0.9".parse().ok(),
             created: Some(Timestamp::UNIX_EPOCH),
             started: Some(Timestamp::UNIX_EPOCH),
             restarts: 0,

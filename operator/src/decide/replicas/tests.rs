@@ -33,7 +33,7 @@ fn run_with(strategy: Strategy, wanted: usize, revision: &str, all: &[PodView], 
 }
 
 fn holder(pods: &[PodView]) -> impl Fn(&str) -> Option<String> {
-    |name| pods.iter().find(|pod| pod.name == name).map(|pod| pod.uid.clone())
+    |name| pods.iter().find(|pod| pod.name == name).map(|pod| pod.uid.to_string())
 }
 
 fn input<'a>(
@@ -276,7 +276,7 @@ proptest! {
         let ready_before = pods.iter().filter(|pod| pod.is_active() && pod.is_ready()).count();
         let ready_after = pods.iter().filter(|pod| pod.is_active() && pod.is_ready() && !gone(pod)).count();
         prop_assert!(ready_after >= ready_before.min(wanted.saturating_sub(strategy.unavailable)));
-        let unique: BTreeSet<&str> = decision.delete.iter().map(|removal| removal.uid.as_str()).collect();
+        let unique: BTreeSet<&str> = decision.delete.iter().map(|removal| &*removal.uid).collect();
         prop_assert_eq!(unique.len(), decision.delete.len());
         prop_assert!(!decision.delete.iter().any(|removal| pods.iter().any(|pod| pod.uid == removal.uid && pod.deleting)));
     }

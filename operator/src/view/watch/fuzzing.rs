@@ -36,7 +36,7 @@ pub fn pods(data: &[u8]) {
     });
     for key in &keys {
         let pods = cache.pods.of(key);
-        let uids: BTreeSet<&str> = pods.iter().map(|pod| pod.uid.as_str()).collect();
+        let uids: BTreeSet<&str> = pods.iter().map(|pod| &*pod.uid).collect();
         assert_eq!(uids.len(), pods.len(), "a pod is there twice");
         assert!(pods.iter().all(|pod| *pod.cluster == *key.name));
         let owned: Vec<&PodView> = pods.iter().map(Arc::as_ref).filter(|pod| pod.controller.is_some()).collect();
@@ -89,9 +89,9 @@ fn decided(pods: &[&PodView], wanted: usize, knob: u8) -> Decision {
 }
 
 fn check(decision: &Decision, pods: &[&PodView], wanted: usize) {
-    let gone: BTreeSet<&str> = decision.delete.iter().map(|removal| removal.uid.as_str()).collect();
+    let gone: BTreeSet<&str> = decision.delete.iter().map(|removal| &*removal.uid).collect();
     assert_eq!(gone.len(), decision.delete.len(), "one is deleted twice");
-    assert!(gone.iter().all(|uid| pods.iter().any(|pod| pod.uid == **uid)), "another's pod is deleted");
+    assert!(gone.iter().all(|uid| pods.iter().any(|pod| *pod.uid == **uid)), "another's pod is deleted");
     let active = pods.iter().filter(|pod| pod.is_active()).count();
     let scaled_down = decision.delete.iter().filter(|removal| removal.why == RemovalReason::ScaledDown).count();
     assert!(active > wanted || scaled_down == 0, "{active} of {wanted}: {decision:?}");
