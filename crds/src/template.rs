@@ -110,7 +110,7 @@ fn loosen(field: &str, schema: &mut Value) {
 mod tests {
     use super::*;
 
-    /// Names of the fields below `schema`, a definition of `all`, that refer to the type `name`.
+    /// Names of the fields below `schema`, a field's own, that refer to the type `name`.
     fn referring<'a>(field: &'a str, schema: &'a Value, name: &str, found: &mut Vec<&'a str>) {
         match schema {
             Value::Object(map) => {

@@ -2,17 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use crate::decide::replicas::PASS_WRITES;
+
 /// Most at a time: each has a connection of its own. More than an API server does at once only wait there, and each new connection costs both
 /// sides more than a pod.
 const LARGEST: usize = 64;
 /// A pass writes for so long. What is left is for the next, at once, which looks first: a spec that was put right meanwhile waits no longer.
 /// A second more than a thousand WorkerClusters that begin together need for ten pods each under the limit of 200 writes a second.
 const PASS: Duration = Duration::from_secs(2);
-/// And no more than this, but for what is left of the last batch: on a machine that writes faster, what a pass costs is bounded too. Each pod that
-/// is made costs a third of a millisecond of processor, and the promise is a reconcile of at most 100.
-const WRITES: usize = 128;
 
-/// One pass: how long it has lasted, and how much it has written.
+/// One pass: how long it has lasted, and how much it has written (at most [`PASS_WRITES`], on a machine that writes faster than that in its time).
 #[derive(Debug)]
 pub struct Pass {
     begun: Instant,
@@ -36,7 +35,7 @@ impl Pass {
 
     /// Whether it has lasted long enough, or written enough.
     pub fn is_over(&self, now: Instant) -> bool {
-        self.writes >= WRITES || now.saturating_duration_since(self.begun) >= PASS
+        self.writes >= PASS_WRITES || now.saturating_duration_since(self.begun) >= PASS
     }
 }
 
@@ -77,7 +76,7 @@ mod tests {
     fn a_pass_is_over_after_a_time_or_a_number_of_writes() {
         let now = Instant::now();
         let mut pass = Pass::begin(now);
-        pass.wrote(WRITES - 1);
+        pass.wrote(PASS_WRITES - 1);
         assert!(!pass.is_over(now + PASS / 2) && pass.is_over(now + PASS));
         pass.wrote(1);
         assert!(pass.is_over(now));
