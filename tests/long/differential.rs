@@ -107,18 +107,8 @@ async fn start(space: &Space) -> Result<()> {
     space.apply(&deployment).await?;
     // What a pod's end and beginning do to them is work for the cluster, on either side.
     for suffix in ["", "-pods"] {
-        let service = space.api::<Service>().get(&format!("ours{suffix}")).await?.spec.context("no spec")?;
-        let ports = service.ports.iter().flatten().map(|port| json!({"name": port.name, "port": port.port}));
-        let headless = service.cluster_ip.filter(|address| address == "None");
-        space
-            .apply(&json!({
-                "apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("peer{suffix}")},
-                "spec": {
-                    "selector": labels, "ports": ports.collect::<Vec<_>>(), "clusterIP": headless,
-                    "publishNotReadyAddresses": service.publish_not_ready_addresses
-                }
-            }))
-            .await?;
+        let service = space.api::<Service>().get(&format!("ours{suffix}")).await?;
+        space.apply(&manifest::service_like(&service, &format!("peer{suffix}"), &labels)).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Small programs and WorkerClusters for the tests.
 
+use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
 /// An unmodified program for Node's cluster module that says who answered.
@@ -47,6 +48,21 @@ pub fn idle(name: &str, spec: &Value) -> Value {
         cluster["spec"][key] = value.clone();
     }
     cluster
+}
+
+/// A Service like this one, of another name and for other pods: what pods' beginnings and ends make of it is work for the cluster.
+#[must_use]
+pub fn service_like(service: &Service, name: &str, selector: &Value) -> Value {
+    let spec = service.spec.clone().unwrap_or_default();
+    let ports = spec.ports.iter().flatten().map(|port| json!({"name": port.name, "port": port.port}));
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {
+            "selector": selector, "ports": ports.collect::<Vec<_>>(),
+            "clusterIP": spec.cluster_ip.filter(|address| address == "None"),
+            "publishNotReadyAddresses": spec.publish_not_ready_addresses
+        }
+    })
 }
 
 /// The files of a program.

@@ -1,14 +1,15 @@
-//! The curve: ready pods over time, ours and the peer's, as a drawing that needs nothing to be looked at but a browser.
+//! The curve: pods over time, ours and the peer's, as a drawing that needs nothing to be looked at but a browser.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Result;
 
-/// One line of the drawing: its name, its colour, and ready pods by seconds.
+/// One line of the drawing: its name, how it looks, and pods by seconds.
 pub struct Line<'a> {
     pub name: String,
     pub colour: &'a str,
-    pub points: &'a [(f64, usize)],
+    pub dashed: bool,
+    pub points: Vec<(f64, usize)>,
 }
 
 const WIDTH: f64 = 720.0;
@@ -25,7 +26,7 @@ pub fn draw(file: &Path, title: &str, lines: &[Line<'_>]) -> Result<()> {
 }
 
 fn svg(title: &str, lines: &[Line<'_>]) -> Result<String> {
-    let all = || lines.iter().flat_map(|line| line.points);
+    let all = || lines.iter().flat_map(|line| &line.points);
     let (longest, most) =
         (all().map(|(at, _)| *at).fold(1.0, f64::max), all().map(|(_, ready)| *ready).max().unwrap_or(1).max(1));
     let place =
@@ -57,12 +58,13 @@ fn svg(title: &str, lines: &[Line<'_>]) -> Result<String> {
             .collect();
         writeln!(
             svg,
-            "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"2\" points=\"{}\"/>",
+            "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"2\" stroke-dasharray=\"{}\" points=\"{}\"/>",
             line.colour,
+            if line.dashed { "4 3" } else { "none" },
             points.join(" ")
         )?;
         let y = bottom + 38.0;
-        let x = LEFT + as_f64(index) * 250.0;
+        let x = LEFT + as_f64(index) * WIDTH / as_f64(lines.len());
         writeln!(
             svg,
             "<rect x=\"{x}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{}\" y=\"{y}\">{}</text>",
@@ -84,7 +86,7 @@ fn as_f64(number: usize) -> f64 {
 #[test]
 fn a_curve_ends_where_its_last_point_is() {
     let points: Vec<(f64, usize)> = (0..1000).map(|at| (f64::from(at), usize::try_from(at).unwrap_or(0))).collect();
-    let svg = svg("x", &[Line { name: "ours".into(), colour: "#36c", points: &points }]).unwrap_or_default();
+    let svg = svg("x", &[Line { name: "ours".into(), colour: "#36c", dashed: false, points }]).unwrap_or_default();
     assert!(svg.contains(&format!("{:.1},{TOP:.1}\"", LEFT + WIDTH)), "{svg}");
     assert!(svg.len() < 6000, "{}", svg.len());
 }

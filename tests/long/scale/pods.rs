@@ -39,8 +39,8 @@ struct Count {
     /// Whether it is ready, by UID.
     pods: HashMap<String, bool>,
     ready: usize,
-    /// Ready pods, whenever it was another second.
-    curve: Vec<(Instant, usize)>,
+    /// All pods and those that are ready, whenever it was another second.
+    curve: Vec<(Instant, usize, usize)>,
     changed: Option<Instant>,
 }
 
@@ -61,9 +61,9 @@ impl Count {
     fn note(&mut self) {
         let now = Instant::now();
         self.changed = Some(now);
-        let last = self.curve.last().map(|(at, _)| *at);
+        let last = self.curve.last().map(|(at, ..)| *at);
         if last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(1)) {
-            self.curve.push((now, self.ready));
+            self.curve.push((now, self.pods.len(), self.ready));
         }
     }
 }
@@ -117,12 +117,12 @@ impl Pods {
         self.count.lock().unwrap_or_else(PoisonError::into_inner).changed
     }
 
-    /// Ready pods by the second since `begun`.
-    pub fn curve(&self, begun: Instant) -> Vec<(f64, usize)> {
+    /// All pods and those that are ready, by the second since `begun`.
+    pub fn curve(&self, begun: Instant) -> Vec<(f64, usize, usize)> {
         let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = count.changed.map(|at| (at, count.ready));
-        let since = count.curve.iter().copied().chain(last).filter(|(at, _)| *at >= begun);
-        since.map(|(at, ready)| (at.duration_since(begun).as_secs_f64(), ready)).collect()
+        let last = count.changed.map(|at| (at, count.pods.len(), count.ready));
+        let since = count.curve.iter().copied().chain(last).filter(|(at, ..)| *at >= begun);
+        since.map(|(at, all, ready)| (at.duration_since(begun).as_secs_f64(), all, ready)).collect()
     }
 }
 

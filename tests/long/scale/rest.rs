@@ -6,7 +6,7 @@ use anyhow::Result;
 use e2e::{Space, figures::figure, until};
 use tokio::time::sleep;
 
-use super::{PATIENCE, RECONCILES, metrics::Series};
+use super::{PATIENCE, look::RECONCILES, metrics::Series};
 
 /// What the operator makes, and what it watches.
 const WRITTEN: [&str; 6] =

@@ -1,4 +1,4 @@
-//! The two sides: WorkerClusters, and Deployments whose pods are the very pods that our operator builds.
+//! The two sides: WorkerClusters, and Deployments whose pods are the very pods that our operator builds, each with a Service like ours.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use e2e::{Space, manifest, until};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
-    core::v1::Pod,
+    core::v1::{Pod, Service},
 };
 use kube::{
-    Api, Resource,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -31,6 +31,14 @@ pub enum Side {
 pub struct Shape {
     pub objects: usize,
     pub replicas: usize,
+}
+
+/// What the peer's objects are made of.
+pub struct Template {
+    /// The spec of its pods.
+    pub pod: Value,
+    /// A Service of ours.
+    pub service: Service,
 }
 
 /// Label of the pods of both sides.
@@ -61,15 +69,20 @@ impl Side {
     }
 
     /// Creates all objects of a shape.
-    pub async fn create(self, space: &Space, shape: Shape, template: &Value) -> Result<()> {
+    pub async fn create(self, space: &Space, shape: Shape, template: &Template) -> Result<()> {
         match self {
             Self::Ours => create::<WorkerCluster>(space, shape, ours).await,
             Self::Peer => {
+                let labels = |name: &str| json!({"app": name, (LABEL): "peer"});
+                create::<Service>(space, shape, |name, _| {
+                    manifest::service_like(&template.service, &format!("{name}-pods"), &labels(name))
+                })
+                .await?;
                 create::<Deployment>(space, shape, |name, replicas| {
-                    let labels = json!({"app": name, (LABEL): "peer"});
+                    let labels = labels(name);
                     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
                         "replicas": replicas, "selector": {"matchLabels": labels},
-                        "template": {"metadata": {"labels": labels}, "spec": template}
+                        "template": {"metadata": {"labels": labels}, "spec": template.pod}
                     }})
                 })
                 .await
@@ -84,7 +97,10 @@ impl Side {
         let (delete, all) = (DeleteParams::background(), ListParams::default());
         match self {
             Self::Ours => drop(space.api::<WorkerCluster>().delete_collection(&delete, &all).await?),
-            Self::Peer => drop(space.api::<Deployment>().delete_collection(&delete, &all).await?),
+            Self::Peer => {
+                space.api::<Deployment>().delete_collection(&delete, &all).await?;
+                space.api::<Service>().delete_collection(&delete, &all).await?;
+            }
         }
         until("no WorkerCluster or ReplicaSet to be left", patience, async || {
             let one = ListParams::default().limit(1);
@@ -93,7 +109,8 @@ impl Side {
             Ok(if clusters + sets == 0 { Ok(()) } else { Err("some") })
         })
         .await?;
-        let some = ListParams::default().labels(&format!("{LABEL}={}", self.name())).limit(100);
+        let some = ListParams::default().labels(&format!("{LABEL}={}", self.name())).limit(500);
+        let now = DeleteParams::default().grace_period(0);
         let mut told = Instant::now();
         until(&format!("the pods of {self:?} to be gone"), patience, async || {
             let (left, _) = pods.now()?;
@@ -104,9 +121,15 @@ impl Side {
             if left == 0 {
                 return Ok(Ok(()));
             }
-            // An API server that is busy with thousands of ends breaks some of these off; what it has deleted is gone, and the patience bounded.
-            let deleted = space.api::<Pod>().delete_collection(&DeleteParams::default().grace_period(0), &some).await;
-            Ok(Err(format!("{left} left{}", deleted.err().map(|error| format!("; {error}")).unwrap_or_default())))
+            // One after another, as a collection is deleted, they take three times as long. A busy API server breaks some of these off.
+            let names = space.api::<Pod>().list_metadata(&some).await?;
+            let deleted = stream::iter(&names.items)
+                .map(|pod| async { space.api::<Pod>().delete(&pod.name_any(), &now).await })
+                .buffer_unordered(TOGETHER)
+                .collect::<Vec<_>>()
+                .await;
+            let failed = deleted.into_iter().filter_map(Result::err).last();
+            Ok(Err(format!("{left} left{}", failed.map(|error| format!("; {error}")).unwrap_or_default())))
         })
         .await?;
         Ok(begun.elapsed())
@@ -140,14 +163,15 @@ where
     Ok(())
 }
 
-/// The spec of the pods that our operator builds, without what the API server and the scheduler put into it.
-pub async fn template(space: &Space) -> Result<Value> {
+/// The spec of the pods that our operator builds, without what the API server and the scheduler put into it; and the Service that it makes.
+pub async fn template(space: &Space) -> Result<Template> {
     let api = space.api::<WorkerCluster>();
     api.create(&PostParams::default(), &serde_json::from_value(ours("sample", 1))?).await?;
     let pod: Pod = until("a pod of ours", Duration::from_secs(60), async || {
         Ok(space.pods("sample").await?.pop().ok_or("none yet"))
     })
     .await?;
+    let service = space.api::<Service>().get("sample-pods").await?;
     api.delete("sample", &DeleteParams::background()).await?;
     let mut spec = serde_json::to_value(&pod.spec)?;
     let fields = spec.as_object_mut().context("no spec")?;
@@ -171,5 +195,5 @@ pub async fn template(space: &Space) -> Result<Value> {
         Ok(if left == 0 { Ok(()) } else { Err(format!("{left} pods")) })
     })
     .await?;
-    Ok(spec)
+    Ok(Template { pod: spec, service })
 }
