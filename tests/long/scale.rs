@@ -11,6 +11,7 @@ mod sides;
 use std::{
     env, fs,
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -20,9 +21,8 @@ use e2e::{Space, figures::figure, kubectl::root, until};
 use look::look;
 use metrics::Series;
 use pods::Pods;
-use serde_json::json;
+use serde_json::{Value, json};
 use sides::{LABEL, Shape, Side, Template};
-use tokio::process::Command;
 
 const SHAPES: [Shape; 3] = [
     Shape { objects: 1, replicas: 5000 },
@@ -47,11 +47,6 @@ struct Run {
 // === impl Run ===
 
 impl Run {
-    #[expect(clippy::cast_precision_loss, reason = "thousands of pods")]
-    fn rate(&self, shape: Shape) -> f64 {
-        shape.pods() as f64 / self.created.as_secs_f64()
-    }
-
     /// Its lines in the drawing: all pods, and those that are ready.
     fn lines(&self, who: &str, colour: &'static str) -> [Line<'static>; 2] {
         let created = self.curve.iter().map(|(at, all, _)| (*at, *all)).collect();
@@ -114,7 +109,6 @@ async fn compare(
         let run = create(space, side, shape, template, &pods).await?;
         let name = format!("{}, {limits}, {}", shape.text(), side.name());
         figure(&format!("{name}: all created"), format!("{:.1}", run.created.as_secs_f32()), "s");
-        figure(&format!("{name}: pods created per second"), format!("{:.1}", run.rate(shape)), "pods/s");
         figure(&format!("{name}: all Ready"), format!("{:.1}", run.ready.as_secs_f32()), "s");
         if let Some(before) = before {
             missed.extend(look(space, shape, &pods, &before).await?);
@@ -126,11 +120,14 @@ async fn compare(
     }
     runs.sort_by_key(|(side, _)| *side == Side::Peer);
     let [(_, ours), (_, peer)] = runs.as_slice() else { bail!("two sides") };
-    let ratio = ours.rate(shape) / peer.rate(shape);
-    row(shape, limits, ours, peer).await?;
-    if ratio < RATIO {
-        missed.push(format!("{}: {ratio:.2} times as quick as a Deployment", shape.text()));
+    let created = row(shape, limits, "created", ours.created, peer.created);
+    let ready = row(shape, limits, "Ready", ours.ready, peer.ready);
+    // Both on two processors: who asks an API server for more at a time has its pods created sooner, and scheduled and Ready later, for the
+    // scheduler and the nodes wait for it. What is promised is that they are there to be used as soon.
+    if ready["met"] != true {
+        missed.push(format!("{}: {} times as quick as a Deployment", shape.text(), ready["ratio"]));
     }
+    save(shape, limits, &json!([created, ready]))?;
     let file = format!("4.8-scale-{}-{}.svg", shape.text().replace(' ', ""), limits.replace(' ', "-"));
     let folder = env::var("CURVES").map_or_else(|_| root().join("target"), PathBuf::from);
     let lines = [ours.lines("WorkerCluster", "#3366cc"), peer.lines("Deployment", "#dc7633")].into_iter().flatten();
@@ -187,21 +184,27 @@ async fn nothing_left(space: &Space) -> Result<()> {
     .await
 }
 
-/// A row for target/bench, and printed.
-async fn row(shape: Shape, limits: &str, ours: &Run, peer: &Run) -> Result<()> {
-    let commit = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output().await?;
-    let (rate, other) = (ours.rate(shape), peer.rate(shape));
+/// A row for target/bench, and printed: pods by second, of both.
+#[expect(clippy::cast_precision_loss, reason = "thousands of pods")]
+fn row(shape: Shape, limits: &str, what: &str, ours: Duration, peer: Duration) -> Value {
+    let rate = |took: Duration| shape.pods() as f64 / took.as_secs_f64();
+    let ratio = rate(ours) / rate(peer);
+    let commit = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output();
+    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string()).unwrap_or_default();
     let row = json!({
-        "test": format!("{} pods created on simulated nodes, {limits}", shape.text()), "unit": "pods/s", "better": "higher",
-        "ours": round(rate), "peer": "Deployment", "peer_value": round(other), "ratio": round(rate / other),
-        "rounds": 1, "spread": 0, "target": RATIO, "met": rate / other >= RATIO,
-        "commit": String::from_utf8_lossy(&commit.stdout).trim()
+        "test": format!("{} pods {what} on simulated nodes, {limits}", shape.text()), "unit": "pods/s", "better": "higher",
+        "ours": round(rate(ours)), "peer": "Deployment", "peer_value": round(rate(peer)), "ratio": round(ratio),
+        "rounds": 1, "spread": 0, "target": RATIO, "met": ratio >= RATIO, "commit": commit
     });
-    figure(&format!("{}, {limits}: row", shape.text()), &row, "");
+    figure(&format!("{}, {limits}, {what}: row", shape.text()), &row, "");
+    row
+}
+
+fn save(shape: Shape, limits: &str, rows: &Value) -> Result<()> {
     let folder = root().join("target/bench");
     fs::create_dir_all(&folder)?;
     let name = format!("scale-{}-{}.json", shape.text().replace(' ', ""), limits.replace(' ', "-"));
-    fs::write(folder.join(name), serde_json::to_vec_pretty(&json!([row]))?)?;
+    fs::write(folder.join(name), serde_json::to_vec_pretty(rows)?)?;
     Ok(())
 }
 

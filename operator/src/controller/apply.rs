@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::{
     AT_ONCE,
-    batches::{Batches, Pass},
+    batches::{AT_A_TIME, Batches, Pass},
     check::pod_context,
     context::Context,
     observe::Seen,
@@ -78,13 +79,19 @@ async fn create(
     let came_to = context.memory(&seen.key, |memory| memory.batch.take());
     let mut batches = Batches::begin(came_to);
     while !rest.is_empty() {
-        if pass.is_over(Instant::now()) {
+        let left = pass.left(Instant::now());
+        if left == 0 {
             context.memory(&seen.key, |memory| memory.batch = Some(batches.size()));
             outcome.requeue = Some(AT_ONCE);
             break;
         }
-        let (batch, later) = rest.split_at(batches.size().min(rest.len()));
-        let created = join_all(batch.iter().map(|pod| create_one(context, seen, target, pod))).await;
+        let (batch, later) = rest.split_at(batches.size().min(left).min(rest.len()));
+        let turns = Semaphore::new(AT_A_TIME);
+        let created = join_all(batch.iter().map(|pod| async {
+            let _turn = turns.acquire().await; // fails when it is closed, which it is not
+            create_one(context, seen, target, pod).await
+        }));
+        let created = created.await;
         pass.wrote(batch.len());
         context.memory(&seen.key, |memory| memory.last_create = Some(Instant::now()));
         let mut ending = false;
@@ -169,11 +176,15 @@ async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiErr
 
 async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut Pass, outcome: &mut Outcome) {
     // As many at a time as the API server takes from one client without queueing.
-    for batch in removals.chunks(32) {
-        if pass.is_over(Instant::now()) {
+    let mut rest = removals;
+    while !rest.is_empty() {
+        let left = pass.left(Instant::now());
+        if left == 0 {
             outcome.requeue = Some(AT_ONCE);
             return;
         }
+        let (batch, later) = rest.split_at(left.min(32).min(rest.len()));
+        rest = later;
         let results = join_all(batch.iter().map(|removal| context.api.delete_pod(&seen.namespace, removal))).await;
         pass.wrote(batch.len());
         for (removal, result) in batch.iter().zip(results) {

@@ -6,7 +6,9 @@ use crate::decide::replicas::PASS_WRITES;
 
 /// Most at a time: each has a connection of its own. More than an API server does at once only wait there, and each new connection costs both
 /// sides more than a pod.
-const LARGEST: usize = 64;
+pub const AT_A_TIME: usize = 64;
+/// A batch ends when its slowest has: the fewer there are, the less is waited for.
+const LARGEST: usize = PASS_WRITES;
 /// A pass writes for so long. What is left is for the next, at once, which looks first: a spec that was put right meanwhile waits no longer.
 /// A second more than a thousand WorkerClusters that begin together need for ten pods each under the limit of 200 writes a second.
 const PASS: Duration = Duration::from_secs(2);
@@ -33,9 +35,9 @@ impl Pass {
         self.writes += writes;
     }
 
-    /// Whether it has lasted long enough, or written enough.
-    pub fn is_over(&self, now: Instant) -> bool {
-        self.writes >= PASS_WRITES || now.saturating_duration_since(self.begun) >= PASS
+    /// How much more it may write: nothing when it has lasted long enough.
+    pub fn left(&self, now: Instant) -> usize {
+        if now.saturating_duration_since(self.begun) >= PASS { 0 } else { PASS_WRITES.saturating_sub(self.writes) }
     }
 }
 
@@ -64,11 +66,11 @@ mod tests {
     fn batches_double_up_to_a_limit_and_are_taken_up_again() {
         let mut batches = Batches::begin(None);
         let mut sizes = Vec::new();
-        for _ in 0..8 {
+        for _ in 0..9 {
             sizes.push(batches.size());
             batches.went_well();
         }
-        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 64]);
+        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 128, 128]);
         assert_eq!(Batches::begin(Some(16)).size(), 16);
     }
 
@@ -77,8 +79,8 @@ mod tests {
         let now = Instant::now();
         let mut pass = Pass::begin(now);
         pass.wrote(PASS_WRITES - 1);
-        assert!(!pass.is_over(now + PASS / 2) && pass.is_over(now + PASS));
+        assert_eq!([pass.left(now + PASS / 2), pass.left(now + PASS)], [1, 0]);
         pass.wrote(1);
-        assert!(pass.is_over(now));
+        assert_eq!(pass.left(now), 0);
     }
 }

@@ -81,8 +81,8 @@ pub struct Memory {
     pub retry_at: Option<Instant>,
     /// No look before this: the last one was long.
     pub rests_until: Option<Instant>,
-    /// When status was last written though only its numbers had changed.
-    pub numbers_at: Option<Instant>,
+    /// When status was last written though only its numbers had changed, and how long that took.
+    pub numbers: Option<(Instant, Duration)>,
     /// The version of the resource into which a number of replicas was mirrored last.
     pub mirrored: Option<(String, i32)>,
     /// Passwords of queues by Secret and key, with the time of reading.

@@ -12,17 +12,34 @@ const SHARE: u32 = 10;
 const LONGEST_REST: Duration = Duration::from_millis(250);
 /// Less than this is not worth being called again for: the scheduler's clock is no finer.
 const SHORTEST_REST: Duration = Duration::from_millis(2);
-/// Status of which only the numbers have changed is written so often. Who waits for an end waits for a condition, and that is told at once.
+/// Status of which only the numbers have changed is written so often, and to an API server that takes its time less often: telling takes one
+/// part in [`SHARE`] of the time at most. Who waits for an end waits for a condition, and that is told at once.
 const NUMBERS_EVERY: Duration = Duration::from_millis(500);
+
+/// No API server is so slow that they are told less often.
+const NUMBERS_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+
+/// When the numbers were last told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// How long ago.
+    pub since: Duration,
+    /// How long the write took.
+    pub took: Duration,
+}
 
 /// How long a WorkerCluster rests after a look that took `busy`.
 pub fn rest(busy: Duration) -> Option<Duration> {
     Some((busy * SHARE).min(LONGEST_REST)).filter(|rest| *rest >= SHORTEST_REST)
 }
 
-/// How long status waits to be written, where nothing but its numbers has changed and they were last written `since` ago.
-pub fn hold(before: &WorkerClusterStatus, after: &WorkerClusterStatus, since: Option<Duration>) -> Option<Duration> {
-    let left = NUMBERS_EVERY.checked_sub(since?).filter(|left| !left.is_zero())?;
+/// How long status waits to be written, where nothing but its numbers has changed.
+pub fn hold(before: &WorkerClusterStatus, after: &WorkerClusterStatus, told: Option<Told>) -> Option<Duration> {
+    let Told { since, took } = told?;
+    let left = (took * SHARE)
+        .clamp(NUMBERS_EVERY, NUMBERS_AT_LEAST_EVERY)
+        .checked_sub(since)
+        .filter(|left| !left.is_zero())?;
     only_numbers(before, after).then_some(left)
 }
 
@@ -80,18 +97,21 @@ mod tests {
     }
 
     #[test]
-    fn numbers_wait_for_half_a_second_after_the_last_and_reasons_never() {
+    fn numbers_wait_after_the_last_and_reasons_never() {
         let (before, after) = (status(1, "ReplicasNotReady"), status(2, "ReplicasNotReady"));
         let ms = Duration::from_millis;
+        let told = |since, took| Some(Told { since: ms(since), took: ms(took) });
         assert_eq!(hold(&before, &after, None), None, "the first is told at once");
-        assert_eq!(hold(&before, &after, Some(ms(100))), Some(ms(400)));
-        assert_eq!(hold(&before, &after, Some(ms(500))), None);
-        assert_eq!(hold(&before, &status(2, "RollingOut"), Some(ms(100))), None);
+        assert_eq!(hold(&before, &after, told(100, 5)), Some(ms(400)));
+        assert_eq!(hold(&before, &after, told(500, 50)), None);
+        assert_eq!(hold(&before, &after, told(500, 800)), Some(ms(7500)), "an API server that takes its time");
+        assert_eq!(hold(&before, &after, told(10_000, 9000)), Some(ms(20_000)));
+        assert_eq!(hold(&before, &status(2, "RollingOut"), told(100, 5)), None);
         let generation = WorkerClusterStatus { observed_generation: 2, ..after.clone() };
-        assert_eq!(hold(&before, &generation, Some(ms(100))), None);
+        assert_eq!(hold(&before, &generation, told(100, 5)), None);
         let revision =
             WorkerClusterStatus { rollout: Some(RolloutStatus { revision: 2, ..RolloutStatus::default() }), ..after };
-        assert_eq!(hold(&before, &revision, Some(ms(100))), None);
+        assert_eq!(hold(&before, &revision, told(100, 5)), None);
     }
 
     #[test]

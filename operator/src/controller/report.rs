@@ -68,14 +68,16 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
     let (status, mut wake) = compose(context, seen, facts, &before);
     let happenings = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
     if differs(&before, &status) {
-        let since = context.memory(&seen.key, |memory| memory.numbers_at).map(|at| at.elapsed());
-        if let Some(hold) = pace::hold(&before, &status, since) {
+        let told = context.memory(&seen.key, |memory| memory.numbers);
+        let told = told.map(|(at, took)| pace::Told { since: at.elapsed(), took });
+        if let Some(hold) = pace::hold(&before, &status, told) {
             wake = Some(wake.map_or(hold, |wake| wake.min(hold)));
         } else {
             let numbers = pace::only_numbers(&before, &status);
+            let begun = Instant::now();
             write(context, seen, status).await?;
             if numbers {
-                context.memory(&seen.key, |memory| memory.numbers_at = Some(Instant::now()));
+                context.memory(&seen.key, |memory| memory.numbers = Some((Instant::now(), begun.elapsed())));
             }
         }
     }

@@ -106,7 +106,7 @@ pub enum RemovalReason {
     FailedHistory,
 }
 
-/// Writes after which a pass ends, but for the rest of its last batch. Each pod that is made costs a third of a millisecond of processor, and
+/// A pass writes so often. Each pod that is made costs a third of a millisecond of processor, and
 /// the promise is a reconcile of at most 100; a ReplicaSet's burst is 500.
 pub const PASS_WRITES: usize = 128;
 /// What is decided at a time: more than a pass writes, so that it is cut off and the next begins at once.
