@@ -128,7 +128,7 @@ async fn compare(
         missed.push(format!("{}: {} times as quick as a Deployment", shape.text(), ready["ratio"]));
     }
     save(shape, limits, &json!([created, ready]))?;
-    let file = format!("4.8-scale-{}-{}.svg", shape.text().replace(' ', ""), limits.replace(' ', "-"));
+    let file = format!("scale-{}-{}.svg", shape.text().replace(' ', ""), limits.replace(' ', "-"));
     let folder = env::var("CURVES").map_or_else(|_| root().join("target"), PathBuf::from);
     let lines = [ours.lines("WorkerCluster", "#3366cc"), peer.lines("Deployment", "#dc7633")].into_iter().flatten();
     let title = format!("{} pods each, {limits}", shape.text());

@@ -70,7 +70,7 @@ mod tests {
             sizes.push(batches.size());
             batches.went_well();
         }
-        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 128, 128]);
+        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 96, 96]);
         assert_eq!(Batches::begin(Some(16)).size(), 16);
     }
 

@@ -121,7 +121,7 @@ impl Side {
             if left == 0 {
                 return Ok(Ok(()));
             }
-            // One after another, as a collection is deleted, they take three times as long. A busy API server breaks some of these off.
+            // One after another, as a collection is deleted, they take half as long again. A busy API server breaks some of these off.
             let names = space.api::<Pod>().list_metadata(&some).await?;
             let deleted = stream::iter(&names.items)
                 .map(|pod| async { space.api::<Pod>().delete(&pod.name_any(), &now).await })
