@@ -171,7 +171,10 @@ pub async fn template(space: &Space) -> Result<Template> {
         Ok(space.pods("sample").await?.pop().ok_or("none yet"))
     })
     .await?;
-    let service = space.api::<Service>().get("sample-pods").await?;
+    let service = until("a Service of ours", Duration::from_secs(60), async || {
+        Ok(space.api::<Service>().get_opt("sample-pods").await?.ok_or("none yet"))
+    })
+    .await?;
     api.delete("sample", &DeleteParams::background()).await?;
     let mut spec = serde_json::to_value(&pod.spec)?;
     let fields = spec.as_object_mut().context("no spec")?;
