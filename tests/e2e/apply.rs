@@ -7,7 +7,13 @@ use std::{
 
 use anyhow::{Result, ensure};
 use crds::WorkerCluster;
-use e2e::{Space, figures::figure, look::changes, until};
+use e2e::{
+    Space,
+    figures::figure,
+    look::{QUIET, changes},
+    until,
+};
+use kube::api::ListParams;
 
 /// An example with its WorkerClusters and their replicas.
 type Example = (&'static str, &'static [(&'static str, i32)]);
@@ -135,19 +141,25 @@ async fn generations(space: &Space, clusters: &[(&str, i32)]) -> Result<Vec<Opti
 
 /// At rest nothing is written; figures of an autoscaler in status are, every 30 seconds.
 async fn rest(space: &Space, how: &str) -> Result<()> {
-    let before = space.settled(Duration::from_secs(3), Duration::from_secs(90)).await?;
+    let before = space.settled(QUIET, Duration::from_secs(90)).await?;
     let started = Instant::now();
     let mut last = before.clone();
     let mut writes: BTreeMap<String, u32> = BTreeMap::new();
+    let mut told = vec![statuses(space).await?];
     until("the time of rest", REST + Duration::from_secs(10), async || {
         let now = space.versions().await?;
-        for key in changes(&last, &now) {
+        let changed = changes(&last, &now);
+        if !changed.is_empty() {
+            told.push(statuses(space).await?);
+        }
+        for key in changed {
             *writes.entry(key).or_default() += 1;
         }
         last = now;
         let autoscaled = |key: &str| matches!(key, "wc/queue" | "wc/cpu");
         if let Some((key, count)) = writes.iter().find(|(key, count)| **count > u32::from(autoscaled(key))) {
-            anyhow::bail!("{count} writes to {key} at rest after {:.1} s", started.elapsed().as_secs_f32());
+            let after = started.elapsed().as_secs_f32();
+            anyhow::bail!("{count} writes to {key} at rest after {after:.1} s; the statuses:\n{}", told.join("\n"));
         }
         Ok(if started.elapsed() >= REST { Ok(()) } else { Err("too early to tell") })
     })
@@ -159,4 +171,10 @@ async fn rest(space: &Space, how: &str) -> Result<()> {
         "",
     );
     Ok(())
+}
+
+/// What the WorkerClusters tell, for whoever has to find out what was written.
+async fn statuses(space: &Space) -> Result<String> {
+    let clusters = space.api::<WorkerCluster>().list(&ListParams::default()).await?;
+    Ok(serde_json::to_string(&clusters.iter().map(|cluster| &cluster.status).collect::<Vec<_>>())?)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use crds::WorkerCluster;
-use e2e::{Space, figures::figure, manifest, until};
+use e2e::{Space, figures::figure, look::QUIET, manifest, until};
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Service, discovery::v1::EndpointSlice};
 use kube::api::ListParams;
 use serde_json::json;
@@ -59,7 +59,7 @@ async fn kubectl_scale_restarts_nothing_and_delete_leaves_nothing() -> Result<()
         space.kubectl(&["delete", "wc", "x"]).await?;
         gone(&space, "x").await?;
         figure("kubectl delete while scaling 2 to 8: nothing left", seconds(started), "s");
-        let left = space.settled(Duration::from_secs(5), Duration::from_secs(20)).await?;
+        let left = space.settled(QUIET, Duration::from_secs(30)).await?;
         ensure!(left.keys().all(|key| !key.contains("/x")), "came again: {left:?}");
         Ok(())
     })

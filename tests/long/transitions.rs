@@ -32,7 +32,7 @@ const TRANSITIONS: usize = 5000;
 const LANES: usize = 12;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Of each lane's accepted changes, one in so many is compared with a fresh WorkerCluster and watched at rest.
-const LOOK_CLOSER: usize = 12;
+const LOOK_CLOSER: usize = 6;
 
 /// How a change ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,7 +238,7 @@ async fn look_closer(space: &Space, change: &Change) -> Result<bool> {
 }
 
 async fn rest(space: &Space) -> Result<e2e::look::Versions> {
-    space.settled(Duration::from_secs(2), DEADLINE).await
+    space.settled(e2e::look::QUIET, DEADLINE).await
 }
 
 /// What was asked of a pod, without what names, places and slots give it.

@@ -12,6 +12,9 @@ use kube::{ResourceExt, api::ListParams};
 
 use crate::{Space, until};
 
+/// A little more than numbers in status wait at most (docs/design/0007-api-discipline.md): without a write for so long, nothing is on its way.
+pub const QUIET: Duration = Duration::from_secs(6);
+
 /// `kind/name` and `resourceVersion` of each object.
 pub type Versions = BTreeMap<String, String>;
 

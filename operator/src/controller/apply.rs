@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     AT_ONCE,
-    batches::{AT_A_TIME, Batches, Pass},
+    batches::{AT_A_TIME, Batches, DELETES_AT_A_TIME, Pass},
     check::pod_context,
     context::Context,
     observe::Seen,
@@ -175,7 +175,6 @@ async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiErr
 }
 
 async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut Pass, outcome: &mut Outcome) {
-    // As many at a time as the API server takes from one client without queueing.
     let mut rest = removals;
     while !rest.is_empty() {
         let left = pass.left(Instant::now());
@@ -183,7 +182,7 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut
             outcome.requeue = Some(AT_ONCE);
             return;
         }
-        let (batch, later) = rest.split_at(left.min(32).min(rest.len()));
+        let (batch, later) = rest.split_at(left.min(DELETES_AT_A_TIME).min(rest.len()));
         rest = later;
         let results = join_all(batch.iter().map(|removal| context.api.delete_pod(&seen.namespace, removal))).await;
         pass.wrote(batch.len());

@@ -7,6 +7,8 @@ use crate::decide::replicas::PASS_WRITES;
 /// Most at a time: each has a connection of its own. More than an API server does at once only wait there, and each new connection costs both
 /// sides more than a pod.
 pub const AT_A_TIME: usize = 64;
+/// Most deletes at a time: with creates beside them, what one client should have under way.
+pub const DELETES_AT_A_TIME: usize = 32;
 /// A batch ends when its slowest has: the fewer there are, the less is waited for.
 const LARGEST: usize = PASS_WRITES;
 /// A pass writes for so long. What is left is for the next, at once, which looks first: a spec that was put right meanwhile waits no longer.

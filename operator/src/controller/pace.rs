@@ -16,8 +16,8 @@ const SHORTEST_REST: Duration = Duration::from_millis(2);
 /// part in [`SHARE`] of the time at most. Who waits for an end waits for a condition, and that is told at once.
 const NUMBERS_EVERY: Duration = Duration::from_millis(500);
 
-/// No API server is so slow that they are told less often.
-const NUMBERS_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// No API server is so slow that they are told less often: one write that hung is no reason to see numbers of half a minute ago.
+const NUMBERS_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// When the numbers were last told.
 #[derive(Clone, Copy, Debug)]
@@ -104,8 +104,8 @@ mod tests {
         assert_eq!(hold(&before, &after, None), None, "the first is told at once");
         assert_eq!(hold(&before, &after, told(100, 5)), Some(ms(400)));
         assert_eq!(hold(&before, &after, told(500, 50)), None);
-        assert_eq!(hold(&before, &after, told(500, 800)), Some(ms(7500)), "an API server that takes its time");
-        assert_eq!(hold(&before, &after, told(10_000, 9000)), Some(ms(20_000)));
+        assert_eq!(hold(&before, &after, told(500, 300)), Some(ms(2500)), "an API server that takes its time");
+        assert_eq!(hold(&before, &after, told(2000, 9000)), Some(ms(3000)));
         assert_eq!(hold(&before, &status(2, "RollingOut"), told(100, 5)), None);
         let generation = WorkerClusterStatus { observed_generation: 2, ..after.clone() };
         assert_eq!(hold(&before, &generation, told(100, 5)), None);
