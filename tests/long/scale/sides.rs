@@ -94,21 +94,19 @@ impl Side {
     /// the pods without a grace, which simulated ones do not need: by garbage collection alone each costs four calls.
     pub async fn delete(self, space: &Space, pods: &Pods, patience: Duration) -> Result<Duration> {
         let begun = Instant::now();
-        let (delete, all) = (DeleteParams::background(), ListParams::default());
         match self {
-            Self::Ours => drop(space.api::<WorkerCluster>().delete_collection(&delete, &all).await?),
+            Self::Ours => remove::<WorkerCluster>(space, patience).await?,
             Self::Peer => {
-                space.api::<Deployment>().delete_collection(&delete, &all).await?;
-                space.api::<Service>().delete_collection(&delete, &all).await?;
+                remove::<Deployment>(space, patience).await?;
+                remove::<Service>(space, patience).await?;
+                until("no ReplicaSet to be left", patience, async || {
+                    let left =
+                        space.api::<ReplicaSet>().list_metadata(&ListParams::default().limit(1)).await?.items.len();
+                    Ok(if left == 0 { Ok(()) } else { Err("some") })
+                })
+                .await?;
             }
         }
-        until("no WorkerCluster or ReplicaSet to be left", patience, async || {
-            let one = ListParams::default().limit(1);
-            let clusters = space.api::<WorkerCluster>().list_metadata(&one).await?.items.len();
-            let sets = space.api::<ReplicaSet>().list_metadata(&one).await?.items.len();
-            Ok(if clusters + sets == 0 { Ok(()) } else { Err("some") })
-        })
-        .await?;
         let some = ListParams::default().labels(&format!("{LABEL}={}", self.name())).limit(500);
         let now = DeleteParams::default().grace_period(0);
         let mut told = Instant::now();
@@ -134,6 +132,24 @@ impl Side {
         .await?;
         Ok(begun.elapsed())
     }
+}
+
+/// Deletes all objects of a kind. An API server that deletes a thousand of them is cut off by its own limit of a minute, and asked again.
+async fn remove<K>(space: &Space, patience: Duration) -> Result<()>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let api = space.api::<K>();
+    until(&format!("no {} to be left", K::kind(&())), patience, async || {
+        let failed = api.delete_collection(&DeleteParams::background(), &ListParams::default()).await.err();
+        let left = api.list_metadata(&ListParams::default().limit(1)).await?.items.len();
+        let failed = failed.map(|error| format!("; {error}")).unwrap_or_default();
+        Ok(if left == 0 { Ok(()) } else { Err(format!("some{failed}")) })
+    })
+    .await
 }
 
 fn ours(name: &str, replicas: usize) -> Value {
