@@ -185,17 +185,18 @@ impl ApiServer {
         }
     }
 
-    /// Writes the whole status under our own field manager.
+    /// Writes the whole status under our own field manager, in this version of the resource and no other. Its UID would not do: of what is
+    /// written to a subresource the API server takes no metadata, and a UID that is another's says nothing to it.
     pub async fn apply_status(
         &self,
         namespace: &str,
         name: &str,
-        uid: &str,
+        version: &str,
         status: &Value,
     ) -> Result<WorkerCluster, ApiError> {
         let body = json!({
             "apiVersion": format!("{}/v1alpha1", names::GROUP), "kind": "WorkerCluster",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid}, "status": status
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": version}, "status": status
         });
         let params =
             PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), force: true, ..PatchParams::default() };
@@ -203,30 +204,36 @@ impl ApiServer {
         self.write("apply", "workerclusters/status", api.patch_status(name, &params, &Patch::Apply(body))).await
     }
 
-    /// Writes the conditions of a resource that cannot be read, and leaves the rest of its status.
+    /// Writes the conditions of a resource that cannot be read, in this version of it, and leaves the rest of its status.
     pub async fn patch_conditions(
         &self,
         namespace: &str,
         name: &str,
-        uid: &str,
+        version: &str,
         status: &Value,
     ) -> Result<(), ApiError> {
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
         let api =
             Api::<DynamicObject>::namespaced_with(self.client(), namespace, &ApiResource::erase::<WorkerCluster>(&()));
-        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": status}));
+        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
         self.write("patch", "workerclusters/status", api.patch_status(name, &params, &patch)).await.map(drop)
     }
 
     /// Mirrors the autoscaler's decision into `spec.replicas`, in this version of the resource and no other: the user may just have
     /// taken autoscaling away.
-    pub async fn scale(&self, namespace: &str, name: &str, version: &str, replicas: i32) -> Result<(), ApiError> {
+    /// Returns the version that it has then.
+    pub async fn scale(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &str,
+        replicas: i32,
+    ) -> Result<Option<String>, ApiError> {
         let params = PatchParams { field_manager: Some(names::SCALE_FIELD_MANAGER.into()), ..PatchParams::default() };
-        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}});
+        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}));
         let api = Api::<WorkerCluster>::namespaced(self.client(), namespace);
-        self.write("patch", "workerclusters/scale", api.patch_scale(name, &params, &Patch::Merge(patch)))
-            .await
-            .map(drop)
+        let written = self.write("patch", "workerclusters/scale", api.patch_scale(name, &params, &patch)).await?;
+        Ok(written.metadata.resource_version)
     }
 
     /// One key of a Secret, as text. `None` where the Secret or the key is missing.

@@ -87,6 +87,11 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
         Ok(cluster) => context.newest(&key, cluster),
         Err(invalid) => return unreadable::unreadable(context, &key, invalid).await,
     };
+    // Our own last write may have met the deletion before the watch has.
+    if cluster.metadata.deletion_timestamp.is_some() {
+        context.forget(&key);
+        return Ok(Action::await_change());
+    }
     let mut seen = observe::observe(context, &key, cluster).await?;
     context.memory(&key, |memory| memory.autoscaled = seen.cluster.spec.autoscaling.is_some());
     let scaling = scale::decide(context, &seen);
@@ -100,7 +105,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             report::tell(context, &seen, told.into_iter().collect());
             return Ok(Action::requeue(AT_ONCE));
         }
-        mirrored = report::mirror(context, &seen, scaling.desired).await.err();
+        mirrored = report::mirror(context, &mut seen, scaling.desired).await.err();
     }
     let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
     let checked = check::check(context, &seen).await;

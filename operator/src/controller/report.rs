@@ -45,7 +45,7 @@ pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Re
 }
 
 /// Writes the decided number to the spec too, where others look.
-pub async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), ApiError> {
+pub async fn mirror(context: &Context, seen: &mut Seen, desired: i32) -> Result<(), ApiError> {
     if seen.cluster.spec.replicas == desired {
         return Ok(());
     }
@@ -56,7 +56,10 @@ pub async fn mirror(context: &Context, seen: &Seen, desired: i32) -> Result<(), 
     }
     match context.api.scale(&seen.namespace, &seen.name, &version, desired).await {
         Err(error) if error.code() == Some(409) => return Ok(()), // it changed meanwhile: the watch brings it, and a new look
-        written => written?,
+        written => {
+            // What is written to status next is written to this.
+            std::sync::Arc::make_mut(&mut seen.cluster).metadata.resource_version = written?;
+        }
     }
     context.memory(&seen.key, |memory| memory.mirrored = mark);
     Ok(())
@@ -104,7 +107,21 @@ fn differs(before: &WorkerClusterStatus, after: &WorkerClusterStatus) -> bool {
 
 async fn write(context: &Context, seen: &mut Seen, status: WorkerClusterStatus) -> Result<(), ApiError> {
     let body = serde_json::to_value(&status).unwrap_or_default();
-    let written = std::sync::Arc::new(context.api.apply_status(&seen.namespace, &seen.name, &seen.uid, &body).await?);
+    let apply = async |version: &str| context.api.apply_status(&seen.namespace, &seen.name, version, &body).await;
+    let version = seen.cluster.metadata.resource_version.as_deref().unwrap_or_default();
+    let written = match apply(version).await {
+        // Its user has changed it since, which is no matter; or it is another one of the same name, or about to go.
+        Err(conflict) if conflict.code() == Some(409) => {
+            let now = context.api.cluster_meta(&seen.namespace, &seen.name).await?;
+            let same = now.filter(|now| now.uid.as_ref() == Some(&seen.uid) && now.deletion_timestamp.is_none());
+            match same.and_then(|now| now.resource_version) {
+                Some(version) => apply(&version).await?,
+                None => return Err(conflict),
+            }
+        }
+        written => written?,
+    };
+    let written = std::sync::Arc::new(written);
     context.memory(&seen.key, |memory| memory.written = Some(written.clone()));
     seen.cluster = written;
     Ok(())

@@ -38,13 +38,13 @@ pub async fn unreadable(context: &Context, key: &Key, invalid: &InvalidObject) -
         scaling: None,
     };
     let generation = invalid.metadata.generation.unwrap_or(0);
-    let uid = invalid.metadata.uid.clone().unwrap_or_default();
+    let version = invalid.metadata.resource_version.clone().unwrap_or_default();
     if context.memory(key, |memory| memory.unreadable) != Some(generation) {
         let mut conditions = status::conditions(&facts, &[], generation, Timestamp::now());
         // Of its pods nothing is known.
         conditions.retain(|condition| matches!(condition.type_.as_str(), "Ready" | "Reconciling" | "Stalled"));
         let status = serde_json::json!({"observedGeneration": generation, "conditions": conditions});
-        context.api.patch_conditions(&key.namespace, &key.name, &uid, &status).await?;
+        context.api.patch_conditions(&key.namespace, &key.name, &version, &status).await?;
         context.memory(key, |memory| memory.unreadable = Some(generation));
     }
     Ok(Action::requeue(Duration::from_secs(600)))
