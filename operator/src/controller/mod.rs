@@ -87,9 +87,8 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
         Ok(cluster) => context.newest(&key, cluster),
         Err(invalid) => return unreadable::unreadable(context, &key, invalid).await,
     };
-    // Our own last write may have met the deletion before the watch has.
+    // Our own last write may have met the deletion before the watch has. It is remembered: what the watch shows until then looks alive.
     if cluster.metadata.deletion_timestamp.is_some() {
-        context.forget(&key);
         return Ok(Action::await_change());
     }
     let mut seen = observe::observe(context, &key, cluster).await?;

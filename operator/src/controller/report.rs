@@ -57,8 +57,10 @@ pub async fn mirror(context: &Context, seen: &mut Seen, desired: i32) -> Result<
     match context.api.scale(&seen.namespace, &seen.name, &version, desired).await {
         Err(error) if error.code() == Some(409) => return Ok(()), // it changed meanwhile: the watch brings it, and a new look
         written => {
-            // What is written to status next is written to this.
-            std::sync::Arc::make_mut(&mut seen.cluster).metadata.resource_version = written?;
+            // What is written to status next is written to this. Without a version it would be written to any.
+            if let Some(version) = written? {
+                std::sync::Arc::make_mut(&mut seen.cluster).metadata.resource_version = Some(version);
+            }
         }
     }
     context.memory(&seen.key, |memory| memory.mirrored = mark);
