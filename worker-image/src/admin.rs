@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::control::{Document, Shown, Task};
 use crate::listener;
 
 /// More connections wait until one of these ends.
@@ -45,22 +46,41 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const PATHS: &str = "/livez\n/readyz\n/metrics\n/v1/stats\n";
 
-/// A question to the loop.
+/// A question to the loop, or an order.
 #[derive(Debug)]
 pub struct Ask {
     /// What.
     pub want: Want,
-    /// Where the answer goes; nothing but a sign of life for [`Want::Life`].
-    pub reply: oneshot::Sender<Option<Box<Stats>>>,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Reply>,
 }
 
 /// What is asked of the loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
     /// Whether it turns.
     Life,
-    /// Everything.
+    /// What the operator reads.
     Stats,
+    /// The same and more, for a page of metrics.
+    Metrics,
+    /// The same and more, for people, who may go on watching.
+    Shown,
+    /// An order.
+    Task(Task, Document),
+}
+
+/// What the loop says.
+#[derive(Debug)]
+pub enum Reply {
+    /// It turns.
+    Alive,
+    /// What the operator reads.
+    Stats(Box<Stats>),
+    /// Everything.
+    Shown(Box<Shown>),
+    /// An order cannot be carried out; why, and what is possible.
+    Refused(String),
 }
 
 /// Opens the port.
@@ -111,16 +131,20 @@ async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Result<
         response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
         return Ok(response);
     }
-    let want = if path == "/livez" { Want::Life } else { Want::Stats };
+    let want = match path {
+        "/livez" => Want::Life,
+        "/metrics" => Want::Metrics,
+        _ => Want::Stats,
+    };
     let (reply, answer) = oneshot::channel();
     let asked = async { asks.send(Ask { want, reply }).await.ok().map(|()| answer)?.await.ok() };
-    let Ok(Some(stats)) = tokio::time::timeout(LOOP_TIME, asked).await else {
+    let Ok(Some(reply)) = tokio::time::timeout(LOOP_TIME, asked).await else {
         return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "the primary's loop does not turn\n".to_string()));
     };
-    Ok(match (path, stats) {
-        ("/readyz", Some(stats)) => readiness(&stats),
-        ("/metrics", Some(stats)) => typed("text/plain; version=0.0.4; charset=utf-8", metrics::text(&stats)),
-        ("/v1/stats", Some(stats)) => match serde_json::to_string(&stats) {
+    Ok(match (path, reply) {
+        ("/readyz", Reply::Stats(stats)) => readiness(&stats),
+        (_, Reply::Shown(shown)) => typed("text/plain; version=0.0.4; charset=utf-8", metrics::text(&shown)),
+        (_, Reply::Stats(stats)) => match serde_json::to_string(&stats) {
             Ok(json) => typed("application/json", json),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
@@ -134,7 +158,7 @@ fn readiness(stats: &Stats) -> Response<Full<Bytes>> {
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut body = format!("{ready}/{desired} workers ready\n");
     if stats.state == ReplicaState::Draining {
-        body.push_str("draining: told to stop\n");
+        body.push_str("draining: told to stop, or to take no more\n");
     }
     for slot in stats.slots.iter().filter(|slot| slot.state != SlotState::Ready) {
         let last = slot.last_exit.as_deref().map(|exit| format!(", last ended with {exit}")).unwrap_or_default();

@@ -86,6 +86,15 @@ impl Cgroups {
         Some(Memory { usage_bytes, limit_bytes: lowest(self.v2.as_ref(), |dir| number(dir, "memory.max")) })
     }
 
+    /// What the memory limit leaves, in bytes: file pages that nobody used lately count as free, as the kernel takes them
+    /// back before it kills. `None` without a limit.
+    pub fn free_memory(&self) -> Option<u64> {
+        let Memory { usage_bytes, limit_bytes } = self.memory()?;
+        let v1 = || keyed(&self.memory.as_ref()?.own, "memory.stat", "total_inactive_file");
+        let reclaimable = v1().or_else(|| keyed(&self.v2.as_ref()?.own, "memory.stat", "inactive_file")).unwrap_or(0);
+        Some(limit_bytes?.saturating_sub(usage_bytes.saturating_sub(reclaimable)))
+    }
+
     /// How many processes of this cgroup the kernel killed for memory so far. `None` where it does not count them.
     pub fn out_of_memory_kills(&self) -> Option<u64> {
         let v1 = || keyed(&self.memory.as_ref()?.own, "memory.oom_control", "oom_kill");

@@ -1,27 +1,25 @@
 //! The command line and the environment, parsed whole before anything is opened or forked.
 
+mod args;
+mod values;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::machine::{Backoff, ReadyRule};
+use crate::control::{Ctl, Place};
+use crate::machine::{Adaptive, Backoff, Hang, ReadyRule, Recycle};
+use args::{Cli, RunArgs, SubTask};
 
 /// Exit code of a wrong command line or environment (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
 /// The prefix of our variables, which workers do not get to see.
 pub const ENV_PREFIX: &str = "WORKERCLUSTER_";
-
-/// More workers than this in one pod are a typing error.
-const MAX_COUNT: u32 = 1024;
-
-/// A day: longer waits are a typing error, and sums of them must not overflow.
-const MAX_SECONDS: u64 = 86_400;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -34,6 +32,14 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Where `/livez`, `/readyz`, `/metrics` and `/v1/stats` are.
     pub admin: Option<SocketAddr>,
+    /// Where `primary ctl` reaches this primary.
+    pub control: Place,
+    /// Between which numbers the count follows the load.
+    pub adaptive: Option<Adaptive>,
+    /// When a worker counts as hung.
+    pub hang: Option<Hang>,
+    /// When a worker gives way to a fresh one.
+    pub recycle: Recycle,
     /// What makes a worker ready.
     pub ready: ReadyRule,
     /// See [`ReadyRule::Auto`].
@@ -59,6 +65,8 @@ pub struct Config {
 pub enum Task {
     /// Run workers.
     Run(Box<Config>),
+    /// Speak with a primary that runs.
+    Ctl(Box<Ctl>),
     /// Copy the executable into this folder.
     Install(PathBuf),
 }
@@ -70,20 +78,6 @@ pub enum Count {
     Auto,
     /// So many.
     Fixed(NonZeroU32),
-}
-
-impl FromStr for Count {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.eq_ignore_ascii_case("max") || text.eq_ignore_ascii_case("auto") {
-            return Ok(Self::Auto);
-        }
-        let number = text.parse::<NonZeroU32>().ok().filter(|number| number.get() <= MAX_COUNT);
-        number
-            .map(Self::Fixed)
-            .ok_or_else(|| format!("give a number from 1 to {MAX_COUNT}, or `max` for the CPU limit"))
-    }
 }
 
 /// Whether workers get Node's channel.
@@ -108,117 +102,6 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Ready {
-    /// Node's `listening`, else READY=1, else alive for --startup-seconds
-    Auto,
-    /// READY=1 to `NOTIFY_SOCKET` (`sd_notify`), or Node's process.send('ready')
-    Notify,
-    /// As soon as it is forked
-    Immediate,
-    /// It listens: by Node's cluster module, on a socket of its own, or by polling the inherited one
-    Listening,
-}
-
-impl From<Ready> for ReadyRule {
-    fn from(ready: Ready) -> Self {
-        match ready {
-            Ready::Auto => Self::Auto,
-            Ready::Notify => Self::Notify,
-            Ready::Immediate => Self::Immediate,
-            Ready::Listening => Self::Listening,
-        }
-    }
-}
-
-/// Runs COMMAND as several workers that share one listening socket, and keeps them running.
-///
-/// Node's cluster module for any language: a program written for `cluster` runs as it is; any other program takes
-/// the listening socket as file descriptor 3 (`LISTEN_FDS`, as under systemd), or binds its port itself.
-#[derive(Debug, Parser)]
-#[command(name = "primary", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
-#[command(override_usage = "primary [OPTIONS] -- COMMAND [ARG]...\n       primary install DIR")]
-#[command(after_help = "Signals: SIGTERM, SIGINT and SIGQUIT stop after a drain, a second one stops at once; SIGHUP, \
-                        SIGUSR1 and SIGUSR2 go to every worker.\nExit codes: 0 stopped as asked, 64 wrong options, \
-                        71 the system refused, 126 or 127 COMMAND cannot be started.\n\
-                        Example: primary -i max --listen '[::]:8000' -- node server.js")]
-struct Cli {
-    #[command(subcommand)]
-    task: Option<SubTask>,
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-#[derive(Debug, Subcommand)]
-enum SubTask {
-    /// Copies this executable to DIR/primary, for an init container
-    Install {
-        /// An existing folder
-        dir: PathBuf,
-    },
-}
-
-#[derive(Debug, Args)]
-struct RunArgs {
-    /// How many workers: a number, or `max` for as many as the container's CPU limit allows
-    #[arg(short, long, value_name = "COUNT", env = "WORKERCLUSTER_INSTANCES", default_value = "max")]
-    instances: Count,
-    /// Name in log lines and metrics
-    #[arg(short, long, env = "WORKERCLUSTER_NAME")]
-    name: Option<String>,
-    /// Open this listening socket and share it among the workers
-    #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// Serve /livez, /readyz, /metrics and /v1/stats here; off unless given
-    #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_ADMIN")]
-    admin: Option<SocketAddr>,
-    /// What makes a worker ready
-    #[arg(long, env = "WORKERCLUSTER_READY", value_enum, default_value = "auto", ignore_case = true)]
-    ready: Ready,
-    /// Alive that long counts as ready when nothing better is to be had
-    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_STARTUP_SECONDS", default_value = "1", value_parser = seconds)]
-    startup_seconds: Duration,
-    /// Give workers Node's IPC channel; auto: if COMMAND is a Node program
-    #[arg(long, env = "WORKERCLUSTER_IPC", value_enum, default_value = "auto", ignore_case = true)]
-    ipc: Ipc,
-    /// How long workers may finish what is in flight after they were told to stop
-    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_DRAIN_SECONDS", default_value = "30", value_parser = seconds)]
-    drain_seconds: Duration,
-    /// How long to keep serving after SIGTERM, while load balancers forget this replica
-    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_ENDPOINTS_DELAY_SECONDS", default_value = "0", value_parser = seconds)]
-    endpoints_delay_seconds: Duration,
-    /// Wait before the next fork after a worker that ended before it was ready for 1 s; grows by half each time
-    #[arg(long, value_name = "MILLISECONDS", env = "WORKERCLUSTER_RESTART_INITIAL_MILLISECONDS", default_value = "100", value_parser = milliseconds)]
-    restart_initial_milliseconds: Duration,
-    /// The longest wait before a fork
-    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_RESTART_MAX_SECONDS", default_value = "15", value_parser = seconds)]
-    restart_max_seconds: Duration,
-    /// A worker that lived that long makes earlier failures forgotten
-    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_RESTART_RESET_AFTER_SECONDS", default_value = "30", value_parser = seconds)]
-    restart_reset_after_seconds: Duration,
-    /// The container's CPU request in thousandths of a CPU, for `max` where there is no limit; 0 for none
-    #[arg(long, value_name = "MILLICORES", env = "WORKERCLUSTER_CPU_REQUEST_MILLICORES", default_value = "0")]
-    cpu_request_millicores: u64,
-    /// How the primary's own log lines look (workers' lines pass through as they are)
-    #[arg(long, env = "WORKERCLUSTER_LOG_FORMAT", value_enum, default_value = "auto", ignore_case = true)]
-    log_format: LogFormat,
-    /// The program to run, with its arguments
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<u64>().ok().filter(|seconds| *seconds <= MAX_SECONDS);
-    seconds.map(Duration::from_secs).ok_or_else(|| format!("give whole seconds from 0 to {MAX_SECONDS}"))
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    let milliseconds = text.parse::<u64>().ok().filter(|milliseconds| *milliseconds <= MAX_SECONDS * 1000);
-    milliseconds
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("give whole milliseconds from 0 to {}", MAX_SECONDS * 1000))
-}
-
 /// Reads the command line and the environment.
 ///
 /// # Errors
@@ -226,35 +109,51 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
 /// `--version`, which are no failures.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, clap::Error> {
     let cli = Cli::try_parse_from(arguments)?;
-    if let Some(SubTask::Install { dir }) = cli.task {
-        return Ok(Task::Install(dir));
+    match cli.task {
+        Some(SubTask::Install { dir }) => Ok(Task::Install(dir)),
+        Some(SubTask::Ctl(args)) => Ok(Task::Ctl(Box::new(args.into()))),
+        None => match contradiction(&cli.run) {
+            Some(message) => Err(Cli::command().error(clap::error::ErrorKind::ValueValidation, message)),
+            None => Ok(Task::Run(Box::new(config(cli.run)))),
+        },
     }
-    let run = cli.run;
-    let wrong = |message: String| Err(Cli::command().error(clap::error::ErrorKind::ValueValidation, message));
+}
+
+/// What is wrong with options that are each right by itself.
+fn contradiction(run: &RunArgs) -> Option<String> {
+    let port = |address: Option<SocketAddr>| address.map(|address| address.port());
     if run.command.is_empty() {
-        return wrong("no COMMAND: say what to run after `--`, as in `primary -i 2 -- node server.js`".to_string());
+        return Some("no COMMAND: say what to run after `--`, as in `primary -i 2 -- node server.js`".to_string());
     }
-    if run.listen.is_some_and(|address| address.port() == 0) {
-        return wrong(
+    if port(run.listen) == Some(0) {
+        return Some(
             "--listen needs a port: port 0 would be another one at every start; give one from 1 to 65535".to_string(),
         );
     }
-    if run.listen.is_some() && run.listen.map(|address| address.port()) == run.admin.map(|address| address.port()) {
-        return wrong("--listen and --admin have the same port: give --admin another one, as 9180".to_string());
+    if run.listen.is_some() && port(run.listen) == port(run.admin) {
+        return Some("--listen and --admin have the same port: give --admin another one, as 9180".to_string());
     }
     if run.restart_initial_milliseconds > run.restart_max_seconds {
-        return wrong(format!(
+        return Some(format!(
             "--restart-initial-milliseconds ({}) is more than --restart-max-seconds ({}): lower the first or raise \
              the second",
             run.restart_initial_milliseconds.as_millis(),
             run.restart_max_seconds.as_secs()
         ));
     }
-    Ok(Task::Run(Box::new(Config {
+    None
+}
+
+fn config(run: RunArgs) -> Config {
+    Config {
         count: run.instances,
         name: run.name,
         listen: run.listen,
         admin: run.admin,
+        control: run.control,
+        adaptive: run.adaptive,
+        hang: run.hang_timeout_seconds.map(|after| Hang { after, signal: run.hang_signal }),
+        recycle: Recycle { memory: run.recycle_memory, age: run.recycle_age_seconds },
         ready: run.ready.into(),
         startup: run.startup_seconds,
         ipc: run.ipc,
@@ -268,12 +167,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, clap
         cpu_request_millicores: run.cpu_request_millicores,
         log_format: run.log_format,
         command: run.command,
-    })))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::{self, Document, Watched};
 
     fn parsed(words: &[&str]) -> Result<Task, clap::Error> {
         parse(std::iter::once("primary").chain(words.iter().copied()).map(OsString::from))
@@ -318,6 +218,12 @@ mod tests {
                 "--restart-max-seconds",
                 "raise",
             ),
+            (&["--recycle-memory", "256", "--", "x"], "--recycle-memory", "256Mi"),
+            (&["--hang-timeout-seconds", "0", "--", "x"], "--hang-timeout-seconds", "from 1"),
+            (&["--hang-signal", "SIGNONE", "--", "x"], "--hang-signal", "SIGABRT"),
+            (&["--adaptive", "8-2", "--", "x"], "--adaptive", "2-8"),
+            (&["--control", "x.sock", "--", "x"], "--control", "begins with /"),
+            (&["ctl", "scale"], "COUNT", "--help"),
             (&["-i", "2"], "COMMAND", "after `--`"),
             (&["--port", "1", "--", "x"], "--port", "--help"),
         ];
@@ -325,6 +231,17 @@ mod tests {
             let message = parsed(words).unwrap_err().to_string();
             assert!(message.contains(flag) && message.contains(next), "{words:?} gave: {message}");
         }
+    }
+
+    #[test]
+    fn what_ctl_is_asked_for_is_understood() {
+        let Ok(Task::Ctl(ctl)) = parsed(&["ctl", "-n", "web", "reload", "--at-once", "2", "--json"]) else { panic!() };
+        let document = Document { at_once: Some(2), ..Document::default() };
+        let what = Watched::Order(control::Task::Reload, document, true);
+        assert_eq!(*ctl, Ctl { file: None, name: Some("web".into()), what, json: true });
+        let Ok(Task::Ctl(ctl)) = parsed(&["ctl", "drain", "2", "--control", "/run/x"]) else { panic!() };
+        assert_eq!(ctl.file.as_deref(), Some(std::path::Path::new("/run/x")));
+        assert!(matches!(ctl.what, Watched::Order(control::Task::Drain, Document { slot: Some(2), .. }, false)));
     }
 
     #[test]

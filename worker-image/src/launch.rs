@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use crate::command::resolve;
 use crate::config::ENV_PREFIX;
@@ -13,11 +14,13 @@ use crate::kernel::{FIRST_INHERITED_FD, Forked, Program, fork};
 use crate::machine::Exit;
 
 /// Variables that speak to the primary itself, or that it sets for workers.
-const OWN_VARIABLES: [&str; 7] = [
+const OWN_VARIABLES: [&str; 9] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
     "NODE_UNIQUE_ID",
@@ -37,6 +40,8 @@ pub struct Launcher {
     environment: BTreeMap<OsString, OsString>,
     port: Option<u16>,
     channel: bool,
+    /// Within what time workers are to send `WATCHDOG=1`, if they do at all.
+    watchdog: Option<Duration>,
     oom_score: Option<i32>,
     /// Replaces a terminal: workers are not in its foreground and would be stopped when they read from it.
     stdin: Option<OwnedFd>,
@@ -55,7 +60,12 @@ impl Launcher {
     ///
     /// # Errors
     /// When an argument contains a null byte, which no program can be given.
-    pub fn new(command: Vec<OsString>, port: Option<u16>, channel: bool) -> io::Result<Self> {
+    pub fn new(
+        command: Vec<OsString>,
+        port: Option<u16>,
+        channel: bool,
+        watchdog: Option<Duration>,
+    ) -> io::Result<Self> {
         let arguments = command.iter().map(|word| Ok(CString::new(word.as_bytes())?)).collect::<io::Result<_>>()?;
         let is_own = |name: &OsStr| {
             name.as_bytes().starts_with(ENV_PREFIX.as_bytes()) || OWN_VARIABLES.iter().any(|own| name == *own)
@@ -75,7 +85,8 @@ impl Launcher {
             )
         };
         let stdin = if io::stdin().is_terminal() { null().ok() } else { None };
-        Ok(Self { command, arguments, path: std::env::var_os("PATH"), environment, port, channel, oom_score, stdin })
+        let path = std::env::var_os("PATH");
+        Ok(Self { command, arguments, path, environment, port, channel, watchdog, oom_score, stdin })
     }
 
     /// Whether workers get Node's channel.
@@ -108,6 +119,9 @@ impl Launcher {
         }
         if let Some(notify) = notify {
             own.push(("NOTIFY_SOCKET", notify.to_string()));
+            if let Some(watchdog) = self.watchdog {
+                own.push(("WATCHDOG_USEC", watchdog.as_micros().to_string()));
+            }
         }
         if let Some((_, theirs)) = &channel {
             let offset = i32::try_from(inherited.len()).unwrap_or_default();

@@ -8,6 +8,7 @@ mod admin;
 mod cgroup;
 mod command;
 mod config;
+mod control;
 mod count;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -32,6 +33,9 @@ use run::StartError;
 /// The system refused something (`EX_OSERR` of sysexits.h).
 const EXIT_SYSTEM: u8 = 71;
 
+/// The primary refused an order, or none was there.
+const EXIT_REFUSED: u8 = 1;
+
 /// The program, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -47,6 +51,13 @@ pub fn main() -> ExitCode {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => failure(&error, EXIT_SYSTEM),
         },
+        Task::Ctl(ctl) => match runtime() {
+            Ok(runtime) => match runtime.block_on(control::run(&ctl)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failure(&error, EXIT_REFUSED),
+            },
+            Err(error) => failure(&error, EXIT_SYSTEM),
+        },
         Task::Run(config) => match run_to_end(*config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -58,11 +69,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run_to_end(config: config::Config) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| StartError::System { action: "start the event loop", cause })?;
+    let runtime = runtime().map_err(|cause| StartError::System { action: "start the event loop", cause })?;
     runtime.block_on(run::run(config))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 fn failure(error: &dyn std::error::Error, code: u8) -> ExitCode {

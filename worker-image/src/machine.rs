@@ -2,14 +2,23 @@
 //! environment, no randomness; the loop around it (`run`) does what the effects say and reports what happened.
 
 mod backoff;
+mod count;
+mod death;
 mod effect;
 mod event;
 mod exit;
+mod fork;
+mod leave;
+mod order;
 mod port;
 mod readiness;
+mod reason;
+mod replace;
+mod settings;
 mod slot;
 mod stop;
 mod view;
+mod vitals;
 mod warnings;
 
 #[cfg(test)]
@@ -17,18 +26,24 @@ mod tests;
 
 use std::time::Duration;
 
-use primary_protocol::{Deaths, ReadyEvidence};
+use primary_protocol::Deaths;
 
 pub use backoff::Backoff;
 use backoff::Jitter;
-pub use effect::{Effect, Note};
+use count::Adaptation;
+pub use death::Ended;
+pub use effect::{Change, Effect, Note};
 pub use event::Event;
-pub use exit::{Exit, signal_name};
-use port::{Death, Gate, Port};
+pub use exit::{Exit, signal_name, signal_number};
+pub use order::Order;
+use port::Port;
+pub use reason::{Reason, Tally};
+pub use replace::{Reload, ReloadState};
+pub use settings::{Adaptive, Hang, Policy, Recycle, Settings};
 use slot::{Channel, Phase, Slot, Worker};
 use stop::StopPlan;
-
-pub use view::{Watch, milliseconds};
+pub use view::{Role, Watch, milliseconds};
+pub use vitals::{Sample, Samples};
 pub use warnings::Wording;
 
 /// A time, measured from the start of the primary.
@@ -42,31 +57,6 @@ pub const NEVER_READY: Duration = Duration::from_secs(30);
 
 /// A Node program that has not even loaded its cluster module by then never got the channel, or is very slow.
 const CHANNEL_SILENT_FACTOR: u32 = 10;
-
-/// What the machine goes by; it does not change.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// How many workers to keep.
-    pub count: u32,
-    /// What makes a worker ready.
-    pub ready: ReadyRule,
-    /// Alive that long counts as ready when nothing better is to be had.
-    pub startup: Duration,
-    /// How long workers may finish what is in flight.
-    pub drain: Duration,
-    /// How long to keep serving after the order to stop.
-    pub endpoints_delay: Duration,
-    /// Waits between forks.
-    pub backoff: Backoff,
-    /// Whether the primary opened a listening socket for the workers.
-    pub listens: bool,
-    /// Whether workers get Node's channel.
-    pub channel: bool,
-    /// Whether the signal to stop goes to a worker's whole group (its command is a shell around the program).
-    pub stop_group: bool,
-    /// Where the jitter starts from.
-    pub seed: u64,
-}
 
 /// What makes a worker ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,22 +75,44 @@ pub enum ReadyRule {
 #[derive(Clone, Debug)]
 pub struct Machine {
     policy: Policy,
+    settings: Settings,
     jitter: Jitter,
+    /// In the order of their numbers.
     slots: Vec<Slot>,
     port: Port,
     stop: Option<StopPlan>,
+    reload: Option<Reload>,
+    adaptation: Adaptation,
+    /// Not ready by order.
+    withdrawn: bool,
+    /// What the container's memory limit left when workers were last looked at.
+    free_memory: Option<u64>,
     deaths: Deaths,
+    tally: Tally,
     served: bool,
     finished: bool,
 }
 
 impl Machine {
     /// The state before the first event; the first [`Event::Tick`] forks.
-    pub fn new(policy: Policy) -> Self {
-        let slots = (1..=policy.count).map(Slot::new).collect();
-        let port = Port::new(policy.listens);
-        let jitter = Jitter::new(policy.seed);
-        Self { policy, jitter, slots, port, stop: None, deaths: Deaths::default(), served: false, finished: false }
+    pub fn new(policy: Policy, settings: Settings) -> Self {
+        let count = settings.first_count();
+        Self {
+            jitter: Jitter::new(policy.seed),
+            slots: (1..=count).map(|number| Slot::new(number, Duration::ZERO)).collect(),
+            port: Port::new(policy.listens),
+            policy,
+            settings,
+            stop: None,
+            reload: None,
+            adaptation: Adaptation::new(count),
+            withdrawn: false,
+            free_memory: None,
+            deaths: Deaths::default(),
+            tally: Tally::default(),
+            served: false,
+            finished: false,
+        }
     }
 
     /// Takes one event in and says what to do.
@@ -113,12 +125,13 @@ impl Machine {
             Event::Tick => {}
             Event::Forked { slot, pid } => self.on_forked(slot, pid, now, &mut effects),
             Event::ForkFailed { slot, exit } => self.on_fork_failed(slot, exit, now, &mut effects),
-            Event::Exited { pid, exit, out_of_memory, group_left } => {
-                self.on_exited(pid, &exit, out_of_memory, group_left, now, &mut effects);
-            }
-            Event::GroupEnded { pid } => self.on_group_ended(pid),
+            Event::Exited(ended) => self.on_exited(&ended, now, &mut effects),
+            Event::GroupEnded { pid } => self.on_group_ended(pid, now, &mut effects),
             Event::Evidence { pid, evidence } => self.on_evidence(pid, evidence, now, &mut effects),
             Event::UsesListener { pid } => self.on_uses_listener(pid, now, &mut effects),
+            Event::Alive { pid } => self.on_alive(pid, now),
+            Event::Sampled(samples) => self.on_samples(&samples, now, &mut effects),
+            Event::Order(order) => self.on_order(order, now, &mut effects),
             Event::Online { pid } => {
                 if let Some(worker) = self.worker_mut(pid) {
                     worker.channel = Channel::Online;
@@ -148,138 +161,38 @@ impl Machine {
         self.advance_stop(now, effects);
         self.advance_readiness(now, effects);
         self.advance_trial(now, effects);
-        self.advance_slots(now, effects);
+        self.end_late_renewals(now, effects);
+        self.advance_verdicts(now, effects);
+        self.advance_count(now, effects);
+        self.advance_renewals(now, effects);
+        self.advance_leaving(now, effects);
         self.fork_due(now, effects);
+        self.forget_surplus();
         if self.finished {
             effects.push(Effect::Finish);
         }
     }
 
-    fn fork_due(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for index in 0..self.slots.len() {
-            let Phase::Waiting { until } = self.slots[index].phase else { continue };
-            if until > now || self.is_draining() {
-                continue;
+    /// A worker on trial that had its time without binding the port: where only a socket counts it makes room for
+    /// an attempt with the primary's; else it is taken as it is.
+    fn advance_trial(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Some((number, _)) = self.port.trial_ends().filter(|(_, at)| now >= *at) else { return };
+        let index = self.slots.iter().position(|slot| slot.number == number);
+        match index.map(|index| (index, &self.slots[index].phase)) {
+            Some((index, Phase::Starting(_))) => {
+                self.port.give_up_trial();
+                self.vacate(index, slot::Vacancy::Handover, Reason::Trial, now, effects);
             }
-            let siblings: Vec<Moment> = self.slots.iter().filter_map(Slot::running_since).collect();
-            let with_listener = match self.port.gate(index, now, &siblings, self.policy.count > 1) {
-                Gate::Fork { with_listener } => with_listener,
-                Gate::ReleaseAndFork => {
-                    effects.push(Effect::Release);
-                    effects.push(Effect::Note(Note::PortReleased));
-                    false
-                }
-                Gate::Reopen => {
-                    effects.push(Effect::Reopen);
-                    return;
-                }
-                Gate::Wait(gate) => {
-                    self.slots[index].gate = gate;
-                    continue;
-                }
-            };
-            let slot = &mut self.slots[index];
-            slot.gate = None;
-            slot.phase = Phase::Forking { since: now, with_listener };
-            effects.push(Effect::Fork { slot: index, with_listener });
-        }
-    }
-
-    fn on_forked(&mut self, index: usize, pid: u32, now: Moment, effects: &mut Vec<Effect>) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let Phase::Forking { with_listener, .. } = slot.phase else { return };
-        slot.forks += 1;
-        effects.push(Effect::Note(Note::Forked { slot: slot.number, pid, with_listener }));
-        slot.phase = Phase::Starting(Worker::new(pid, now, with_listener, self.policy.channel));
-        if self.policy.ready == ReadyRule::Immediate {
-            self.become_ready(index, ReadyEvidence::Immediate, now, effects);
-        }
-    }
-
-    fn on_fork_failed(&mut self, index: usize, exit: Exit, now: Moment, effects: &mut Vec<Effect>) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        if !matches!(slot.phase, Phase::Forking { .. }) {
-            return;
-        }
-        effects.push(Effect::Note(Note::ForkFailed { slot: slot.number, exit: exit.clone() }));
-        slot.last_exit = Some(exit);
-        if self.port.on_death(Death::of_nobody(index), now, false) {
-            effects.push(Effect::Reopen);
-        }
-        self.back_off(index, now, effects);
-    }
-
-    /// Puts a slot into back-off after one more early death.
-    fn back_off(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
-        let jitter = self.jitter.next();
-        let contested = self.port.is_contested();
-        let slot = &mut self.slots[index];
-        slot.failures = slot.failures.saturating_add(1);
-        // While another worker has the port, forking soon cannot help.
-        let failures = if contested { u32::MAX } else { slot.failures };
-        let wait = self.policy.backoff.delay(failures, jitter);
-        slot.phase = Phase::Waiting { until: now + wait };
-        effects.push(Effect::Note(Note::BackOff { slot: slot.number, wait, failures: slot.failures }));
-    }
-
-    fn on_exited(
-        &mut self,
-        pid: u32,
-        exit: &Exit,
-        out_of_memory: bool,
-        group_left: bool,
-        now: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(index) = self.index_of(pid) else { return };
-        let slot = &mut self.slots[index];
-        let Some(worker) = slot.worker().cloned() else { return };
-        let lived = now.saturating_sub(worker.since);
-        let ready_for = slot.ready_for(now);
-        effects.push(Effect::Note(Note::Exited {
-            slot: slot.number,
-            pid,
-            exit: exit.clone(),
-            lived,
-            was_ready: ready_for.is_some(),
-            out_of_memory,
-        }));
-        slot.last_exit = Some(exit.clone());
-        if let Phase::Stopping(_, order) = slot.phase
-            && (self.is_draining() || !order.by_itself)
-        {
-            let port_changes = self.on_stopped(index, pid, group_left, order, now, effects);
-            if port_changes {
-                effects.push(Effect::Reopen);
-            }
-            return;
-        }
-        let slot = &mut self.slots[index];
-        slot.remember_death(now);
-        let served = slot.has_served();
-        exit.count(&mut self.deaths, ready_for.is_some(), out_of_memory);
-        let another_runs = self.slots.iter().enumerate().any(|(other, slot)| other != index && slot.is_ready());
-        let failed = exit.is_failure_of_its_own() && !out_of_memory;
-        let death = Death { slot: index, had_listener: worker.with_listener, failed, served, lived };
-        if self.port.on_death(death, now, another_runs) {
-            effects.push(Effect::Reopen);
-        }
-        let slot = &mut self.slots[index];
-        if lived >= self.policy.backoff.reset_after {
-            slot.failures = 0;
-        }
-        if ready_for.is_some_and(|time| time >= SETTLED) {
-            slot.phase = Phase::Waiting { until: now };
-        } else {
-            self.back_off(index, now, effects);
+            Some((_, Phase::Ready(..))) => self.port.accept_trial(),
+            _ => self.port.give_up_trial(), // it is about to end by itself
         }
     }
 
     fn index_of(&self, pid: u32) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.pid() == Some(pid))
+        self.slots.iter().position(|slot| slot.place_of(pid).is_some())
     }
 
     fn worker_mut(&mut self, pid: u32) -> Option<&mut Worker> {
-        self.slots.iter_mut().find(|slot| slot.pid() == Some(pid)).and_then(Slot::worker_mut)
+        self.slots.iter_mut().find_map(|slot| slot.worker_mut(pid))
     }
 }

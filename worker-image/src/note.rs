@@ -1,5 +1,7 @@
 //! The machine's notes as log lines: words for people, fields for machines.
 
+mod change;
+
 use primary_protocol::ReadyEvidence;
 use serde_json::{Value, json};
 
@@ -21,6 +23,8 @@ impl Line {
         Self { level, message, fields }
     }
 }
+
+pub use change::line as change_line;
 
 /// The line of a note.
 pub fn line(note: &Note) -> Line {
@@ -102,6 +106,13 @@ pub fn line(note: &Note) -> Line {
             let fields = vec![("event", json!("overdue")), ("slot", json!(slot)), ("pid", json!(pid))];
             Line::new(Warning, format!("slot {slot}: worker {pid} did not stop in time and is killed"), fields)
         }
+        Note::Scaling { from, to } => {
+            let fields = vec![("event", json!("scaling")), ("from", json!(from)), ("to", json!(to))];
+            Line::new(Info, format!("{to} workers instead of {from}"), fields)
+        }
+        Note::Withdrawn => simple("drained", "drained by order: not ready any more, and serving on"),
+        Note::Returned => simple("undrained", "ready again by order"),
+        Note::Configured => simple("configured", "other settings are in force"),
         Note::StopAtOnce => simple("stopAtOnce", "told to stop again: killing all workers"),
     }
 }

@@ -27,13 +27,28 @@ pub fn accepted_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
     sockets(|state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
 }
 
+/// The accepted connections to these ports with bytes that their worker has not read. `None` as above.
+pub fn unread_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
+    let table = |line: &str| {
+        let queues = line.split_ascii_whitespace().nth(4)?;
+        let unread = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
+        (unread > 0).then_some(())?;
+        socket(line, |state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
+    };
+    lines_of_tables(table)
+}
+
 fn sockets(wanted: impl Fn(&str, u16) -> bool) -> Option<Inodes> {
+    lines_of_tables(|line| socket(line, &wanted))
+}
+
+fn lines_of_tables(inode: impl Fn(&str) -> Option<u64>) -> Option<Inodes> {
     let mut found = Inodes::new();
     let mut read_any = false;
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let Some(text) = read_bounded(table) else { continue };
         read_any = true;
-        found.extend(text.lines().skip(1).filter_map(|line| socket(line, &wanted)));
+        found.extend(text.lines().skip(1).filter_map(&inode));
     }
     read_any.then_some(found)
 }
@@ -76,9 +91,14 @@ fn group(stat: &[u8]) -> Option<u32> {
 
 /// Whether a process has one of these sockets. `None` when its descriptors may not be seen.
 pub fn holds(pid: u32, sockets: &Inodes) -> Option<bool> {
+    held(pid, sockets).map(|held| !held.is_empty())
+}
+
+/// Which of these sockets a process has. `None` when its descriptors may not be seen.
+pub fn held(pid: u32, sockets: &Inodes) -> Option<Inodes> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let links = entries.flatten().take(DESCRIPTORS_MAX).filter_map(|entry| fs::read_link(entry.path()).ok());
-    Some(links.filter_map(|link| socket_number(&link)).any(|number| sockets.contains(&number)))
+    Some(links.filter_map(|link| socket_number(&link)).filter(|number| sockets.contains(number)).collect())
 }
 
 /// `socket:[123]`
@@ -105,6 +125,64 @@ fn names(info: &str, wanted: &str) -> bool {
     info.split_ascii_whitespace().any(|word| word == wanted)
 }
 
+/// What `/proc/PID/stat` says about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// The process group.
+    pub group: u32,
+    /// Processor time of it, its threads, and its children that it has collected, in ticks of the kernel's clock.
+    pub ticks: u64,
+}
+
+/// The group and the processor time of each process.
+pub fn times() -> BTreeMap<u32, Times> {
+    let mut found = BTreeMap::new();
+    let Ok(entries) = fs::read_dir("/proc") else { return found };
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = fs::read(entry.path().join("stat")) else { continue };
+        if let Some(times) = times_in(&stat) {
+            found.insert(pid, times);
+        }
+    }
+    found
+}
+
+/// Fields 5 (group) and 14 to 17 (times) of a `/proc/PID/stat`.
+fn times_in(stat: &[u8]) -> Option<Times> {
+    let group = group(stat)?;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    let times: Vec<u64> = fields.skip(11).take(4).map_while(|field| field.parse().ok()).collect();
+    (times.len() == 4).then(|| Times { group, ticks: times.iter().fold(0, |sum, time| sum.saturating_add(*time)) })
+}
+
+/// Bytes that a process has read and written, by any system call. `None` when that may not be seen.
+pub fn moved(pid: u32) -> Option<u64> {
+    moved_in(&fs::read_to_string(format!("/proc/{pid}/io")).ok()?)
+}
+
+fn moved_in(io: &str) -> Option<u64> {
+    let field = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    Some(field("rchar:")?.saturating_add(field("wchar:")?))
+}
+
+/// The resident memory of a process in bytes: cheap, and counts pages that are shared with others in full.
+pub fn resident_memory(pid: u32) -> Option<u64> {
+    resident(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?)
+}
+
+/// The proportional memory (PSS) of a process in bytes: pages that it shares count by its part. Costs the kernel a walk
+/// over all of its pages. `None` when that may not be seen.
+pub fn proportional_memory(pid: u32) -> Option<u64> {
+    proportional(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?)
+}
+
+fn proportional(rollup: &str) -> Option<u64> {
+    let kibibytes = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB"))?;
+    kibibytes.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// The resident memory of this process in bytes.
 pub fn own_memory() -> Option<u64> {
     resident(&fs::read_to_string("/proc/self/statm").ok()?)
@@ -119,7 +197,7 @@ fn resident(statm: &str) -> Option<u64> {
 pub mod fuzzing {
     //! The kernel's tables, from any bytes.
 
-    use super::{group, names, resident, socket, socket_number};
+    use super::{group, moved_in, names, proportional, resident, socket, socket_number, times_in};
 
     /// Each in turn.
     pub fn texts(data: &[u8]) {
@@ -132,7 +210,10 @@ pub mod fuzzing {
             let _ = socket(line, |_, _| true).inspect(|inode| assert_ne!(*inode, 0));
             let _ = socket_number(std::path::Path::new(line));
         }
-        let _ = (names(&text, "ino:1"), resident(&text));
+        let _ = (names(&text, "ino:1"), resident(&text), moved_in(&text), proportional(&text));
+        let named = [b"7 (", data, b") S 1 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20"].concat();
+        assert_eq!(times_in(&named).map(|times| (times.group, times.ticks)), Some((42, 100)));
+        let _ = times_in(data);
     }
 }
 

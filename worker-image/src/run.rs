@@ -3,8 +3,10 @@
 
 mod effects;
 mod events;
+mod orders;
 mod probe;
 mod report;
+mod samples;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -19,6 +21,7 @@ use crate::admin::{self, Ask};
 use crate::cgroup::Cgroups;
 use crate::command::{Kind, resolve};
 use crate::config::{Config, Ipc};
+use crate::control;
 use crate::count::{self, Processors};
 use crate::ipc::channel::{Answer, ChannelEvent};
 use crate::ipc::servers::{Main, Servers};
@@ -26,10 +29,11 @@ use crate::kernel::Forked;
 use crate::launch::Launcher;
 use crate::listener;
 use crate::log::{Level, Log};
-use crate::machine::{Event, Machine, Moment, Policy, Wording};
-use crate::notify::{self, ReadyMessage};
+use crate::machine::{Event, Machine, Moment, Policy, Settings, Wording};
+use crate::notify::Said;
 use probe::Probe;
-use report::Samples;
+use report::Readings;
+use samples::Sampler;
 
 /// Messages from all channels that may wait for the loop; a worker that says more waits in its own socket.
 const CHANNEL_QUEUE: usize = 256;
@@ -55,6 +59,9 @@ pub enum StartError {
         /// What to do.
         next: &'static str,
     },
+    /// The control socket cannot be opened where it was asked for.
+    #[error("{0}")]
+    Control(#[from] control::OpenError),
     /// The kernel refused something else.
     #[error("the system refused to {action}: {cause}")]
     System {
@@ -75,14 +82,17 @@ struct Primary {
     main: Option<Main>,
     servers: Servers,
     children: BTreeMap<u32, Child>,
-    /// `NOTIFY_SOCKET` of each slot.
-    notify: Vec<String>,
+    /// `NOTIFY_SOCKET` of each slot that was used.
+    notify: BTreeMap<u32, String>,
+    said: mpsc::Sender<Said>,
     /// Events that effects brought about, not taken in yet.
     pending: VecDeque<Event>,
     channel_events: mpsc::Sender<(u32, ChannelEvent)>,
     tasks: JoinSet<()>,
     probe: Probe,
-    samples: Samples,
+    samples: Readings,
+    sampler: Sampler,
+    processors: Processors,
     wording: Wording,
     channel_swallowed: bool,
     log: Log,
@@ -121,39 +131,45 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         None => None,
     };
     let cgroups = Cgroups::of_this_process();
-    let count = count::resolve(config.count, Processors::of_this_process(&cgroups, config.cpu_request_millicores));
+    let processors = Processors::of_this_process(&cgroups, config.cpu_request_millicores);
+    let count = count::resolve(config.count, processors);
+    let control = control::open(&config.control, config.name.as_deref())?;
     let port = config.listen.map(|address| address.port());
-    let launcher = Launcher::new(config.command.clone(), port, channel).map_err(system("take the command"))?;
+    let launcher = Launcher::new(config.command.clone(), port, channel, config.hang.map(|hang| hang.after))
+        .map_err(system("take the command"))?;
     // As PID 1 orphans fall to us anyway; elsewhere only this way, and then whole trees can be ended.
     let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
 
     let signals = events::Signals::new().map_err(system("watch signals"))?;
     let log = Log::start(config.log_format, config.name.clone()).map_err(system("start the log"))?;
     let mut tasks = JoinSet::new();
-    let (ready, ready_messages) = mpsc::channel::<ReadyMessage>(NOTIFY_QUEUE);
-    let notify = (0..usize::try_from(count).unwrap_or_default())
-        .map(|slot| notify::serve(slot, ready.clone(), &mut tasks))
-        .collect::<io::Result<_>>()
-        .map_err(system("open notify sockets"))?;
+    let (said, what_is_said) = mpsc::channel::<Said>(NOTIFY_QUEUE);
     let (asks, asked) = mpsc::channel::<Ask>(admin::MAX_CONNECTIONS);
     if let Some(listener) = admin {
-        tasks.spawn(admin::serve(listener, asks));
+        tasks.spawn(admin::serve(listener, asks.clone()));
+    }
+    if let Some(listener) = control {
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(system("watch the control socket"))?;
+        tasks.spawn(control::serve(listener, asks));
     }
     let (channel_events, channel_messages) = mpsc::channel(CHANNEL_QUEUE);
 
     let mut primary = Primary {
-        machine: Machine::new(policy(&config, count, channel, kind)),
+        machine: Machine::new(policy(&config, channel, kind), settings(&config, count)),
         started: Instant::now(),
         launcher,
         main,
         servers: Servers::default(),
         children: BTreeMap::new(),
-        notify,
+        notify: BTreeMap::new(),
+        said,
         pending: VecDeque::new(),
         channel_events,
         tasks,
         probe: Probe::default(),
-        samples: Samples::new(cgroups),
+        samples: Readings::new(cgroups),
+        sampler: Sampler::default(),
+        processors,
         wording: Wording { command: command_line(&config), port },
         channel_swallowed: kind == Kind::PackageRunner && config.ipc != Ipc::None,
         log,
@@ -162,26 +178,35 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         finished: false,
     };
     primary.greet(count);
-    let inputs = events::Inputs { signals, channel_messages, ready_messages, asked };
+    let inputs = events::Inputs { signals, channel_messages, what_is_said, asked };
     primary.turn(inputs).await;
     primary.log.finish();
     Ok(())
 }
 
-fn policy(config: &Config, count: u32, channel: bool, kind: Kind) -> Policy {
+fn policy(config: &Config, channel: bool, kind: Kind) -> Policy {
     let mut seed = [0_u8; 8];
     let _ = getrandom(&mut seed, GetRandomFlags::empty()); // a fixed seed only makes replicas retry together
     Policy {
-        count,
         ready: config.ready,
-        startup: config.startup,
-        drain: config.drain,
-        endpoints_delay: config.endpoints_delay,
-        backoff: config.backoff,
         listens: config.listen.is_some(),
         channel,
         stop_group: kind.needs_group_signal(),
         seed: u64::from_ne_bytes(seed),
+    }
+}
+
+/// What the primary starts with.
+fn settings(config: &Config, count: u32) -> Settings {
+    Settings {
+        count,
+        adaptive: config.adaptive,
+        startup: config.startup,
+        drain: config.drain,
+        endpoints_delay: config.endpoints_delay,
+        backoff: config.backoff,
+        hang: config.hang,
+        recycle: config.recycle,
     }
 }
 

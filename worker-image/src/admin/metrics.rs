@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use primary_protocol::{SlotState, Stats};
 
+use crate::control::Shown;
 use crate::proc;
 
 /// One page of metrics under construction.
@@ -11,7 +12,8 @@ use crate::proc;
 struct Page(String);
 
 /// The whole page.
-pub fn text(stats: &Stats) -> String {
+pub fn text(shown: &Shown) -> String {
+    let stats = &shown.stats;
     let mut page = Page::default();
     let workers = &stats.workers;
     page.family("info", "gauge", "Version of the primary; always 1.");
@@ -42,6 +44,23 @@ pub fn text(stats: &Stats) -> String {
         ("out_of_memory", deaths.out_of_memory),
     ] {
         page.sample("worker_deaths_total", &format!("verdict=\"{verdict}\""), number);
+    }
+    page.family("worker_replacements_total", "counter", "Workers replaced although they had not died, by reason.");
+    let replaced = &shown.replaced;
+    for (reason, number) in [
+        ("reload", replaced.reloaded),
+        ("over_memory", replaced.over_memory),
+        ("over_age", replaced.over_age),
+        ("hung", replaced.hung),
+    ] {
+        page.sample("worker_replacements_total", &format!("reason=\"{reason}\""), number);
+    }
+    page.family("worker_memory_bytes", "gauge", "Memory of the worker in a slot, when it was last looked at.");
+    for slot in &stats.slots {
+        let worker = shown.processes.iter().find(|worker| worker.slot == slot.slot);
+        if let Some(memory) = worker.and_then(|worker| worker.memory_bytes) {
+            page.sample("worker_memory_bytes", &slot_label(slot.slot), memory);
+        }
     }
     page.family("listener_queue_depth", "gauge", "Connections that no worker has accepted yet.");
     for listener in &stats.listeners {

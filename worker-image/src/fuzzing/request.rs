@@ -13,7 +13,7 @@ pub(super) fn request(data: &[u8]) {
         let serving = admin::connection(ours, asks);
         let answering = async {
             while let Some(ask) = asked.recv().await {
-                let _ = ask.reply.send(None);
+                let _ = ask.reply.send(admin::Reply::Alive);
             }
         };
         tokio::join!(serving, answering, decoders::answers_http(theirs, data));

@@ -24,6 +24,7 @@ pub(super) fn words(data: &[u8]) {
             assert!(workers >= 1 && (config.count != Count::Auto || workers <= 8));
         }
         Ok(Task::Install(dir)) => assert!(!dir.as_os_str().is_empty()),
+        Ok(Task::Ctl(ctl)) => assert!(!format!("{ctl:?}").is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

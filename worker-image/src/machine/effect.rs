@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use primary_protocol::ReadyEvidence;
 
-use super::Exit;
+use super::{Exit, Reason};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Fork a worker, then report [`Event::Forked`] or [`Event::ForkFailed`].
     Fork {
-        /// The slot, as an index.
-        slot: usize,
+        /// The number of the slot.
+        slot: u32,
         /// Whether it inherits the listening socket.
         with_listener: bool,
     },
@@ -36,6 +36,8 @@ pub enum Effect {
     Reopen,
     /// Write to the log.
     Note(Note),
+    /// Write to the log as well.
+    Change(Change),
     /// Everything ended; leave.
     Finish,
 }
@@ -69,4 +71,33 @@ pub enum Note {
     Overdue { slot: u32, pid: u32 },
     /// A second order to stop.
     StopAtOnce,
+    /// Another number of workers.
+    Scaling { from: u32, to: u32 },
+    /// The replica is not ready any more, by order.
+    Withdrawn,
+    /// And is again.
+    Returned,
+    /// Other settings.
+    Configured,
+}
+
+/// What is worth a line about workers that are replaced although they have not died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A worker was asked to leave.
+    Leaving { slot: u32, pid: u32, reason: Reason },
+    /// A worker took another's place.
+    Replaced { slot: u32, pid: u32, old: Option<u32>, reason: Option<Reason> },
+    /// A worker is to be replaced for its memory.
+    OverMemory { slot: u32, pid: u32, memory: u64, limit: u64 },
+    /// A worker is killed, because it makes no progress; `promised` is whether it was to send `WATCHDOG=1`.
+    Hung { slot: u32, pid: u32, silent: Duration, promised: bool },
+    /// A fresh worker did not get ready, and the old one stays.
+    RenewalFailed { slot: u32, reason: Reason },
+    /// All workers are to be replaced.
+    Reloading { slots: u32, at_once: u32 },
+    /// All workers were.
+    Reloaded { slots: u32 },
+    /// The rest of the workers stays.
+    ReloadFailed { done: u32, slots: u32, why: String },
 }

@@ -3,37 +3,31 @@
 use primary_protocol::ReadyEvidence;
 
 use super::Exit;
+use super::death::Ended;
+use super::order::Order;
+use super::vitals::Samples;
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Nothing but that time passed.
     Tick,
     /// [`Effect::Fork`] was done.
     Forked {
-        /// The slot, as an index.
-        slot: usize,
+        /// The number of the slot.
+        slot: u32,
         /// The new worker.
         pid: u32,
     },
     /// [`Effect::Fork`] could not be done.
     ForkFailed {
-        /// The slot, as an index.
-        slot: usize,
+        /// The number of the slot.
+        slot: u32,
         /// Why.
         exit: Exit,
     },
     /// A worker ended.
-    Exited {
-        /// Which.
-        pid: u32,
-        /// How.
-        exit: Exit,
-        /// Whether the kernel killed it for memory.
-        out_of_memory: bool,
-        /// Whether processes of its group are left.
-        group_left: bool,
-    },
+    Exited(Ended),
     /// The last process of a worker's group ended after the worker.
     GroupEnded {
         /// The worker.
@@ -51,6 +45,15 @@ pub enum Event {
         /// Which.
         pid: u32,
     },
+    /// A worker sent `WATCHDOG=1`.
+    Alive {
+        /// Which.
+        pid: u32,
+    },
+    /// Workers were looked at.
+    Sampled(Samples),
+    /// Somebody who may wants something.
+    Order(Order),
     /// Node's cluster module said `online`.
     Online {
         /// Which worker.

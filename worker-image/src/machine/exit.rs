@@ -69,3 +69,25 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// The number of a signal that commonly ends programs, by its name with or without `SIG`.
+pub fn signal_number(name: &str) -> Option<i32> {
+    let name = name.to_ascii_uppercase();
+    let wanted = |number: &i32| {
+        signal_name(*number).is_some_and(|known| known == name || known.strip_prefix("SIG") == Some(&name))
+    };
+    (1..=31).find(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names() {
+        for (name, number) in [("SIGABRT", libc::SIGABRT), ("quit", libc::SIGQUIT), ("SIGUSR1", libc::SIGUSR1)] {
+            assert_eq!(signal_number(name), Some(number));
+        }
+        assert_eq!(signal_number("SIGSTOP"), None, "it ends nothing");
+    }
+}

@@ -58,7 +58,7 @@ struct Suspicion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
     /// The slot of this worker; `None` until it is forked.
-    pub slot: Option<usize>,
+    pub slot: Option<u32>,
     lived: Duration,
     since: Moment,
     rechecked: bool,
@@ -95,7 +95,7 @@ pub enum Gate {
 #[derive(Clone, Copy, Debug)]
 pub struct Death {
     /// The slot it was in.
-    pub slot: usize,
+    pub slot: u32,
     /// Whether it had inherited the primary's socket.
     pub had_listener: bool,
     /// Whether it ended with an error of its own, as opposed to a kill from outside.
@@ -108,7 +108,7 @@ pub struct Death {
 
 impl Death {
     /// No worker ended that tells anything, but the slot is empty.
-    pub fn of_nobody(slot: usize) -> Self {
+    pub fn of_nobody(slot: u32) -> Self {
         Self { slot, had_listener: false, failed: false, served: false, lived: Duration::ZERO }
     }
 }
@@ -120,7 +120,7 @@ impl Port {
     }
 
     /// Whether a slot whose wait is over may fork. `siblings` are the fork times of the workers that run.
-    pub fn gate(&mut self, slot: usize, now: Moment, siblings: &[Moment], contenders: bool) -> Gate {
+    pub fn gate(&mut self, slot: u32, now: Moment, siblings: &[Moment], contenders: bool) -> Gate {
         match self {
             Self::None => Gate::Fork { with_listener: false },
             Self::Opening { .. } => Gate::Wait(None),
@@ -167,7 +167,7 @@ impl Port {
     }
 
     /// A worker showed that it serves: `Listening`, `Notify`, or its own socket.
-    pub fn on_served(&mut self, slot: usize, had_listener: bool) {
+    pub fn on_served(&mut self, slot: u32, had_listener: bool) {
         match self {
             Self::Held(held) if had_listener => {
                 held.proven = true;
@@ -221,7 +221,7 @@ impl Port {
     }
 
     /// When the worker on trial has had its time.
-    pub fn trial_ends(&self) -> Option<(usize, Moment)> {
+    pub fn trial_ends(&self) -> Option<(u32, Moment)> {
         match self {
             Self::Trial(Trial { slot: Some(slot), lived, since, over: false, .. }) => {
                 Some((*slot, *since + *lived * 3 + TRIAL_GRACE))
@@ -241,6 +241,16 @@ impl Port {
     pub fn give_up_trial(&mut self) {
         if let Self::Trial(trial) = self {
             trial.over = true;
+        }
+    }
+
+    /// Whether a worker that is forked beside another inherits the primary's socket; `None` while nothing may be forked
+    /// beside another, because one worker is to show whether it binds the port.
+    pub fn for_successor(&self) -> Option<bool> {
+        match self {
+            Self::None | Self::Own(_) => Some(false),
+            Self::Held(_) => Some(true),
+            Self::Trial(_) | Self::Opening { .. } => None,
         }
     }
 

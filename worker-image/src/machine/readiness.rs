@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use primary_protocol::ReadyEvidence;
 
-use super::slot::{Channel, Phase, Readiness, Worker};
-use super::{CHANNEL_SILENT_FACTOR, Effect, Machine, Moment, NEVER_READY, Note, ReadyRule};
+use super::slot::{Channel, Phase, Place, Readiness, Slot, Successor, Vacancy, Worker};
+use super::{CHANNEL_SILENT_FACTOR, Change, Effect, Machine, Moment, NEVER_READY, Note, ReadyRule};
 
 /// Whether a worker was seen to serve, and not only to live.
 fn shows_service(evidence: ReadyEvidence) -> bool {
@@ -25,27 +25,32 @@ impl ReadyRule {
 impl Machine {
     pub(super) fn on_evidence(&mut self, pid: u32, evidence: ReadyEvidence, now: Moment, effects: &mut Vec<Effect>) {
         let Some(index) = self.index_of(pid) else { return };
+        let slot = &mut self.slots[index];
+        let number = slot.number;
         if shows_service(evidence) {
-            let with_listener = self.slots[index].worker().is_some_and(|worker| worker.with_listener);
+            let with_listener = slot.worker_mut(pid).is_some_and(|worker| worker.with_listener);
             let owned = self.port.is_owned();
-            self.port.on_served(index, with_listener);
+            self.port.on_served(number, with_listener);
             if !owned && self.port.is_owned() {
-                effects.push(Effect::Note(Note::PortOwnedByWorker { slot: self.slots[index].number }));
+                effects.push(Effect::Note(Note::PortOwnedByWorker { slot: number }));
             }
         }
         if self.policy.ready.accepts(evidence) {
-            self.become_ready(index, evidence, now, effects);
+            self.become_ready(index, pid, evidence, now, effects);
         }
     }
 
     /// A worker was seen to use the inherited socket: evidence about the port, and of readiness where it is asked for.
     pub(super) fn on_uses_listener(&mut self, pid: u32, now: Moment, effects: &mut Vec<Effect>) {
         let Some(index) = self.index_of(pid) else { return };
-        let Some(true) = self.slots[index].worker().map(|worker| worker.with_listener) else { return };
-        self.port.on_served(index, true);
+        let slot = &mut self.slots[index];
+        let Some(true) = slot.worker_mut(pid).map(|worker| worker.with_listener) else { return };
+        self.port.on_served(slot.number, true);
         if self.policy.ready == ReadyRule::Listening {
-            self.become_ready(index, ReadyEvidence::Listening, now, effects);
-        } else if let Phase::Ready(_, readiness) = &mut self.slots[index].phase {
+            self.become_ready(index, pid, ReadyEvidence::Listening, now, effects);
+        } else if let Phase::Ready(worker, readiness) = &mut slot.phase
+            && worker.pid == pid
+        {
             readiness.served = true;
         }
     }
@@ -53,21 +58,20 @@ impl Machine {
     pub(super) fn become_ready(
         &mut self,
         index: usize,
+        pid: u32,
         evidence: ReadyEvidence,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         let slot = &mut self.slots[index];
-        match &mut slot.phase {
-            Phase::Starting(worker) => {
-                let after = now.saturating_sub(worker.since);
-                effects.push(Effect::Note(Note::Ready { slot: slot.number, pid: worker.pid, evidence, after }));
-                let readiness = Readiness { since: now, evidence, served: shows_service(evidence) };
-                slot.phase = Phase::Ready(worker.clone(), readiness);
-                self.served = true;
+        match (slot.place_of(pid), &mut slot.phase) {
+            (Some(Place::Successor), _) => self.promote(index, evidence, now, effects),
+            (Some(Place::Incumbent), Phase::Starting(worker)) => {
+                let worker = worker.clone();
+                self.take_office(index, worker, evidence, now, effects);
             }
             // Better evidence than that it is alive comes late from programs that start slowly.
-            Phase::Ready(_, readiness) if shows_service(evidence) => {
+            (Some(Place::Incumbent), Phase::Ready(_, readiness)) if shows_service(evidence) => {
                 readiness.served = true;
                 if matches!(readiness.evidence, ReadyEvidence::Alive) {
                     readiness.evidence = evidence;
@@ -77,6 +81,34 @@ impl Machine {
         }
     }
 
+    /// The slot's own worker is ready.
+    fn take_office(
+        &mut self,
+        index: usize,
+        worker: Worker,
+        evidence: ReadyEvidence,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let slot = &mut self.slots[index];
+        let after = now.saturating_sub(worker.since);
+        effects.push(Effect::Note(Note::Ready { slot: slot.number, pid: worker.pid, evidence, after }));
+        slot.phase = Phase::Ready(worker, Readiness { since: now, evidence, served: shows_service(evidence) });
+        self.served = true;
+        self.on_renewed(index, effects);
+    }
+
+    /// A successor is ready: it takes the incumbent's place, and the incumbent leaves.
+    fn promote(&mut self, index: usize, evidence: ReadyEvidence, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(Successor::Starting(heir)) = self.slots[index].successor.take() else { return };
+        let slot = &self.slots[index];
+        let old = slot.incumbent().map(|worker| worker.pid);
+        let reason = slot.renewal.as_ref().map(|renewal| renewal.reason);
+        effects.push(Effect::Change(Change::Replaced { slot: slot.number, pid: heir.pid, old, reason }));
+        self.vacate(index, Vacancy::Handover, reason.unwrap_or(super::Reason::Reload), now, effects);
+        self.take_office(index, heir, evidence, now, effects);
+    }
+
     /// How long a worker has to be alive to be ready for nothing better; `None` if something better is to be had.
     pub(super) fn alive_suffices_after(&self, worker: &Worker) -> Option<Duration> {
         if self.policy.ready != ReadyRule::Auto || self.port.wants_own_socket() {
@@ -84,25 +116,35 @@ impl Machine {
         }
         match worker.channel {
             Channel::Online if self.policy.listens => None,
-            Channel::Silent => Some(self.policy.startup * CHANNEL_SILENT_FACTOR),
-            Channel::Online | Channel::None => Some(self.policy.startup),
+            Channel::Silent => Some(self.settings.startup * CHANNEL_SILENT_FACTOR),
+            Channel::Online | Channel::None => Some(self.settings.startup),
         }
     }
 
     pub(super) fn advance_readiness(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         for index in 0..self.slots.len() {
-            let Phase::Starting(worker) = &self.slots[index].phase else { continue };
-            let lived = now.saturating_sub(worker.since);
-            if self.alive_suffices_after(worker).is_some_and(|time| lived >= time) {
-                self.become_ready(index, ReadyEvidence::Alive, now, effects);
-                continue;
-            }
-            let slot = &mut self.slots[index];
-            let Phase::Starting(worker) = &mut slot.phase else { continue };
-            if lived >= NEVER_READY && !worker.reported {
-                worker.reported = true;
-                effects.push(Effect::Note(Note::NeverReady { slot: slot.number, pid: worker.pid, after: lived }));
+            let starting: Vec<Worker> = self.slots[index].starting().cloned().collect();
+            for worker in starting {
+                let lived = now.saturating_sub(worker.since);
+                if self.alive_suffices_after(&worker).is_some_and(|time| lived >= time) {
+                    self.become_ready(index, worker.pid, ReadyEvidence::Alive, now, effects);
+                } else if lived >= NEVER_READY && !worker.reported {
+                    let slot = &mut self.slots[index];
+                    let number = slot.number;
+                    if let Some(worker) = slot.worker_mut(worker.pid) {
+                        worker.reported = true;
+                    }
+                    effects.push(Effect::Note(Note::NeverReady { slot: number, pid: worker.pid, after: lived }));
+                }
             }
         }
+    }
+}
+
+impl Slot {
+    /// The workers that have to show yet that they are ready.
+    pub fn starting(&self) -> impl Iterator<Item = &Worker> {
+        let incumbent = if let Phase::Starting(worker) = &self.phase { Some(worker) } else { None };
+        incumbent.into_iter().chain(self.heir())
     }
 }

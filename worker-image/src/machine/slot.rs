@@ -1,11 +1,12 @@
-//! One worker's place, and what is in it.
+//! One worker's place, and who is in it: the worker that counts, the one that is to take its place, and those that
+//! were asked to leave.
 
 use std::time::Duration;
 
 use primary_protocol::ReadyEvidence;
 
-use super::stop::StopOrder;
-use super::{Exit, Moment};
+use super::replace::Renewal;
+use super::{Exit, Moment, Reason};
 
 /// So many deaths within [`RECENT`] are a crash loop, also when each worker was ready before.
 const RECENT_DEATHS: usize = 5;
@@ -13,25 +14,40 @@ const RECENT_DEATHS: usize = 5;
 /// See [`RECENT_DEATHS`].
 const RECENT: Duration = Duration::from_secs(60);
 
-/// One worker's place; it outlives the processes in it.
+/// So many workers of a slot may be leaving at a time before the next is forked: one that drains, and one that was
+/// forked after it and is to go as well.
+pub(super) const LEAVING_MAX: usize = 2;
+
+/// One worker's place; it outlives the processes in it. Its number is the worker's `NODE_UNIQUE_ID`.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub number: u32,
     pub phase: Phase,
+    /// Forked beside the incumbent, to take its place when it is ready.
+    pub successor: Option<Successor>,
+    /// Asked to stop, or stopping by themselves.
+    pub leaving: Vec<Leaving>,
+    /// A fresh worker is wanted, or on its way.
+    pub renewal: Option<Renewal>,
     /// Until when the port's diagnosis holds the next fork back.
     pub gate: Option<Moment>,
     /// Early deaths in a row.
     pub failures: u32,
-    pub forks: u64,
+    /// Whether a worker ever ran here.
+    pub used: bool,
+    /// Workers forked to replace one that ended without having been asked to.
+    pub restarts: u64,
+    /// The next fork replaces a worker that was asked to leave, and is no restart.
+    pub planned: bool,
     pub last_exit: Option<Exit>,
     /// The times of the last deaths, newest first.
     deaths: [Option<Moment>; RECENT_DEATHS],
 }
 
-/// What is in a slot.
+/// What the slot's own worker, the incumbent, is doing.
 #[derive(Clone, Debug)]
 pub(super) enum Phase {
-    /// Nothing until this time, then a fork.
+    /// Nobody until this time, then a fork.
     Waiting { until: Moment },
     /// A fork that was ordered and not yet reported.
     Forking { since: Moment, with_listener: bool },
@@ -39,12 +55,47 @@ pub(super) enum Phase {
     Starting(Worker),
     /// A worker that is ready.
     Ready(Worker, Readiness),
-    /// A worker that was asked to stop.
-    Stopping(Worker, StopOrder),
-    /// A worker that stopped, and left processes of its group behind.
-    Lingering { pid: u32, deadline: Moment, killed: bool },
-    /// Nothing, for good.
+    /// Nobody.
+    Empty(Vacancy),
+}
+
+/// Why nobody is to be forked for a slot now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vacancy {
+    /// The worker before has to end first.
+    Handover,
+    /// Drained by order, until an order to the contrary.
+    Drained,
+    /// There are more slots than workers wanted.
+    Surplus,
+    /// The replica ends.
     Stopped,
+}
+
+/// A worker that is to take the incumbent's place.
+#[derive(Clone, Debug)]
+pub(super) enum Successor {
+    /// Ordered and not yet reported.
+    Forking { since: Moment, with_listener: bool },
+    /// Not ready yet.
+    Starting(Worker),
+}
+
+/// A worker on its way out.
+#[derive(Clone, Debug)]
+pub(super) struct Leaving {
+    pub worker: Worker,
+    pub reason: Reason,
+    /// When the worker gets the signal, if it has not had it.
+    pub signal_at: Option<Moment>,
+    /// When its whole group is killed.
+    pub deadline: Moment,
+    /// It was.
+    pub killed: bool,
+    /// How long it had been ready.
+    pub ready_for: Option<Duration>,
+    /// It has ended, and left processes of its group behind.
+    pub lingers: bool,
 }
 
 /// One process of the user's command.
@@ -56,12 +107,17 @@ pub(super) struct Worker {
     pub channel: Channel,
     /// The log knows that it is not ready for long.
     pub reported: bool,
+    /// From 0 to 1, drawn when it was forked.
+    pub jitter: f64,
+    /// What was read of it last.
+    pub vitals: super::vitals::Vitals,
 }
 
 impl Worker {
-    pub fn new(pid: u32, since: Moment, with_listener: bool, channel: bool) -> Self {
+    pub fn new(pid: u32, since: Moment, with_listener: bool, channel: bool, jitter: f64) -> Self {
         let channel = if channel { Channel::Silent } else { Channel::None };
-        Self { pid, since, with_listener, channel, reported: false }
+        let vitals = super::vitals::Vitals::default();
+        Self { pid, since, with_listener, channel, reported: false, jitter, vitals }
     }
 }
 
@@ -85,46 +141,92 @@ pub(super) struct Readiness {
     pub served: bool,
 }
 
+/// Where in a slot a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Incumbent,
+    Successor,
+    Leaving(usize),
+}
+
 impl Slot {
-    pub fn new(number: u32) -> Self {
+    pub fn new(number: u32, now: Moment) -> Self {
         Self {
             number,
-            phase: Phase::Waiting { until: Duration::ZERO },
+            phase: Phase::Waiting { until: now },
+            successor: None,
+            leaving: Vec::new(),
+            renewal: None,
             gate: None,
             failures: 0,
-            forks: 0,
+            used: false,
+            restarts: 0,
+            planned: false,
             last_exit: None,
             deaths: [None; RECENT_DEATHS],
         }
     }
 
-    pub fn worker(&self) -> Option<&Worker> {
+    /// The slot's own worker.
+    pub fn incumbent(&self) -> Option<&Worker> {
         match &self.phase {
-            Phase::Starting(worker) | Phase::Ready(worker, _) | Phase::Stopping(worker, _) => Some(worker),
+            Phase::Starting(worker) | Phase::Ready(worker, _) => Some(worker),
             _ => None,
         }
     }
 
-    pub fn worker_mut(&mut self) -> Option<&mut Worker> {
-        match &mut self.phase {
-            Phase::Starting(worker) | Phase::Ready(worker, _) | Phase::Stopping(worker, _) => Some(worker),
+    /// The worker that is to take the incumbent's place.
+    pub fn heir(&self) -> Option<&Worker> {
+        match &self.successor {
+            Some(Successor::Starting(worker)) => Some(worker),
             _ => None,
         }
     }
 
-    /// The worker, also one that has ended and left processes behind.
-    pub fn pid(&self) -> Option<u32> {
-        match &self.phase {
-            Phase::Lingering { pid, .. } => Some(*pid),
-            _ => self.worker().map(|worker| worker.pid),
+    /// Every worker of the slot that runs: the incumbent first, those that leave last.
+    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        let leaving = self.leaving.iter().filter(|leaving| !leaving.lingers).map(|leaving| &leaving.worker);
+        self.incumbent().into_iter().chain(self.heir()).chain(leaving)
+    }
+
+    /// Who has this process id, also one that has ended and left processes behind.
+    pub fn place_of(&self, pid: u32) -> Option<Place> {
+        if self.incumbent().is_some_and(|worker| worker.pid == pid) {
+            return Some(Place::Incumbent);
+        }
+        if self.heir().is_some_and(|worker| worker.pid == pid) {
+            return Some(Place::Successor);
+        }
+        self.leaving.iter().position(|leaving| leaving.worker.pid == pid).map(Place::Leaving)
+    }
+
+    pub fn worker_mut(&mut self, pid: u32) -> Option<&mut Worker> {
+        match self.place_of(pid)? {
+            Place::Incumbent => match &mut self.phase {
+                Phase::Starting(worker) | Phase::Ready(worker, _) => Some(worker),
+                _ => None,
+            },
+            Place::Successor => match &mut self.successor {
+                Some(Successor::Starting(worker)) => Some(worker),
+                _ => None,
+            },
+            Place::Leaving(at) => self.leaving.get_mut(at).map(|leaving| &mut leaving.worker),
         }
     }
 
+    /// When the slot's own worker, or another that is still here, was forked.
     pub fn running_since(&self) -> Option<Moment> {
         match self.phase {
             Phase::Forking { since, .. } => Some(since),
-            _ => self.worker().map(|worker| worker.since),
+            _ => self.workers().map(|worker| worker.since).max(),
         }
+    }
+
+    /// Nobody is here, and nobody is on the way in.
+    pub fn is_deserted(&self) -> bool {
+        matches!(self.phase, Phase::Empty(_) | Phase::Waiting { .. })
+            && self.successor.is_none()
+            && self.leaving.is_empty()
     }
 
     pub fn is_ready(&self) -> bool {
@@ -134,7 +236,6 @@ impl Slot {
     pub fn ready_for(&self, now: Moment) -> Option<Duration> {
         match &self.phase {
             Phase::Ready(_, readiness) => Some(now.saturating_sub(readiness.since)),
-            Phase::Stopping(_, order) => order.ready_for,
             _ => None,
         }
     }

@@ -1,9 +1,10 @@
 //! The machine by tables of events, and by random worlds that it must hold its promises in.
 
 mod promises;
+mod renewals;
 
 use super::*;
-use primary_protocol::{ReplicaState, SlotState, WarningReason};
+use primary_protocol::{ReadyEvidence, ReplicaState, SlotState, WarningReason};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,24 +19,26 @@ pub(super) struct Scenario {
 }
 
 pub(super) fn policy() -> Policy {
-    Policy {
+    Policy { ready: ReadyRule::Auto, listens: true, channel: false, stop_group: false, seed: 1 }
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
         count: 2,
-        ready: ReadyRule::Auto,
+        adaptive: None,
         startup: SECOND,
         drain: 10 * SECOND,
         endpoints_delay: 5 * SECOND,
         backoff: Backoff { initial: 100 * MILLISECOND, max: 15 * SECOND, reset_after: 30 * SECOND },
-        listens: true,
-        channel: false,
-        stop_group: false,
-        seed: 1,
+        hang: None,
+        recycle: Recycle::default(),
     }
 }
 
 impl Scenario {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: Policy, settings: Settings) -> Self {
         let mut scenario =
-            Self { machine: Machine::new(policy), now: Duration::ZERO, next_pid: 100, effects: Vec::new() };
+            Self { machine: Machine::new(policy, settings), now: Duration::ZERO, next_pid: 100, effects: Vec::new() };
         scenario.event(Event::Tick);
         scenario
     }
@@ -67,7 +70,7 @@ impl Scenario {
     }
 
     fn exit(&mut self, pid: u32, exit: Exit) -> &mut Self {
-        self.event(Event::Exited { pid, exit, out_of_memory: false, group_left: false })
+        self.event(Event::Exited(Ended { pid, exit, out_of_memory: false, group_left: false }))
     }
 
     fn evidence(&mut self, pid: u32, evidence: ReadyEvidence) -> &mut Self {
@@ -107,7 +110,7 @@ impl Scenario {
 
 #[test]
 fn all_workers_are_forked_at_once_and_inherit_the_socket() {
-    let scenario = Scenario::new(policy());
+    let scenario = Scenario::new(policy(), settings());
     assert_eq!(scenario.forks(), [true, true]);
     assert_eq!(scenario.pids(), [100, 101]);
     assert_eq!(scenario.machine.replica_state(), ReplicaState::Starting);
@@ -127,20 +130,20 @@ fn evidence_of_readiness_by_rule() {
         (ReadyRule::Listening, Notify, false),
     ];
     for (ready, evidence, expected) in cases {
-        let mut scenario = Scenario::new(Policy { ready, ..policy() });
+        let mut scenario = Scenario::new(Policy { ready, ..policy() }, settings());
         scenario.evidence(100, evidence);
         assert_eq!(scenario.states()[0] == SlotState::Ready, expected, "{ready:?} with {evidence:?}");
     }
-    let scenario = Scenario::new(Policy { ready: ReadyRule::Immediate, ..policy() });
+    let scenario = Scenario::new(Policy { ready: ReadyRule::Immediate, ..policy() }, settings());
     assert_eq!(scenario.machine.slot_stats(scenario.now)[0].evidence, Some(Immediate));
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.after(SECOND);
     assert_eq!(scenario.machine.slot_stats(scenario.now)[0].evidence, Some(Alive), "nothing better within a second");
 }
 
 #[test]
 fn a_node_worker_that_has_a_port_is_not_ready_by_being_alive() {
-    let mut scenario = Scenario::new(Policy { channel: true, ..policy() });
+    let mut scenario = Scenario::new(Policy { channel: true, ..policy() }, settings());
     scenario.event(Event::Online { pid: 100 }).after(20 * SECOND);
     assert_eq!(scenario.states()[0], SlotState::Starting, "its cluster module runs, so it can say that it listens");
     assert_eq!(scenario.states()[1], SlotState::Ready, "it has no cluster module, so nothing better will come");
@@ -152,7 +155,7 @@ fn a_node_worker_that_has_a_port_is_not_ready_by_being_alive() {
 
 #[test]
 fn a_worker_that_was_ready_for_a_second_restarts_at_once() {
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.evidence(100, ReadyEvidence::Notify).after(SECOND);
     scenario.exit(100, Exit::Signal(libc::SIGKILL));
     assert_eq!(scenario.forks(), [true]);
@@ -162,7 +165,7 @@ fn a_worker_that_was_ready_for_a_second_restarts_at_once() {
 
 #[test]
 fn early_deaths_back_off_and_are_a_crash_loop_from_the_third() {
-    let mut scenario = Scenario::new(Policy { count: 1, listens: false, ..policy() });
+    let mut scenario = Scenario::new(Policy { listens: false, ..policy() }, Settings { count: 1, ..settings() });
     for (failures, longest) in [(1, 100), (2, 150), (3, 225)] {
         let pid = scenario.pids()[0];
         scenario.exit(pid, Exit::Code(1));
@@ -182,18 +185,19 @@ fn early_deaths_back_off_and_are_a_crash_loop_from_the_third() {
 
 #[test]
 fn deaths_have_one_verdict_each() {
-    let mut scenario = Scenario::new(Policy { ready: ReadyRule::Immediate, count: 3, ..policy() });
+    let mut scenario =
+        Scenario::new(Policy { ready: ReadyRule::Immediate, ..policy() }, Settings { count: 3, ..settings() });
     scenario.exit(100, Exit::Code(0));
     scenario.exit(101, Exit::Code(3));
     let (exit, group_left) = (Exit::Signal(libc::SIGKILL), false);
-    scenario.event(Event::Exited { pid: 102, exit, out_of_memory: true, group_left });
+    scenario.event(Event::Exited(Ended { pid: 102, exit, out_of_memory: true, group_left }));
     let expected = Deaths { exited: 1, crashed: 1, never_ready: 0, out_of_memory: 1 };
     assert_eq!(scenario.machine.deaths(), expected);
 }
 
 #[test]
 fn a_program_that_binds_its_port_itself_is_found_out_and_served() {
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.after(50 * MILLISECOND).exit(100, Exit::Code(1));
     scenario.after(10 * MILLISECOND).exit(101, Exit::Code(1));
     scenario.after(100 * MILLISECOND);
@@ -212,7 +216,7 @@ fn a_program_that_binds_its_port_itself_is_found_out_and_served() {
 
 #[test]
 fn with_reuseport_every_worker_binds_the_port_and_nobody_warns() {
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.exit(100, Exit::Code(1)).exit(101, Exit::Code(1)).after(100 * MILLISECOND);
     scenario.evidence(102, ReadyEvidence::OwnSocket).evidence(103, ReadyEvidence::OwnSocket);
     assert_eq!(scenario.machine.counts().ready, 2);
@@ -223,7 +227,7 @@ fn with_reuseport_every_worker_binds_the_port_and_nobody_warns() {
 
 #[test]
 fn a_program_that_just_crashes_gets_the_socket_back() {
-    let mut scenario = Scenario::new(Policy { count: 1, ..policy() });
+    let mut scenario = Scenario::new(policy(), Settings { count: 1, ..settings() });
     let mut forks = vec![];
     for _ in 0..6 {
         let pid = scenario.pids()[0];
@@ -246,7 +250,7 @@ fn a_program_that_just_crashes_gets_the_socket_back() {
 
 #[test]
 fn one_crash_at_the_start_does_not_take_the_socket_from_its_healthy_siblings() {
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.after(50 * MILLISECOND).exit(100, Exit::Code(1));
     scenario.after(100 * MILLISECOND);
     assert_eq!(scenario.forks().len(), 0, "the sibling may be about to fail in the same way");
@@ -261,14 +265,14 @@ fn one_crash_at_the_start_does_not_take_the_socket_from_its_healthy_siblings() {
 
 #[test]
 fn a_kill_from_outside_is_no_sign_of_a_taken_port() {
-    let mut scenario = Scenario::new(Policy { count: 1, ..policy() });
+    let mut scenario = Scenario::new(policy(), Settings { count: 1, ..settings() });
     scenario.exit(100, Exit::Signal(libc::SIGKILL)).after(SECOND);
     assert_eq!(scenario.forks(), [true]);
 }
 
 #[test]
 fn a_contested_port_is_looked_into_once_more_when_its_holder_ends() {
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.exit(100, Exit::Code(1)).exit(101, Exit::Code(1)).after(100 * MILLISECOND);
     scenario.evidence(102, ReadyEvidence::OwnSocket).exit(103, Exit::Code(1));
     scenario.after(2 * SECOND).exit(102, Exit::Code(1));
@@ -283,7 +287,7 @@ fn a_contested_port_is_looked_into_once_more_when_its_holder_ends() {
 
 #[test]
 fn a_worker_on_trial_that_neither_binds_nor_ends_makes_room() {
-    let mut scenario = Scenario::new(Policy { count: 1, ..policy() });
+    let mut scenario = Scenario::new(policy(), Settings { count: 1, ..settings() });
     scenario.exit(100, Exit::Code(1)).after(SECOND);
     scenario.after(11 * SECOND);
     assert_eq!(scenario.signals(), [(101, libc::SIGTERM)]);
@@ -293,7 +297,7 @@ fn a_worker_on_trial_that_neither_binds_nor_ends_makes_room() {
 
 #[test]
 fn stopping_serves_on_then_drains_then_kills() {
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify).after(SECOND).stop();
     assert_eq!(scenario.machine.replica_state(), ReplicaState::Draining);
     assert_eq!(scenario.signals(), [], "endpoints still lead here");
@@ -311,7 +315,10 @@ fn stopping_serves_on_then_drains_then_kills() {
 
 #[test]
 fn a_node_worker_is_asked_before_it_is_signalled() {
-    let mut scenario = Scenario::new(Policy { channel: true, endpoints_delay: Duration::ZERO, count: 3, ..policy() });
+    let mut scenario = Scenario::new(
+        Policy { channel: true, ..policy() },
+        Settings { endpoints_delay: Duration::ZERO, count: 3, ..settings() },
+    );
     for pid in [100, 101] {
         scenario.event(Event::Online { pid }).evidence(pid, ReadyEvidence::Listening);
     }
@@ -327,7 +334,7 @@ fn a_node_worker_is_asked_before_it_is_signalled() {
 
 #[test]
 fn a_node_worker_that_leaves_by_itself_is_replaced_when_it_ended() {
-    let mut scenario = Scenario::new(Policy { channel: true, count: 1, ..policy() });
+    let mut scenario = Scenario::new(Policy { channel: true, ..policy() }, Settings { count: 1, ..settings() });
     scenario.event(Event::Online { pid: 100 }).evidence(100, ReadyEvidence::Listening).after(2 * SECOND);
     scenario.event(Event::ChannelClosed { pid: 100 });
     assert_eq!(scenario.states(), [SlotState::Stopping]);
@@ -340,11 +347,11 @@ fn a_node_worker_that_leaves_by_itself_is_replaced_when_it_ended() {
 
 #[test]
 fn what_a_worker_leaves_behind_may_finish_until_the_deadline() {
-    let mut scenario = Scenario::new(Policy { endpoints_delay: Duration::ZERO, count: 1, ..policy() });
+    let mut scenario = Scenario::new(policy(), Settings { endpoints_delay: Duration::ZERO, count: 1, ..settings() });
     scenario.stop();
     assert!(scenario.machine.spares_group(100));
     let (exit, out_of_memory) = (Exit::Signal(libc::SIGTERM), false);
-    scenario.event(Event::Exited { pid: 100, exit, out_of_memory, group_left: true });
+    scenario.event(Event::Exited(Ended { pid: 100, exit, out_of_memory, group_left: true }));
     assert_eq!(scenario.machine.lingering(), [100]);
     scenario.after(10 * SECOND);
     assert_eq!(scenario.signals(), [(100, libc::SIGKILL)]);
@@ -354,7 +361,7 @@ fn what_a_worker_leaves_behind_may_finish_until_the_deadline() {
 
 #[test]
 fn a_second_order_to_stop_kills_at_once() {
-    let mut scenario = Scenario::new(policy());
+    let mut scenario = Scenario::new(policy(), settings());
     scenario.stop().stop();
     assert_eq!(
         scenario.signals(),
@@ -366,13 +373,13 @@ fn a_second_order_to_stop_kills_at_once() {
 
 #[test]
 fn a_command_that_is_not_there_is_said_and_tried_again() {
-    let mut machine = Machine::new(Policy { count: 1, ..policy() });
+    let mut machine = Machine::new(policy(), Settings { count: 1, ..settings() });
     let effects = machine.step(Event::Tick, Duration::ZERO);
-    assert_eq!(effects, [Effect::Fork { slot: 0, with_listener: true }]);
-    machine.step(Event::ForkFailed { slot: 0, exit: Exit::NotExecuted("prog was not found".into()) }, Duration::ZERO);
+    assert_eq!(effects, [Effect::Fork { slot: 1, with_listener: true }]);
+    machine.step(Event::ForkFailed { slot: 1, exit: Exit::NotExecuted("prog was not found".into()) }, Duration::ZERO);
     let warnings = machine.warnings(&Wording { command: "prog x".into(), port: None }, Duration::ZERO);
     assert_eq!(warnings[0].reason, WarningReason::CommandNotFound);
     assert!(warnings[0].message.contains("prog was not found"), "{}", warnings[0].message);
     let effects = machine.step(Event::Tick, SECOND);
-    assert_eq!(effects, [Effect::Fork { slot: 0, with_listener: true }]);
+    assert_eq!(effects, [Effect::Fork { slot: 1, with_listener: true }]);
 }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use primary_protocol::{Deaths, ReplicaState, Slot as SlotStats, SlotState, WorkerCounts};
 
-use super::slot::{Phase, Slot};
-use super::stop::StopOrder;
-use super::{Machine, Moment, NEVER_READY};
+use super::slot::{LEAVING_MAX, Phase, Slot, Vacancy, Worker};
+use super::{Machine, Moment, NEVER_READY, Reason, Settings, Tally};
 
 /// What the loop should look at for the machine, because the kernel does not report it by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +14,38 @@ pub struct Watch {
     pub own_socket: Vec<u32>,
     /// Workers that may be about to use the inherited socket.
     pub uses_listener: Vec<u32>,
+    /// Whether workers are to be sampled once a second.
+    pub samples: bool,
+}
+
+/// One process of the user's command, as the machine sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// The number of its slot.
+    pub slot: u32,
+    /// Its process id.
+    pub pid: u32,
+    /// What it is there for.
+    pub role: Role,
+    /// When it was forked.
+    pub since: Moment,
+    /// Its memory in bytes, when it was last looked at.
+    pub memory: Option<u64>,
+    /// The share of one processor that it used lately.
+    pub load: Option<f64>,
+}
+
+/// What a worker is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Not ready yet.
+    Starting,
+    /// Serves.
+    Ready,
+    /// Is to take the place of another when it is ready.
+    Successor,
+    /// Finishes what it has, and ends.
+    Leaving(Reason),
 }
 
 impl Machine {
@@ -27,31 +58,34 @@ impl Machine {
         if let Some((_, at)) = self.port.trial_ends() {
             due.add(at);
         }
+        for at in self.renewals_due().into_iter().chain(self.verdicts_due()) {
+            due.add(at);
+        }
         for slot in &self.slots {
-            match &slot.phase {
-                Phase::Waiting { until } => match (slot.gate, self.port.is_waiting()) {
-                    (Some(gate), _) => due.add(gate.max(*until)),
+            if let Phase::Waiting { until } = slot.phase
+                && slot.leaving.len() < LEAVING_MAX
+            {
+                match (slot.gate, self.port.is_waiting()) {
+                    (Some(gate), _) => due.add(gate.max(until)),
                     (None, true) => {}
-                    (None, false) => due.add(*until),
-                },
-                Phase::Starting(worker) => {
-                    if let Some(time) = self.alive_suffices_after(worker) {
-                        due.add(worker.since + time);
-                    }
-                    if !worker.reported {
-                        due.add(worker.since + NEVER_READY);
-                    }
+                    (None, false) => due.add(until),
                 }
-                Phase::Stopping(_, StopOrder { signal_at, deadline, killed, .. }) => {
-                    if let Some(at) = signal_at {
-                        due.add(*at);
-                    }
-                    if !killed {
-                        due.add(*deadline);
-                    }
+            }
+            for worker in slot.starting() {
+                if let Some(time) = self.alive_suffices_after(worker) {
+                    due.add(worker.since + time);
                 }
-                Phase::Lingering { deadline, killed: false, .. } => due.add(*deadline),
-                Phase::Forking { .. } | Phase::Ready(..) | Phase::Lingering { .. } | Phase::Stopped => {}
+                if !worker.reported {
+                    due.add(worker.since + NEVER_READY);
+                }
+            }
+            for leaving in &slot.leaving {
+                if let Some(at) = leaving.signal_at.filter(|_| !leaving.lingers) {
+                    due.add(at);
+                }
+                if !leaving.killed {
+                    due.add(leaving.deadline);
+                }
             }
         }
         due.0
@@ -59,53 +93,98 @@ impl Machine {
 
     /// What the loop should look at.
     pub fn watch(&self) -> Watch {
-        let mut watch = Watch::default();
+        let mut watch = Watch { samples: self.wants_samples(), ..Watch::default() };
+        let listening = self.policy.ready == super::ReadyRule::Listening;
         for slot in &self.slots {
-            match &slot.phase {
-                Phase::Starting(worker) if self.port.wants_own_socket() => watch.own_socket.push(worker.pid),
-                Phase::Ready(worker, readiness) if !readiness.served && self.port.wants_own_socket() => {
+            for worker in slot.starting() {
+                if self.port.wants_own_socket() {
                     watch.own_socket.push(worker.pid);
                 }
-                Phase::Starting(worker) | Phase::Ready(worker, _)
-                    if worker.with_listener && (self.port.wants_proof() || self.wants_listening(slot)) =>
-                {
+                if worker.with_listener && (self.port.wants_proof() || listening) {
                     watch.uses_listener.push(worker.pid);
                 }
-                _ => {}
+            }
+            if let Phase::Ready(worker, readiness) = &slot.phase {
+                if !readiness.served && self.port.wants_own_socket() {
+                    watch.own_socket.push(worker.pid);
+                }
+                if worker.with_listener && self.port.wants_proof() {
+                    watch.uses_listener.push(worker.pid);
+                }
             }
         }
         watch
     }
 
-    fn wants_listening(&self, slot: &Slot) -> bool {
-        self.policy.ready == super::ReadyRule::Listening && !slot.is_ready()
-    }
-
     /// Whether a worker that ended may leave processes behind for now, because it was asked to stop.
     pub fn spares_group(&self, pid: u32) -> bool {
-        self.is_draining()
-            && self.index_of(pid).is_some_and(|index| matches!(self.slots[index].phase, Phase::Stopping(..)))
+        let leaving = self.slots.iter().flat_map(|slot| &slot.leaving).find(|leaving| leaving.worker.pid == pid);
+        leaving.is_some_and(|leaving| self.is_draining() || leaving.reason.spares_group())
     }
 
     /// The workers that ended and left processes of their group behind.
     pub fn lingering(&self) -> Vec<u32> {
-        let pid_of = |slot: &Slot| if let Phase::Lingering { pid, .. } = slot.phase { Some(pid) } else { None };
-        self.slots.iter().filter_map(pid_of).collect()
+        let leaving = self.slots.iter().flat_map(|slot| &slot.leaving);
+        leaving.filter(|leaving| leaving.lingers).map(|leaving| leaving.worker.pid).collect()
     }
 
     /// The worker processes that exist.
     pub fn workers(&self) -> Vec<u32> {
-        self.slots.iter().filter_map(|slot| slot.worker().map(|worker| worker.pid)).collect()
+        self.slots.iter().flat_map(Slot::workers).map(|worker| worker.pid).collect()
     }
 
-    /// The number of the slot that a worker is in.
-    pub fn slot_number(&self, pid: u32) -> Option<u32> {
-        self.index_of(pid).map(|index| self.slots[index].number)
+    /// Every worker process, by slot: the one that counts first, those that leave last.
+    pub fn seen(&self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        for slot in &self.slots {
+            let mut add = |worker: &Worker, role: Role| {
+                let (memory, load) = (worker.vitals.memory, worker.vitals.load);
+                seen.push(Seen { slot: slot.number, pid: worker.pid, role, since: worker.since, memory, load });
+            };
+            if let Some(worker) = slot.incumbent() {
+                add(worker, if slot.is_ready() { Role::Ready } else { Role::Starting });
+            }
+            if let Some(heir) = slot.heir() {
+                add(heir, Role::Successor);
+            }
+            for leaving in slot.leaving.iter().filter(|leaving| !leaving.lingers) {
+                add(&leaving.worker, Role::Leaving(leaving.reason));
+            }
+        }
+        seen
+    }
+
+    /// Which worker of a slot, or of the process group of one of them, said something. Where only the slot is known
+    /// (`systemd-notify` has ended before anybody could look), it is the one that is not ready yet.
+    pub fn speaker(&self, slot: u32, group: Option<u32>) -> Option<u32> {
+        let slot = self.slots.iter().find(|one| one.number == slot)?;
+        let mut workers = slot.starting().chain(slot.workers());
+        workers.find(|worker| group.is_none_or(|group| group == worker.pid)).map(|worker| worker.pid)
+    }
+
+    /// Whether the kernel shall be asked for a worker's memory as exactly as it can: its limit, if it has one.
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.settings.recycle.memory
+    }
+
+    /// What the machine goes by now.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the replica is not ready by order.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn
+    }
+
+    /// How many workers were replaced for which reason.
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// What the replica is doing.
     pub fn replica_state(&self) -> ReplicaState {
-        if self.stop.is_some() {
+        if self.stop.is_some() || self.withdrawn {
             ReplicaState::Draining
         } else if self.slots.iter().any(Slot::is_ready) {
             ReplicaState::Serving
@@ -118,15 +197,13 @@ impl Machine {
 
     /// Numbers of workers; nobody here knows which are busy.
     pub fn counts(&self) -> WorkerCounts {
-        let count = |test: &dyn Fn(&Slot) -> bool| {
-            u32::try_from(self.slots.iter().filter(|slot| test(slot)).count()).unwrap_or(u32::MAX)
-        };
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         WorkerCounts {
-            desired: self.policy.count,
-            ready: count(&Slot::is_ready),
-            running: count(&|slot| slot.worker().is_some()),
+            desired: self.desired(),
+            ready: number(self.slots.iter().filter(|slot| slot.is_ready()).count()),
+            running: number(self.slots.iter().flat_map(Slot::workers).count()),
             busy: None,
-            restarts: self.slots.iter().map(|slot| slot.forks.saturating_sub(1)).sum(),
+            restarts: self.slots.iter().map(|slot| slot.restarts).sum(),
         }
     }
 
@@ -143,13 +220,16 @@ impl Machine {
 
 impl Slot {
     fn stats(&self, now: Moment) -> SlotStats {
+        let leaves = self.leaving.first();
         let state = match self.phase {
-            Phase::Waiting { .. } => SlotState::BackOff,
             Phase::Forking { .. } | Phase::Starting(_) => SlotState::Starting,
             Phase::Ready(..) => SlotState::Ready,
-            Phase::Stopping(..) | Phase::Lingering { .. } => SlotState::Stopping,
-            Phase::Stopped => SlotState::Stopped,
+            Phase::Empty(_) if leaves.is_some() => SlotState::Stopping,
+            // After a handover it forks as soon as that is looked at.
+            Phase::Waiting { .. } | Phase::Empty(Vacancy::Handover) => SlotState::BackOff,
+            Phase::Empty(_) => SlotState::Stopped,
         };
+        let worker = self.incumbent().or(leaves.filter(|leaving| !leaving.lingers).map(|leaving| &leaving.worker));
         let evidence = if let Phase::Ready(_, readiness) = &self.phase { Some(readiness.evidence) } else { None };
         let retry = if let Phase::Waiting { until } = self.phase {
             Some(milliseconds(self.gate.map_or(until, |gate| gate.max(until)).saturating_sub(now)))
@@ -159,11 +239,11 @@ impl Slot {
         SlotStats {
             slot: self.number,
             state,
-            pid: self.worker().map(|worker| worker.pid),
+            pid: worker.map(|worker| worker.pid),
             evidence,
-            up_milliseconds: self.worker().map(|worker| milliseconds(now.saturating_sub(worker.since))),
+            up_milliseconds: worker.map(|worker| milliseconds(now.saturating_sub(worker.since))),
             retry_milliseconds: retry,
-            restarts: self.forks.saturating_sub(1),
+            restarts: self.restarts,
             last_exit: self.last_exit.as_ref().map(ToString::to_string),
         }
     }

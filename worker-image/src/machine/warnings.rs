@@ -52,7 +52,7 @@ impl Machine {
              ready). Let it take the listening socket that it inherits (LISTEN_FDS=1, file descriptor 3), use Node's \
              cluster module, set SO_REUSEPORT on its socket, or set the number of workers to 1 (workers.count: 1, \
              primary -i 1).",
-            self.policy.count
+            self.desired()
         );
         Some(Warning { reason: WarningReason::PortBoundByWorker, message })
     }
@@ -86,7 +86,7 @@ impl Machine {
              was ready). Look at the program's own log lines for the cause; it is started again with growing waits. \
              Command: {}.",
             slots.len(),
-            self.policy.count,
+            self.desired(),
             worst.number,
             worst.failures,
             wording.command
@@ -101,7 +101,7 @@ impl Machine {
         };
         let slots: Vec<&Slot> = self.slots.iter().filter(late).collect();
         let first = slots.first()?;
-        let online = first.worker().is_some_and(|worker| worker.channel == Channel::Online);
+        let online = first.incumbent().is_some_and(|worker| worker.channel == Channel::Online);
         let awaited = match (self.policy.ready, wording.port) {
             (ReadyRule::Notify, _) => {
                 "it has not sent READY=1 to NOTIFY_SOCKET, nor process.send('ready'). Send it, or set ready: Auto"
@@ -120,7 +120,7 @@ impl Machine {
         let message = format!(
             "{} of {} workers run for more than {} s and are not ready (slot {} first): {awaited}.",
             slots.len(),
-            self.policy.count,
+            self.desired(),
             NEVER_READY.as_secs(),
             first.number
         );

@@ -11,7 +11,7 @@ use crate::ipc::message::{self, FromWorker, Query};
 use crate::ipc::servers::wants_main;
 use crate::log::Level;
 use crate::machine::{Effect, Event};
-use crate::{listener, note, reap};
+use crate::{listener, note, notify, reap};
 
 impl Primary {
     pub(super) fn perform(&mut self, effect: Effect) {
@@ -28,15 +28,18 @@ impl Primary {
                 let line = note::line(&note);
                 self.log.write(line.level, &line.message, &line.fields);
             }
+            Effect::Change(change) => {
+                let line = note::change_line(&change);
+                self.log.write(line.level, &line.message, &line.fields);
+            }
             Effect::Finish => self.finished = true,
         }
     }
 
-    fn fork(&mut self, slot: usize, with_listener: bool) {
+    fn fork(&mut self, slot: u32, with_listener: bool) {
+        let notify = self.notify_socket(slot);
         let listener = self.main.as_ref().filter(|_| with_listener).map(|main| main.socket.as_fd());
-        let number = u32::try_from(slot + 1).unwrap_or(u32::MAX);
-        let notify = self.notify.get(slot).map(String::as_str);
-        let launched = match self.launcher.launch(number, listener, notify) {
+        let launched = match self.launcher.launch(slot, listener, notify.as_deref()) {
             Ok(launched) => launched,
             Err(exit) => return self.pending.push_back(Event::ForkFailed { slot, exit }),
         };
@@ -50,6 +53,20 @@ impl Primary {
         self.children.insert(pid, Child { forked: launched.forked, answers, reported_drop: false });
         self.probe.restart();
         self.pending.push_back(Event::Forked { slot, pid });
+    }
+
+    /// The socket on which a slot's workers say that they are ready; opened for the first of them.
+    fn notify_socket(&mut self, slot: u32) -> Option<String> {
+        if !self.notify.contains_key(&slot) {
+            match notify::serve(slot, self.said.clone(), &mut self.tasks) {
+                Ok(name) => self.notify.insert(slot, name),
+                Err(error) => {
+                    self.log.write(Level::Warning, &format!("slot {slot} has no NOTIFY_SOCKET: {error}"), &[]);
+                    None
+                }
+            };
+        }
+        self.notify.get(&slot).cloned()
     }
 
     fn reopen(&mut self) {

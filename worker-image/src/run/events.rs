@@ -12,8 +12,8 @@ use super::Primary;
 use crate::admin::Ask;
 use crate::ipc::channel::ChannelEvent;
 use crate::log::Level;
-use crate::machine::{Event, Exit};
-use crate::notify::ReadyMessage;
+use crate::machine::{Ended, Event, Exit};
+use crate::notify::Said;
 use crate::reap;
 
 /// The loop turns at least so often, so that a missed event cannot stop it for long.
@@ -84,7 +84,7 @@ impl Signals {
 pub(super) struct Inputs {
     pub signals: Signals,
     pub channel_messages: mpsc::Receiver<(u32, ChannelEvent)>,
-    pub ready_messages: mpsc::Receiver<ReadyMessage>,
+    pub what_is_said: mpsc::Receiver<Said>,
     pub asked: mpsc::Receiver<Ask>,
 }
 
@@ -101,7 +101,7 @@ impl Primary {
                     Arrived::Forward(signal) => self.forward(signal),
                 },
                 Some((pid, event)) = inputs.channel_messages.recv() => self.on_channel(pid, event),
-                Some(message) = inputs.ready_messages.recv() => self.on_ready_message(message),
+                Some(said) = inputs.what_is_said.recv() => self.on_said(said),
                 Some(ask) = inputs.asked.recv() => self.answer(ask),
                 Some(ended) = self.tasks.join_next() => self.on_task_ended(ended),
                 () = tokio::time::sleep_until(wake.into()) => {}
@@ -111,6 +111,7 @@ impl Primary {
             }
             self.feed(Event::Tick);
             self.look_if_due();
+            self.sample_if_due();
         }
     }
 
@@ -122,7 +123,7 @@ impl Primary {
         }
         let due = self.machine.next_due().map(|due| self.started + due);
         let latest = now + LONGEST_WAIT;
-        [due, self.probe.due()].into_iter().flatten().min().unwrap_or(latest).min(latest)
+        [due, self.probe.due(), self.next_sample()].into_iter().flatten().min().unwrap_or(latest).min(latest)
     }
 
     /// Collects ended processes. SIGCHLD comes once for several.
@@ -152,7 +153,7 @@ impl Primary {
             });
             let out_of_memory = exit == Exit::Signal(libc::SIGKILL) && self.samples.killed_for_memory();
             let group_left = reap::group_exists(ended.pid);
-            self.feed(Event::Exited { pid, exit, out_of_memory, group_left });
+            self.feed(Event::Exited(Ended { pid, exit, out_of_memory, group_left }));
         }
         for pid in self.machine.lingering() {
             let group = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -168,12 +169,14 @@ impl Primary {
         }
     }
 
-    fn on_ready_message(&mut self, message: ReadyMessage) {
-        let Ok(number) = u32::try_from(message.slot + 1) else { return };
-        let worker = self.machine.workers().into_iter().find(|pid| self.machine.slot_number(*pid) == Some(number));
-        // A message of the slot's last worker, or of a stranger, says nothing about this one.
-        if let Some(pid) = worker.filter(|pid| message.group.is_none_or(|group| group == *pid)) {
+    fn on_said(&mut self, said: Said) {
+        // A message of the slot's last worker, or of a stranger, says nothing about those that are there.
+        let Some(pid) = self.machine.speaker(said.slot, said.group) else { return };
+        if said.words.ready {
             self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Notify });
+        }
+        if said.words.alive {
+            self.feed(Event::Alive { pid });
         }
     }
 

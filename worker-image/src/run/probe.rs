@@ -52,7 +52,7 @@ impl Primary {
     pub(super) fn look_if_due(&mut self) {
         let now = Instant::now();
         let watch = self.machine.watch();
-        if watch == Watch::default() {
+        if watch.own_socket.is_empty() && watch.uses_listener.is_empty() {
             self.probe.next = None;
             return;
         }

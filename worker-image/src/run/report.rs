@@ -1,14 +1,15 @@
 //! What the primary tells about itself: the stats, put together when somebody asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use primary_protocol::{Listener, STATS_VERSION, Stats, Warning, WarningReason};
 
-use super::Primary;
-use crate::admin::{Ask, Want};
+use super::{Primary, orders};
+use crate::admin::{Ask, Reply, Want};
 use crate::cgroup::Cgroups;
-use crate::machine::milliseconds;
+use crate::control::{Document, Replaced, Shown, ShownReload, ShownWorker, Task};
+use crate::machine::{Event, Reload, ReloadState, Role, milliseconds};
 use crate::{listener, proc};
 
 /// Who holds connections is looked up at most this often.
@@ -19,17 +20,23 @@ const MAX_WARNINGS: usize = 8;
 
 /// What is read from the kernel, and what of it is kept.
 #[derive(Debug)]
-pub(super) struct Samples {
+pub(super) struct Readings {
     cgroups: Cgroups,
     kills: Option<u64>,
-    busy: Option<u32>,
+    /// How many connections each worker holds.
+    connections: Option<BTreeMap<u32, u32>>,
     busy_at: Option<Instant>,
 }
 
-impl Samples {
+impl Readings {
     pub fn new(cgroups: Cgroups) -> Self {
         let kills = cgroups.out_of_memory_kills();
-        Self { cgroups, kills, busy: None, busy_at: None }
+        Self { cgroups, kills, connections: None, busy_at: None }
+    }
+
+    /// What the container's memory limit leaves.
+    pub fn free_memory(&self) -> Option<u64> {
+        self.cgroups.free_memory()
     }
 
     /// Whether the kernel killed a process of this container for memory since the last time.
@@ -42,11 +49,63 @@ impl Samples {
 
 impl Primary {
     pub(super) fn answer(&mut self, ask: Ask) {
-        let stats = match ask.want {
-            Want::Life => None,
-            Want::Stats => Some(Box::new(self.stats())),
+        let reply = match ask.want {
+            Want::Life => Reply::Alive,
+            Want::Stats => Reply::Stats(Box::new(self.stats())),
+            Want::Metrics => Reply::Shown(Box::new(self.shown())),
+            Want::Shown => {
+                self.sampler.watch();
+                self.sample_now();
+                Reply::Shown(Box::new(self.shown()))
+            }
+            Want::Task(task, document) => match self.carry_out(task, &document) {
+                Ok(()) => Reply::Shown(Box::new(self.shown())),
+                Err(why) => Reply::Refused(why),
+            },
         };
-        let _ = ask.reply.send(stats); // who asked may be gone
+        let _ = ask.reply.send(reply); // who asked may be gone
+    }
+
+    /// An order from the control socket.
+    fn carry_out(&mut self, task: Task, document: &Document) -> Result<(), String> {
+        let order = orders::order(task, document, self.machine.settings(), self.processors)?;
+        self.machine.check(&order).map_err(|refusal| refusal.to_string())?;
+        self.sample_now(); // whether there is room for two depends on it
+        self.feed(Event::Order(order));
+        Ok(())
+    }
+
+    /// Everything.
+    fn shown(&mut self) -> Shown {
+        let now = self.now();
+        let stats = self.stats();
+        let connections = self.samples.connections.clone();
+        let processes = self.machine.seen().into_iter().map(|seen| ShownWorker {
+            slot: seen.slot,
+            pid: seen.pid,
+            state: state_words(seen.role),
+            age_milliseconds: milliseconds(now.saturating_sub(seen.since)),
+            memory_bytes: seen.memory,
+            cpu_percent: seen.load.map(|load| (load * 1000.0).round() / 10.0),
+            connections: connections.as_ref().map(|held| held.get(&seen.pid).copied().unwrap_or_default()),
+        });
+        let tally = self.machine.tally();
+        Shown {
+            stats,
+            name: self.config.name.clone(),
+            primary_pid: std::process::id(),
+            command: self.wording.command.clone(),
+            primary_memory_bytes: proc::own_memory(),
+            drained: self.machine.is_withdrawn(),
+            reload: self.machine.reload().map(shown_reload),
+            replaced: Replaced {
+                reloaded: tally.reloaded,
+                over_memory: tally.over_memory,
+                over_age: tally.over_age,
+                hung: tally.hung,
+            },
+            processes: processes.collect(),
+        }
     }
 
     fn stats(&mut self) -> Stats {
@@ -81,13 +140,15 @@ impl Primary {
     /// How many workers hold a connection that came from a shared socket, or to a port that they bound themselves.
     fn busy_workers(&mut self) -> Option<u32> {
         if self.samples.busy_at.is_none_or(|at| at.elapsed() >= BUSY_EVERY) {
-            self.samples.busy = self.count_busy_workers();
+            self.samples.connections = self.count_connections();
             self.samples.busy_at = Some(Instant::now());
         }
-        self.samples.busy
+        let held = self.samples.connections.as_ref()?;
+        u32::try_from(held.values().filter(|connections| **connections > 0).count()).ok()
     }
 
-    fn count_busy_workers(&self) -> Option<u32> {
+    /// How many such connections each worker holds. `None` where that cannot be seen.
+    fn count_connections(&self) -> Option<BTreeMap<u32, u32>> {
         let mut ports: BTreeSet<u16> = self.servers.ports();
         ports.extend(self.launcher.port());
         if ports.is_empty() {
@@ -95,16 +156,19 @@ impl Primary {
         }
         let accepted = proc::accepted_on(&ports)?;
         if accepted.is_empty() {
-            return Some(0);
+            return Some(BTreeMap::new());
         }
         let groups = proc::groups();
-        let mut busy = 0;
+        let mut held = BTreeMap::new();
         for worker in self.machine.workers() {
             let members = groups.get(&worker).map(Vec::as_slice).unwrap_or_default();
-            let held: Option<Vec<bool>> = members.iter().map(|pid| proc::holds(*pid, &accepted)).collect();
-            busy += u32::from(held?.contains(&true));
+            let mut own = proc::Inodes::new();
+            for pid in members {
+                own.extend(proc::held(*pid, &accepted)?); // one connection in two processes is one
+            }
+            held.insert(worker, u32::try_from(own.len()).unwrap_or(u32::MAX));
         }
-        Some(busy)
+        Some(held)
     }
 
     /// The command starts Node in a way that keeps the channel from it.
@@ -119,4 +183,19 @@ impl Primary {
             ),
         })
     }
+}
+
+fn state_words(role: Role) -> String {
+    match role {
+        Role::Starting => "starting".to_string(),
+        Role::Ready => "ready".to_string(),
+        Role::Successor => "successor".to_string(),
+        Role::Leaving(reason) => format!("leaving: {}", reason.words()),
+    }
+}
+
+fn shown_reload(reload: &Reload) -> ShownReload {
+    let failure = if let ReloadState::Failed(why) = &reload.state { Some(why.clone()) } else { None };
+    let ended = reload.state != ReloadState::Running;
+    ShownReload { id: reload.id, slots: reload.slots, done: reload.done, ended, failure }
 }

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // this crate is tests, also where its helpers are no #[test]
 
 mod admin;
+mod control;
 mod drain;
 mod harness;
 mod lifecycle;
 mod node;
 mod ports;
 mod restart;
+mod verdicts;

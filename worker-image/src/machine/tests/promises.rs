@@ -19,6 +19,13 @@ enum Happening {
     Online(Index),
     ChannelClosed(Index),
     AsksForPort(Index),
+    Alive(Index),
+    Sampled(u64, bool),
+    Reload(u32),
+    Drain(u32),
+    Undrain(u32),
+    Withdraw(bool),
+    Count(u32),
     Stop,
 }
 
@@ -36,22 +43,35 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => any::<Index>().prop_map(Happening::Online),
         1 => any::<Index>().prop_map(Happening::ChannelClosed),
         1 => any::<Index>().prop_map(Happening::AsksForPort),
+        1 => any::<Index>().prop_map(Happening::Alive),
+        2 => (0_u64..3, any::<bool>()).prop_map(|(large, waits)| Happening::Sampled(large, waits)),
+        2 => (1_u32..4).prop_map(Happening::Reload),
+        2 => (1_u32..6).prop_map(Happening::Drain),
+        2 => (1_u32..6).prop_map(Happening::Undrain),
+        1 => any::<bool>().prop_map(Happening::Withdraw),
+        2 => (1_u32..6).prop_map(Happening::Count),
         1 => Just(Happening::Stop),
     ]
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
     let rules = vec![ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Immediate, ReadyRule::Listening];
-    (1_u32..5, prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<u64>(), 0_u64..20, 0_u64..8).prop_map(
-        |(count, ready, listens, channel, seed, drain, delay)| Policy {
+    (prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<u64>())
+        .prop_map(|(ready, listens, channel, seed)| Policy { ready, listens, channel, seed, ..policy() })
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let adaptive = prop::option::of((1_u32..3, 0_u32..3));
+    let recycle = (prop::option::of(Just(1_u64)), prop::option::of(1_u64..100));
+    (1_u32..5, adaptive, prop::option::of(1_u64..20), recycle, 0_u64..20, 0_u64..8).prop_map(
+        |(count, adaptive, hang, (memory, age), drain, delay)| Settings {
             count,
-            ready,
-            listens,
-            channel,
-            seed,
+            adaptive: adaptive.map(|(min, more)| Adaptive { min, max: min + more }),
+            hang: hang.map(|after| Hang { after: Duration::from_secs(after), signal: libc::SIGABRT }),
+            recycle: Recycle { memory, age: age.map(Duration::from_secs) },
             drain: Duration::from_secs(drain),
             endpoints_delay: Duration::from_secs(delay),
-            ..policy()
+            ..settings()
         },
     )
 }
@@ -73,9 +93,9 @@ struct World {
 }
 
 impl World {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: Policy, settings: Settings) -> Self {
         Self {
-            machine: Machine::new(policy.clone()),
+            machine: Machine::new(policy.clone(), settings),
             open: policy.listens,
             policy,
             now: Duration::ZERO,
@@ -118,13 +138,13 @@ impl World {
                 if self.alive.remove(&pid) {
                     self.collected += 1;
                     let exit = Exit::Signal(libc::SIGKILL);
-                    events.push_back(Event::Exited { pid, exit, out_of_memory: false, group_left: false });
+                    events.push_back(Event::Exited(Ended { pid, exit, out_of_memory: false, group_left: false }));
                 }
                 if self.groups.remove(&pid) {
                     events.push_back(Event::GroupEnded { pid });
                 }
             }
-            Effect::Signal { .. } | Effect::Disconnect { .. } | Effect::Note(_) => {} // workers need not obey
+            Effect::Signal { .. } | Effect::Disconnect { .. } | Effect::Note(_) | Effect::Change(_) => {} // workers need not obey
             Effect::Release => {
                 assert!(self.open && self.alive.is_empty(), "the socket is given up only when nobody can be using it");
                 self.open = false;
@@ -143,7 +163,14 @@ impl World {
     }
 
     fn check(&self) {
-        assert!(self.alive.len() <= usize::try_from(self.policy.count).unwrap(), "more workers than desired");
+        // A slot has one worker, one that is to take its place, and two that leave; no slot is there for nothing.
+        for slot in self.machine.slot_stats(self.now) {
+            let here = self.machine.seen().into_iter().filter(|seen| seen.slot == slot.slot).count();
+            assert!(here <= 4, "{here} processes in slot {}", slot.slot);
+        }
+        let serving = |seen: &crate::machine::view::Seen| matches!(seen.role, Role::Starting | Role::Ready);
+        let counted = self.machine.seen().iter().filter(|seen| serving(seen)).count();
+        assert!(counted <= usize::try_from(self.machine.counts().desired).unwrap(), "more workers than desired");
         if self.finished {
             return;
         }
@@ -168,11 +195,12 @@ impl World {
             | Happening::UsesListener(which)
             | Happening::Online(which)
             | Happening::ChannelClosed(which)
+            | Happening::Alive(which)
             | Happening::AsksForPort(which) => match pick(which, &self.alive) {
                 Some(pid) => pid,
                 None => return,
             },
-            Happening::Time(_) | Happening::Stop => 0,
+            _ => 0,
         };
         match happening {
             Happening::Time(milliseconds) => self.wait(Duration::from_millis(*milliseconds)),
@@ -188,12 +216,42 @@ impl World {
                 self.open = true;
                 self.feed(Event::OpenedFor { pid: worker });
             }
+            Happening::Alive(_) => self.feed(Event::Alive { pid: worker }),
+            Happening::Sampled(large, waits) => self.sample(*large, *waits),
+            Happening::Reload(at_once) => self.order(Order::Reload { at_once: *at_once }),
+            Happening::Drain(slot) => self.order(Order::Drain { slot: Some(*slot) }),
+            Happening::Undrain(slot) => self.order(Order::Undrain { slot: Some(*slot) }),
+            Happening::Withdraw(true) => self.order(Order::Drain { slot: None }),
+            Happening::Withdraw(false) => self.order(Order::Undrain { slot: None }),
+            Happening::Count(count) => {
+                let settings = Settings { count: *count, ..self.machine.settings().clone() };
+                self.order(Order::Configure(Box::new(settings)));
+            }
             Happening::Stop => {
                 self.stopped_at = self.stopped_at.or(Some(self.now));
                 self.stops += 1;
                 self.feed(Event::Stop { signal: libc::SIGTERM });
             }
         }
+    }
+
+    fn order(&mut self, order: Order) {
+        if self.machine.check(&order).is_ok() {
+            self.feed(Event::Order(order));
+        }
+    }
+
+    /// Every worker is as large as that, does nothing, and perhaps has something to do.
+    fn sample(&mut self, memory: u64, waits: bool) {
+        let sample = |pid: &u32| Sample {
+            pid: *pid,
+            memory: Some(memory),
+            cpu: Some(Duration::from_secs(1)),
+            moved: Some(1),
+            unread: Some(waits),
+        };
+        let workers = self.alive.iter().map(sample).collect();
+        self.feed(Event::Sampled(Samples { workers, free_memory: Some(1), waiting: Some(u32::from(waits)) }));
     }
 
     fn end(&mut self, pid: u32, exit: Exit, leaves_group: bool) {
@@ -204,7 +262,7 @@ impl World {
         if group_left {
             self.groups.insert(pid);
         }
-        self.feed(Event::Exited { pid, exit, out_of_memory: false, group_left });
+        self.feed(Event::Exited(Ended { pid, exit, out_of_memory: false, group_left }));
     }
 
     /// Lets time pass, stopping wherever the machine asked to be called.
@@ -231,9 +289,10 @@ proptest! {
     #[test]
     fn every_fork_is_collected_and_every_drain_ends(
         policy in any_policy(),
+        settings in any_settings(),
         happenings in prop::collection::vec(happening(), 0..80),
     ) {
-        let mut world = World::new(policy.clone());
+        let mut world = World::new(policy.clone(), settings.clone());
         world.feed(Event::Tick);
         for happening in &happenings {
             if !world.finished {
@@ -243,7 +302,7 @@ proptest! {
         if !world.finished && world.stopped_at.is_none() {
             world.happen(&Happening::Stop);
         }
-        let longest = policy.endpoints_delay + policy.drain + Duration::from_secs(3);
+        let longest = settings.endpoints_delay + settings.drain + Duration::from_secs(3);
         let deadline = world.stopped_at.unwrap_or_default() + longest;
         if !world.finished {
             world.wait(deadline.saturating_sub(world.now));
@@ -253,16 +312,29 @@ proptest! {
         prop_assert!(world.groups.is_empty(), "groups left behind: {:?}", world.groups);
         prop_assert_eq!(world.forked, world.collected);
     }
+}
+
+proptest! {
+    // Each of them lives through minutes.
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn a_replica_whose_program_works_becomes_ready_whatever_happened_before(
         policy in any_policy(),
+        settings in any_settings(),
         happenings in prop::collection::vec(happening(), 0..40),
     ) {
-        let mut world = World::new(policy.clone());
+        let mut world = World::new(policy.clone(), settings.clone());
         world.feed(Event::Tick);
         for happening in happenings.iter().filter(|happening| !matches!(happening, Happening::Stop)) {
             world.happen(happening);
+        }
+        // From here on nothing is asked of workers but to serve.
+        let usual = Settings { adaptive: None, hang: None, recycle: Recycle::default(), ..world.machine.settings().clone() };
+        let count = usual.count;
+        world.order(Order::Configure(Box::new(usual)));
+        for slot in world.machine.slot_stats(world.now) {
+            world.order(Order::Undrain { slot: Some(slot.slot) });
         }
         for _ in 0..200 {
             let evidence = if policy.ready == ReadyRule::Listening { ReadyEvidence::Listening } else { ReadyEvidence::Notify };
@@ -271,6 +343,6 @@ proptest! {
             }
             world.wait(Duration::from_secs(1));
         }
-        prop_assert_eq!(world.machine.counts().ready, policy.count, "{:?}", world.machine);
+        prop_assert_eq!(world.machine.counts().ready, count, "{:?}", world.machine);
     }
 }

@@ -1,0 +1,15 @@
+//! Orders to a running primary, from this machine: an abstract unix socket, on which the same user, or root, speaks HTTP.
+//! `primary ctl` is the other end.
+
+mod client;
+mod document;
+mod server;
+mod socket;
+mod table;
+
+pub use client::{Ctl, Watched, run};
+pub use document::{Document, Replaced, Shown, ShownReload, ShownWorker, Task};
+#[cfg(any(test, fuzzing))]
+pub use server::fuzzing;
+pub use server::serve;
+pub use socket::{OpenError, Place, open};

@@ -1,0 +1,285 @@
+//! Workers that give way to fresh ones: reload, recycling, hangs, drains, another number of workers.
+
+use super::*;
+use crate::machine::replace::ReloadState;
+
+/// Two workers that have been ready for two seconds: 100 and 101.
+fn serving(settings: Settings) -> Scenario {
+    let mut scenario = Scenario::new(policy(), settings);
+    for pid in scenario.pids() {
+        scenario.evidence(pid, ReadyEvidence::Notify);
+    }
+    scenario.after(2 * SECOND);
+    scenario
+}
+
+impl Scenario {
+    fn order(&mut self, order: Order) -> &mut Self {
+        self.machine.check(&order).unwrap();
+        self.event(Event::Order(order))
+    }
+
+    fn reload_state(&self) -> (u32, ReloadState) {
+        let reload = self.machine.reload().unwrap();
+        (reload.done, reload.state.clone())
+    }
+
+    /// Every worker is as large as that, and has used so much processor time.
+    fn sampled(&mut self, memory: u64, cpu: Duration, unread: bool, waiting: u32) -> &mut Self {
+        let sample = |pid| Sample { pid, memory: Some(memory), cpu: Some(cpu), moved: Some(7), unread: Some(unread) };
+        let workers = self.pids().into_iter().map(sample).collect();
+        self.event(Event::Sampled(Samples { workers, free_memory: Some(1000), waiting: Some(waiting) }))
+    }
+
+    fn ready(&self) -> u32 {
+        self.machine.counts().ready
+    }
+}
+
+#[test]
+fn a_reload_replaces_one_after_the_other_and_capacity_stays() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 });
+    assert_eq!(scenario.pids(), [100, 102, 101], "the successor is there before the old one is told");
+    assert_eq!((scenario.signals(), scenario.ready()), (vec![], 2));
+    scenario.evidence(102, ReadyEvidence::Notify);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM)]);
+    assert_eq!((scenario.ready(), scenario.reload_state()), (2, (1, ReloadState::Running)));
+    assert_eq!(scenario.pids(), [102, 100, 101, 103], "the next begins while the first drains");
+    scenario.exit(100, Exit::Signal(libc::SIGTERM)).evidence(103, ReadyEvidence::Notify);
+    assert_eq!(scenario.reload_state(), (2, ReloadState::Done));
+    scenario.exit(101, Exit::Code(0));
+    assert_eq!(scenario.pids(), [102, 103]);
+    assert_eq!(scenario.machine.counts().restarts, 0, "what was asked for is no restart");
+    assert_eq!(scenario.machine.deaths(), Deaths::default());
+    assert_eq!(scenario.machine.tally().reloaded, 2);
+}
+
+#[test]
+fn a_reload_of_several_at_a_time() {
+    let mut scenario = serving(Settings { count: 4, ..settings() });
+    scenario.order(Order::Reload { at_once: 3 });
+    assert_eq!(scenario.forks().len(), 3);
+    scenario.evidence(104, ReadyEvidence::Notify);
+    assert_eq!(scenario.forks().len(), 1);
+}
+
+#[test]
+fn a_reload_whose_fresh_worker_fails_keeps_the_old_ones() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 }).exit(102, Exit::Code(3));
+    let (done, state) = scenario.reload_state();
+    assert!(matches!(&state, ReloadState::Failed(why) if why.contains("exit code 3")), "{state:?}");
+    assert_eq!((done, scenario.pids(), scenario.ready()), (0, vec![100, 101], 2));
+    scenario.after(100 * SECOND);
+    assert_eq!(scenario.forks(), Vec::<bool>::new(), "until somebody orders it again");
+    scenario.order(Order::Reload { at_once: 1 });
+    assert_eq!(scenario.forks(), [true]);
+}
+
+#[test]
+fn a_fresh_worker_that_says_nothing_is_ended_after_half_a_minute() {
+    let mut scenario = Scenario::new(Policy { ready: ReadyRule::Notify, ..policy() }, settings());
+    scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify).after(SECOND);
+    scenario.order(Order::Reload { at_once: 1 }).after(30 * SECOND);
+    assert_eq!(scenario.signals(), [(102, libc::SIGTERM)]);
+    assert!(matches!(scenario.reload_state().1, ReloadState::Failed(_)));
+    assert_eq!(scenario.ready(), 2);
+    let patient = Settings { startup: 100 * SECOND, ..settings() };
+    let mut scenario = Scenario::new(Policy { ready: ReadyRule::Notify, ..policy() }, patient);
+    scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify).after(SECOND);
+    scenario.order(Order::Reload { at_once: 1 }).after(999 * SECOND);
+    assert_eq!(scenario.reload_state(), (0, ReloadState::Running), "ten start-up times, where those are longer");
+}
+
+#[test]
+fn the_successor_takes_the_place_of_an_incumbent_that_dies_meanwhile() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 }).exit(100, Exit::Signal(libc::SIGSEGV));
+    assert_eq!((scenario.pids(), scenario.forks()), (vec![102, 101], vec![]));
+    scenario.evidence(102, ReadyEvidence::Notify);
+    assert_eq!(scenario.reload_state(), (1, ReloadState::Running));
+    assert_eq!(scenario.machine.deaths().crashed, 1);
+}
+
+#[test]
+fn a_second_reload_begins_anew() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 }).evidence(102, ReadyEvidence::Notify);
+    scenario.order(Order::Reload { at_once: 1 });
+    assert_eq!(scenario.signals(), [(103, libc::SIGTERM)], "what it loaded may be old already");
+    assert_eq!((scenario.machine.reload().unwrap().id, scenario.reload_state().0), (2, 0));
+}
+
+#[test]
+fn where_only_one_can_have_the_port_the_old_one_leaves_first() {
+    let mut scenario = Scenario::new(policy(), Settings { count: 1, ..settings() });
+    scenario.exit(100, Exit::Code(1)).after(SECOND);
+    scenario.evidence(101, ReadyEvidence::OwnSocket).after(2 * SECOND);
+    scenario.order(Order::Reload { at_once: 1 });
+    assert_eq!((scenario.signals(), scenario.forks()), (vec![(101, libc::SIGTERM)], vec![]));
+    scenario.exit(101, Exit::Code(0));
+    assert_eq!(scenario.forks(), [false]);
+    scenario.evidence(102, ReadyEvidence::OwnSocket);
+    assert_eq!(scenario.reload_state(), (1, ReloadState::Done));
+}
+
+#[test]
+fn a_worker_over_its_memory_is_replaced_before_it_drains() {
+    let mut scenario = serving(Settings { recycle: Recycle { memory: Some(100), age: None }, ..settings() });
+    assert!(scenario.machine.watch().samples);
+    scenario.sampled(100, SECOND, false, 0);
+    assert_eq!(scenario.forks().len(), 0, "at the limit is not over it");
+    scenario.sampled(101, SECOND, false, 0);
+    assert_eq!(scenario.forks().len(), 1, "one at a time");
+    scenario.evidence(102, ReadyEvidence::Notify);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM)]);
+    assert_eq!((scenario.ready(), scenario.machine.tally().over_memory), (2, 1));
+}
+
+#[test]
+fn without_room_for_two_a_worker_over_its_memory_leaves_first() {
+    let mut scenario = serving(Settings { recycle: Recycle { memory: Some(100), age: None }, ..settings() });
+    scenario.sampled(1001, SECOND, false, 0);
+    assert_eq!((scenario.signals(), scenario.forks()), (vec![(100, libc::SIGTERM)], vec![]));
+    scenario.exit(100, Exit::Code(0));
+    assert_eq!(scenario.forks(), [true]);
+    assert_eq!(scenario.signals(), [], "the other one waits for its turn");
+}
+
+#[test]
+fn workers_of_one_age_do_not_all_go_at_once() {
+    let age = Some(1000 * SECOND);
+    let mut scenario = serving(Settings { count: 2, recycle: Recycle { memory: None, age }, ..settings() });
+    let due = scenario.machine.next_due().unwrap();
+    assert!((900 * SECOND..1000 * SECOND).contains(&due), "{due:?}");
+    scenario.after(due.saturating_sub(scenario.now));
+    assert_eq!(scenario.forks().len(), 1);
+    scenario.evidence(102, ReadyEvidence::Notify);
+    assert_eq!(scenario.machine.tally().over_age, 1);
+}
+
+fn watchful() -> Settings {
+    Settings { hang: Some(Hang { after: 10 * SECOND, signal: libc::SIGQUIT }), ..settings() }
+}
+
+#[test]
+fn a_worker_that_breaks_its_promise_hangs() {
+    let mut scenario = serving(watchful());
+    scenario.event(Event::Alive { pid: 100 }).after(9 * SECOND);
+    assert_eq!(scenario.signals(), []);
+    scenario.event(Event::Alive { pid: 100 }).after(10 * SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGQUIT)]);
+    assert_eq!(scenario.states(), [SlotState::Stopping, SlotState::Ready]);
+    scenario.after(5 * SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGKILL)]);
+    scenario.exit(100, Exit::Signal(libc::SIGKILL));
+    assert_eq!(scenario.forks(), [true]);
+    assert_eq!((scenario.machine.tally().hung, scenario.machine.counts().restarts), (1, 1));
+}
+
+#[test]
+fn no_progress_counts_only_with_work_in_flight() {
+    let mut scenario = serving(watchful());
+    for _ in 0..30 {
+        scenario.sampled(1, SECOND, false, 0).after(SECOND);
+        assert_eq!(scenario.signals(), [], "idle is not hung");
+    }
+    for second in 2..30 {
+        scenario.sampled(1, second * SECOND, true, 5).after(SECOND);
+        assert_eq!(scenario.signals(), [], "busy is not hung");
+    }
+    for _ in 0..10 {
+        scenario.sampled(1, 29 * SECOND, true, 0).after(SECOND);
+    }
+    assert_eq!(scenario.signals(), [(100, libc::SIGQUIT), (101, libc::SIGQUIT)]);
+}
+
+#[test]
+fn a_worker_that_starts_slowly_does_not_hang() {
+    let mut scenario = Scenario::new(Policy { ready: ReadyRule::Notify, ..policy() }, watchful());
+    scenario.event(Event::Alive { pid: 100 }).after(25 * SECOND);
+    assert_eq!(scenario.signals(), []);
+    scenario.evidence(100, ReadyEvidence::Notify).after(9 * SECOND);
+    assert_eq!(scenario.signals(), [], "the time counts from when it was ready");
+}
+
+#[test]
+fn a_drained_slot_stays_empty_until_it_is_undrained() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Drain { slot: Some(2) });
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)]);
+    scenario.exit(101, Exit::Code(0)).after(100 * SECOND);
+    assert_eq!((scenario.pids(), scenario.states()), (vec![100], vec![SlotState::Ready, SlotState::Stopped]));
+    scenario.order(Order::Undrain { slot: Some(2) });
+    assert_eq!(scenario.forks(), [true]);
+    assert_eq!(scenario.machine.counts().restarts, 0);
+    let wrong = scenario.machine.check(&Order::Drain { slot: Some(7) }).unwrap_err();
+    assert_eq!(wrong.to_string(), "there is no worker slot 7: the slots are 1, 2");
+}
+
+#[test]
+fn a_drained_replica_serves_on_and_is_not_ready() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Drain { slot: None });
+    assert_eq!((scenario.machine.replica_state(), scenario.signals()), (ReplicaState::Draining, vec![]));
+    scenario.order(Order::Undrain { slot: None });
+    assert_eq!(scenario.machine.replica_state(), ReplicaState::Serving);
+}
+
+#[test]
+fn another_number_of_workers() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Configure(Box::new(Settings { count: 4, ..settings() })));
+    assert_eq!(scenario.pids(), [100, 101, 102, 103]);
+    scenario.evidence(102, ReadyEvidence::Notify);
+    scenario.order(Order::Configure(Box::new(Settings { count: 2, ..settings() })));
+    assert_eq!(scenario.signals(), [(103, libc::SIGTERM), (102, libc::SIGTERM)], "the one that is not ready first");
+    scenario.exit(103, Exit::Code(0)).exit(102, Exit::Code(0));
+    assert_eq!(scenario.states(), [SlotState::Ready, SlotState::Ready]);
+    scenario.order(Order::Configure(Box::new(Settings { count: 3, ..settings() })));
+    assert_eq!(scenario.machine.slot_stats(scenario.now).iter().map(|slot| slot.slot).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(scenario.machine.counts().restarts, 0);
+}
+
+#[test]
+fn the_number_follows_the_load_between_its_bounds() {
+    let adaptive = Some(Adaptive { min: 1, max: 3 });
+    let mut scenario = serving(Settings { adaptive, ..settings() });
+    let mut cpu = Duration::ZERO;
+    let mut run = |scenario: &mut Scenario, seconds: u32, share: f64| {
+        for _ in 0..seconds {
+            cpu += SECOND.mul_f64(share);
+            scenario.sampled(1, cpu, false, 0);
+            for pid in scenario.pids() {
+                scenario.evidence(pid, ReadyEvidence::Notify);
+            }
+            scenario.after(SECOND);
+        }
+        scenario.machine.counts().desired
+    };
+    assert_eq!(run(&mut scenario, 3, 0.9), 2, "not for a burst");
+    assert_eq!(run(&mut scenario, 20, 0.9), 3, "up to the most");
+    assert_eq!(run(&mut scenario, 40, 0.6), 3, "two would have to do 0.9 each");
+    assert_eq!(run(&mut scenario, 25, 0.1), 3, "half a minute first");
+    assert_eq!(run(&mut scenario, 80, 0.1), 1, "down to the least");
+}
+
+#[test]
+fn connections_that_wait_ask_for_a_worker_whatever_the_processor_does() {
+    let mut scenario = serving(Settings { adaptive: Some(Adaptive { min: 2, max: 4 }), ..settings() });
+    for second in 0..6 {
+        scenario.sampled(1, second * MILLISECOND, false, 3).after(SECOND);
+    }
+    assert_eq!(scenario.machine.counts().desired, 3);
+}
+
+#[test]
+fn no_order_is_taken_when_the_replica_stops() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 }).stop();
+    assert!(scenario.machine.check(&Order::Reload { at_once: 1 }).is_err());
+    scenario.after(5 * SECOND);
+    let told: Vec<u32> = scenario.signals().into_iter().map(|(pid, _)| pid).collect();
+    assert_eq!(told, [102, 100, 101], "the successor as well");
+}

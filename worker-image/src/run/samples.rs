@@ -1,0 +1,105 @@
+//! Looks at the workers once a second, while the machine wants to know or somebody watches: memory, processor time,
+//! bytes moved, connections with unread bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::Primary;
+use crate::machine::{Event, Sample, Samples};
+use crate::{listener, proc};
+
+/// How often. Memory that grows by 100 MB a second is not caught by looking ten times as often either.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Whoever asked within this time is still watching.
+const WATCHED_FOR: Duration = Duration::from_secs(5);
+
+/// When to look, and for whom.
+#[derive(Debug, Default)]
+pub(super) struct Sampler {
+    last: Option<Instant>,
+    watched: Option<Instant>,
+}
+
+impl Sampler {
+    /// Somebody looks at the figures of single workers.
+    pub fn watch(&mut self) {
+        self.watched = Some(Instant::now());
+    }
+
+    fn is_watched(&self) -> bool {
+        self.watched.is_some_and(|at| at.elapsed() < WATCHED_FOR)
+    }
+}
+
+impl Primary {
+    /// When workers are to be looked at next.
+    pub(super) fn next_sample(&self) -> Option<Instant> {
+        let wanted = self.sampler.is_watched() || self.machine.watch().samples;
+        wanted.then(|| self.sampler.last.map_or_else(Instant::now, |last| last + EVERY))
+    }
+
+    pub(super) fn sample_if_due(&mut self) {
+        if self.next_sample().is_some_and(|due| Instant::now() >= due) {
+            self.sample();
+        }
+    }
+
+    /// Looks now, unless somebody has just looked.
+    pub(super) fn sample_now(&mut self) {
+        if self.sampler.last.is_none_or(|last| last.elapsed() >= EVERY / 2) {
+            self.sample();
+        }
+    }
+
+    fn sample(&mut self) {
+        self.sampler.last = Some(Instant::now());
+        let mut groups: BTreeMap<u32, Vec<(u32, u64)>> = BTreeMap::new();
+        for (pid, times) in proc::times() {
+            groups.entry(times.group).or_default().push((pid, times.ticks));
+        }
+        let unread = self.unread_connections();
+        let (limit, exact) = (self.machine.memory_limit(), self.sampler.is_watched());
+        let workers = self.machine.workers().into_iter().filter_map(|worker| {
+            let members = groups.get(&worker)?;
+            let pids = || members.iter().map(|(pid, _)| *pid);
+            let ticks = members.iter().fold(0_u64, |sum, (_, ticks)| sum.saturating_add(*ticks));
+            Some(Sample {
+                pid: worker,
+                memory: memory(pids(), limit, exact),
+                cpu: Some(processor_time(ticks)),
+                moved: pids().map(proc::moved).sum(),
+                unread: unread.as_ref().map(|unread| pids().any(|pid| proc::holds(pid, unread) == Some(true))),
+            })
+        });
+        let samples = Samples {
+            workers: workers.collect(),
+            free_memory: self.samples.free_memory(),
+            waiting: self.main.as_ref().and_then(|main| listener::queue(&main.socket)).map(|queue| queue.depth),
+        };
+        self.feed(Event::Sampled(samples));
+    }
+
+    /// Only a hang is judged by it, and it costs reading the kernel's table of connections.
+    fn unread_connections(&self) -> Option<proc::Inodes> {
+        self.machine.settings().hang?;
+        let mut ports: BTreeSet<u16> = self.servers.ports();
+        ports.extend(self.launcher.port());
+        proc::unread_on(&ports)
+    }
+}
+
+/// The memory of a worker's processes: RSS, which costs little, and PSS, which is never more, where that is the question.
+fn memory(pids: impl Iterator<Item = u32> + Clone, limit: Option<u64>, exact: bool) -> Option<u64> {
+    let resident: u64 = pids.clone().filter_map(proc::resident_memory).sum();
+    if exact || limit.is_some_and(|limit| resident > limit) {
+        let proportional: Option<u64> = pids.map(proc::proportional_memory).sum();
+        return proportional.or(Some(resident));
+    }
+    (resident > 0).then_some(resident)
+}
+
+fn processor_time(ticks: u64) -> Duration {
+    let rate = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_secs(ticks / rate) + Duration::from_nanos(ticks % rate * (1_000_000_000 / rate))
+}
