@@ -3,46 +3,28 @@
 
 mod metrics;
 
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use primary_protocol::{ReplicaState, SlotState, Stats};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::control::{Document, Shown, Task};
-use crate::listener;
+use crate::{http, listener};
 
 /// More connections wait until one of these ends.
 pub const MAX_CONNECTIONS: usize = 64;
 
-/// hyper needs 8 KiB at least; no asker of ours sends more than some hundred bytes.
-const MAX_HEADERS: usize = 8192;
-
-/// A client that sends no whole request in this time is cut off, also between two requests.
-const REQUEST_TIME: Duration = Duration::from_secs(10);
-
-/// A connection is closed after this time, in the middle of nothing or not; a scraper opens another one.
-const CONNECTION_TIME: Duration = Duration::from_secs(300);
-
 /// The loop answers within this time, or it is not alive.
 const LOOP_TIME: Duration = Duration::from_secs(2);
-
-/// A pause after a failed accept (out of descriptors), so that the server does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const PATHS: &str = "/livez\n/readyz\n/metrics\n/v1/stats\n";
 
@@ -93,43 +75,24 @@ pub fn open(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves for ever.
 pub async fn serve(listener: TcpListener, asks: mpsc::Sender<Ask>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let asks = asks.clone();
-        connections.spawn(async move {
-            connection(stream, asks).await;
-            drop(permit);
-        });
-    }
+    let accept = || async { listener.accept().await.map(|(stream, _)| Some(stream)) };
+    http::serve(MAX_CONNECTIONS, accept, |stream| connection(stream, asks.clone())).await;
 }
 
 /// Serves one connection to its end.
 pub async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, asks: mpsc::Sender<Ask>) {
-    let service = service_fn(move |request| respond(request, asks.clone()));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIME)
-        .max_buf_size(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+    http::connection(stream, |request| respond(request, asks.clone())).await;
 }
 
-async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !PATHS.lines().any(|known| known == path) {
-        return Ok(text(StatusCode::NOT_FOUND, format!("not found; there are:\n{PATHS}")));
+        return text(StatusCode::NOT_FOUND, format!("not found; there are:\n{PATHS}"));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_string());
         response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-        return Ok(response);
+        return response;
     }
     let want = match path {
         "/livez" => Want::Life,
@@ -139,9 +102,9 @@ async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Result<
     let (reply, answer) = oneshot::channel();
     let asked = async { asks.send(Ask { want, reply }).await.ok().map(|()| answer)?.await.ok() };
     let Ok(Some(reply)) = tokio::time::timeout(LOOP_TIME, asked).await else {
-        return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "the primary's loop does not turn\n".to_string()));
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the primary's loop does not turn\n".to_string());
     };
-    Ok(match (path, reply) {
+    match (path, reply) {
         ("/readyz", Reply::Stats(stats)) => readiness(&stats),
         (_, Reply::Shown(shown)) => typed("text/plain; version=0.0.4; charset=utf-8", metrics::text(&shown)),
         (_, Reply::Stats(stats)) => match serde_json::to_string(&stats) {
@@ -149,7 +112,7 @@ async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Result<
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
         _ => text(StatusCode::OK, "ok\n".to_string()),
-    })
+    }
 }
 
 fn readiness(stats: &Stats) -> Response<Full<Bytes>> {

@@ -12,6 +12,7 @@ mod control;
 mod count;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod http;
 mod install;
 mod ipc;
 mod kernel;

@@ -177,7 +177,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         unreaped: false,
         finished: false,
     };
-    primary.greet(count);
+    primary.greet();
     let inputs = events::Inputs { signals, channel_messages, what_is_said, asked };
     primary.turn(inputs).await;
     primary.log.finish();
@@ -238,7 +238,8 @@ impl Primary {
     }
 
     /// Says what was understood.
-    fn greet(&mut self, count: u32) {
+    fn greet(&mut self) {
+        let count = self.machine.counts().desired;
         let channel = if self.launcher.gives_channel() { ", with Node's channel" } else { "" };
         let listens = self.main.as_ref().map(|main| format!(" on {}", main.address)).unwrap_or_default();
         let message = format!("{count} workers{listens}{channel}: {}", self.wording.command);

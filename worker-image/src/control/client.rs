@@ -156,7 +156,6 @@ async fn call(ctl: &Ctl, method: Method, path: &str, document: Option<&Document>
     let (stream, place) = connect(ctl)?;
     let unreachable = |cause: String| CtlError::Unreachable { place: place.clone(), cause };
     let exchange = async {
-        let stream = UnixStream::from_std(stream).map_err(|error| error.to_string())?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let body = document.map(serde_json::to_vec).transpose().map_err(|error| error.to_string())?.unwrap_or_default();
@@ -195,10 +194,10 @@ async fn call(ctl: &Ctl, method: Method, path: &str, document: Option<&Document>
 }
 
 /// Connects to the one that is meant.
-fn connect(ctl: &Ctl) -> Result<(StdStream, String), CtlError> {
+fn connect(ctl: &Ctl) -> Result<(UnixStream, String), CtlError> {
     if let Some(file) = &ctl.file {
         let place = file.display().to_string();
-        let stream = StdStream::connect(file).and_then(nonblocking);
+        let stream = StdStream::connect(file).and_then(watched);
         return match stream {
             Ok(stream) => Ok((stream, place)),
             Err(cause) => Err(CtlError::Unreachable { place, cause: cause.to_string() }),
@@ -208,11 +207,11 @@ fn connect(ctl: &Ctl) -> Result<(StdStream, String), CtlError> {
         .map_err(|cause| CtlError::Unreachable { place: "/proc/net/unix".into(), cause: cause.to_string() })?;
     let wanted = |one: &Found| ctl.name.as_ref().is_none_or(|name| one.name.as_ref() == Some(name));
     // Whoever else uses such a name is asked nothing: the kernel says whose it is.
-    let mut own: Vec<(Found, StdStream)> = found
+    let mut own: Vec<(Found, UnixStream)> = found
         .into_iter()
         .filter(wanted)
         .filter_map(|one| {
-            let stream = StdStream::connect_addr(&one.address().ok()?).and_then(nonblocking).ok()?;
+            let stream = StdStream::connect_addr(&one.address().ok()?).and_then(watched).ok()?;
             is_own(&stream).then_some((one, stream))
         })
         .collect();
@@ -228,16 +227,15 @@ fn connect(ctl: &Ctl) -> Result<(StdStream, String), CtlError> {
     }
 }
 
-fn nonblocking(stream: StdStream) -> io::Result<StdStream> {
+fn watched(stream: StdStream) -> io::Result<UnixStream> {
     stream.set_nonblocking(true)?;
-    Ok(stream)
+    UnixStream::from_std(stream)
 }
 
 /// Whether the other end is this user's, or root's; for root anybody's will do.
-fn is_own(stream: &StdStream) -> bool {
+fn is_own(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    let owner = rustix::net::sockopt::socket_peercred(stream).map(|peer| peer.uid.as_raw());
-    owner.is_ok_and(|owner| own == 0 || owner == own || owner == 0)
+    stream.peer_cred().is_ok_and(|peer| own == 0 || peer.uid() == own || peer.uid() == 0)
 }
 
 impl Found {

@@ -1,24 +1,17 @@
-//! The primary's end of the control socket: bounded in connections, in what a request may carry, and in time; only for
-//! the user that the primary runs as, and for root.
+//! The primary's end of the control socket; only for the user that the primary runs as, and for root.
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body, Bytes};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot};
 
 use super::document::{Document, Task};
 use crate::admin::{Ask, Reply, Want};
+use crate::http::{self, REQUEST_TIME};
 
 /// More connections wait until one of these ends.
 const MAX_CONNECTIONS: usize = 16;
@@ -26,88 +19,52 @@ const MAX_CONNECTIONS: usize = 16;
 /// No order is longer than some hundred bytes.
 const MAX_BODY: usize = 16 * 1024;
 
-/// hyper needs 8 KiB at least.
-const MAX_HEADERS: usize = 8192;
-
-/// A client that sends no whole request in this time is cut off.
-const REQUEST_TIME: Duration = Duration::from_secs(10);
-
-/// A connection is closed after this time; `top` opens another one.
-const CONNECTION_TIME: Duration = Duration::from_secs(300);
-
 /// The loop answers within this time.
 const LOOP_TIME: Duration = Duration::from_secs(5);
-
-/// A pause after a failed accept (out of descriptors), so that the server does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const PATHS: &str = "GET /v1/status\nPOST /v1/reload {\"atOnce\": 1}\nPOST /v1/drain {\"slot\": 1}, or {} for the replica\n\
                      POST /v1/undrain {\"slot\": 1}, or {}\nPOST /v1/scale {\"count\": \"4\"}\n";
 
 /// Serves for ever.
 pub async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        if !is_permitted(&stream) {
-            continue;
-        }
-        let asks = asks.clone();
-        connections.spawn(async move {
-            connection(stream, asks).await;
-            drop(permit);
-        });
-    }
+    let accept = || async { listener.accept().await.map(|(stream, _)| Some(stream).filter(is_permitted)) };
+    http::serve(MAX_CONNECTIONS, accept, |stream| connection(stream, asks.clone())).await;
 }
 
-/// The kernel says who the other end is: the user that the primary runs as, or root.
+/// The kernel says who the other end is: the user that the primary runs as, or root, and in the primary's own container. A
+/// neighbour in the pod has the same network, and often the same user; it has no process id here.
 fn is_permitted(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream.peer_cred().is_ok_and(|peer| (peer.uid() == own || peer.uid() == 0) && peer.pid().is_some_and(|pid| pid > 0))
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, asks: mpsc::Sender<Ask>) {
-    let service = service_fn(move |request| respond(request, asks.clone()));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIME)
-        .max_buf_size(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+async fn connection(stream: UnixStream, asks: mpsc::Sender<Ask>) {
+    http::connection(stream, |request| respond(request, asks.clone())).await;
 }
 
-async fn respond<B>(request: Request<B>, asks: mpsc::Sender<Ask>) -> Result<Response<Full<Bytes>>, Infallible>
-where
-    B: Body<Error: std::error::Error + Send + Sync + 'static>,
-{
+async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let want = match (&head.method, head.uri.path()) {
         (&Method::GET, "/v1/status") => Want::Shown,
         (&Method::POST, path) => {
-            let Some(task) = Task::ALL.into_iter().find(|task| task.path() == path) else { return Ok(not_found()) };
+            let Some(task) = Task::ALL.into_iter().find(|task| task.path() == path) else { return not_found() };
             match document(body).await {
                 Ok(document) => Want::Task(task, document),
-                Err(message) => return Ok(failure(StatusCode::BAD_REQUEST, &message)),
+                Err(message) => return failure(StatusCode::BAD_REQUEST, &message),
             }
         }
-        _ => return Ok(not_found()),
+        _ => return not_found(),
     };
     let (reply, answer) = oneshot::channel();
     let asked = async { asks.send(Ask { want, reply }).await.ok().map(|()| answer)?.await.ok() };
-    Ok(match tokio::time::timeout(LOOP_TIME, asked).await {
+    match tokio::time::timeout(LOOP_TIME, asked).await {
         Ok(Some(Reply::Shown(shown))) => match serde_json::to_string(&shown) {
             Ok(json) => json_response(StatusCode::OK, json),
             Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
         Ok(Some(Reply::Refused(why))) => failure(StatusCode::CONFLICT, &why),
         _ => failure(StatusCode::SERVICE_UNAVAILABLE, "the primary's loop does not turn"),
-    })
+    }
 }
 
 /// Reads an order's body; nothing at all is an order without details.

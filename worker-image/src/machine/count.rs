@@ -91,7 +91,6 @@ impl Machine {
         for _ in desired..kept {
             self.drop_slot(now, effects);
         }
-        self.finish_reload(effects);
     }
 
     /// The lowest number that is free, or whose last worker is just leaving.
@@ -111,7 +110,7 @@ impl Machine {
         let kept = self.slots.iter().enumerate().filter(|(_, slot)| !slot.is_surplus());
         let chosen = kept.min_by_key(|(index, slot)| (slot.is_ready(), std::cmp::Reverse(*index)));
         let Some(index) = chosen.map(|(index, _)| index) else { return };
-        self.slots[index].renewal = None;
+        self.forget_renewal(index, effects);
         self.dismiss_successor(index, Reason::Surplus, now, effects);
         self.vacate(index, Vacancy::Surplus, Reason::Surplus, now, effects);
     }

@@ -1,7 +1,7 @@
 //! The end of a worker: under which verdict it counts, and what follows for its slot and for the port.
 
 use super::port::Death;
-use super::slot::{Phase, Place, Successor, Worker};
+use super::slot::{Phase, Place, Worker};
 use super::{Effect, Exit, Machine, Moment, Note, Reason, SETTLED};
 
 /// How a worker ended.
@@ -81,22 +81,18 @@ impl Machine {
         if lived >= self.settings.backoff.reset_after {
             slot.failures = 0;
         }
-        match slot.successor.take() {
-            // Whoever was to take the place later takes it now.
-            Some(Successor::Starting(heir)) => slot.phase = Phase::Starting(heir),
-            Some(Successor::Forking { since, with_listener }) => slot.phase = Phase::Forking { since, with_listener },
-            None => {
-                if self.port.on_death(death, now, another_runs) {
-                    effects.push(Effect::Reopen);
-                }
-                if ready_for.is_some_and(|time| time >= SETTLED) {
-                    self.slots[index].phase = Phase::Waiting { until: now };
-                } else {
-                    self.back_off(index, now, effects);
-                }
-                self.on_renewal_failed(index, &ended.exit.to_string(), now, effects);
-            }
+        if slot.succeed() {
+            return;
         }
+        if self.port.on_death(death, now, another_runs) {
+            effects.push(Effect::Reopen);
+        }
+        if ready_for.is_some_and(|time| time >= SETTLED) {
+            self.slots[index].phase = Phase::Waiting { until: now };
+        } else {
+            self.back_off(index, now, effects);
+        }
+        self.on_renewal_failed(index, &ended.exit.to_string(), now, effects);
     }
 
     /// Puts a slot into back-off after one more early death.

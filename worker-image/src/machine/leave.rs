@@ -120,6 +120,7 @@ impl Machine {
                 ready_for,
                 lingers: false,
             });
+            slot.succeed();
         }
     }
 

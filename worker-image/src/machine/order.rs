@@ -86,10 +86,9 @@ impl Machine {
         if matches!(self.slots[index].phase, Phase::Empty(Vacancy::Drained | Vacancy::Surplus | Vacancy::Stopped)) {
             return;
         }
-        self.slots[index].renewal = None;
+        self.forget_renewal(index, effects);
         self.dismiss_successor(index, Reason::Drained, now, effects);
         self.vacate(index, Vacancy::Drained, Reason::Drained, now, effects);
-        self.finish_reload(effects);
     }
 
     fn undrain_slot(&mut self, number: u32, now: Moment) {

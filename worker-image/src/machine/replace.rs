@@ -43,7 +43,7 @@ pub struct Reload {
     pub at_once: u32,
     /// How many slots it is about.
     pub slots: u32,
-    /// How many of them have a fresh worker.
+    /// How many of them have a fresh worker, or need none any more.
     pub done: u32,
     /// How far it is.
     pub state: ReloadState,
@@ -93,6 +93,7 @@ impl Machine {
         }
         self.reload = Some(Reload { id, at_once: at_once.max(1), slots, done: 0, state: ReloadState::Running });
         effects.push(Effect::Change(Change::Reloading { slots, at_once: at_once.max(1) }));
+        self.finish_reload(effects); // where nobody runs there is nothing to do
     }
 
     /// Ends a reload that is under way: the workers that are there stay.
@@ -117,16 +118,27 @@ impl Machine {
         }
         let Some(renewal) = slot.renewal.take_if(|renewal| renewal.is_begun()) else { return };
         self.tally.add(renewal.reason);
-        let Some(reload) = self.reload.as_mut() else { return };
-        if renewal.reload != Some(reload.id) || reload.state != ReloadState::Running {
-            return;
+        self.settle(&renewal, effects);
+    }
+
+    /// The slot needs no fresh worker any more: it is drained, or gets one anyway.
+    pub(super) fn forget_renewal(&mut self, index: usize, effects: &mut Vec<Effect>) {
+        if let Some(renewal) = self.slots[index].renewal.take() {
+            self.settle(&renewal, effects);
         }
-        reload.done += 1;
-        self.finish_reload(effects);
+    }
+
+    fn settle(&mut self, renewal: &Renewal, effects: &mut Vec<Effect>) {
+        if let Some(reload) = &mut self.reload
+            && renewal.reload == Some(reload.id)
+        {
+            reload.done += 1;
+            self.finish_reload(effects);
+        }
     }
 
     /// Ends a reload that nothing is left of.
-    pub(super) fn finish_reload(&mut self, effects: &mut Vec<Effect>) {
+    fn finish_reload(&mut self, effects: &mut Vec<Effect>) {
         let Some(reload) = self.reload.as_mut().filter(|reload| reload.state == ReloadState::Running) else { return };
         let id = reload.id;
         let open = |slot: &Slot| slot.renewal.as_ref().is_some_and(|renewal| renewal.reload == Some(id));
@@ -171,15 +183,12 @@ impl Machine {
 
     /// Slots in which nobody runs get a fresh worker without our doing.
     fn count_what_is_fresh_anyway(&mut self, effects: &mut Vec<Effect>) {
-        let mut ended = false;
-        for slot in &mut self.slots {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
             let nobody = slot.incumbent().is_none() && slot.successor.is_none();
-            if nobody && slot.renewal.take_if(|renewal| !renewal.is_begun()).is_some() {
-                ended = true;
+            if nobody && slot.renewal.as_ref().is_some_and(|renewal| !renewal.is_begun()) {
+                self.forget_renewal(index, effects);
             }
-        }
-        if ended {
-            self.finish_reload(effects);
         }
     }
 
@@ -217,8 +226,8 @@ impl Machine {
     /// Whether a successor could not bind the port while the incumbent has it: the program binds it itself, and no two
     /// workers were seen to have it at a time.
     fn only_one_can_have_the_port(&self) -> bool {
-        let owners = || self.slots.iter().filter(|slot| slot.is_ready()).count();
-        self.port.is_owned() && (self.port.is_contested() || owners() < 2)
+        let owners = self.slots.iter().filter(|slot| slot.is_ready()).count();
+        self.port.is_owned() && (self.port.is_contested() || owners < 2)
     }
 
     /// Ends what takes too long.

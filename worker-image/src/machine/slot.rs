@@ -214,6 +214,16 @@ impl Slot {
         }
     }
 
+    /// Whoever was to take the place later takes it now, since nobody has it any more. Says whether somebody was.
+    pub fn succeed(&mut self) -> bool {
+        self.phase = match self.successor.take() {
+            Some(Successor::Starting(heir)) => Phase::Starting(heir),
+            Some(Successor::Forking { since, with_listener }) => Phase::Forking { since, with_listener },
+            None => return false,
+        };
+        true
+    }
+
     /// When the slot's own worker, or another that is still here, was forked.
     pub fn running_since(&self) -> Option<Moment> {
         match self.phase {

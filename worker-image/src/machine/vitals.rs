@@ -137,9 +137,8 @@ impl Machine {
                     promised: worker.vitals.alive_at.is_some(),
                 }));
                 self.tally.add(Reason::Hung);
-                self.slots[index].renewal = None;
                 self.vacate(index, Vacancy::Handover, Reason::Hung, now, effects);
-                self.finish_reload(effects);
+                self.slots[index].succeed(); // else nobody runs, and whoever is forked next is fresh
                 continue;
             }
             let due = oldest(&self.settings, worker);

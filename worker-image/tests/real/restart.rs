@@ -69,7 +69,8 @@ fn a_settled_worker_is_forked_again_at_once() {
     let primary =
         Setup::new(1).option("--restart-initial-milliseconds", "10000").run(&["python3", &program("inherit.py")]);
     let first = ready_pids(&primary.wait_ready(1))[0];
-    primary.wait_stats("a second of being ready", |stats| stats.slots[0].up_milliseconds.is_some_and(|up| up > 2100));
+    // Ready after a second of being alive; on a busy machine the primary may come round to that later.
+    primary.wait_stats("a second of being ready", |stats| stats.slots[0].up_milliseconds.is_some_and(|up| up > 4000));
     send(first, Signal::KILL);
     let began = Instant::now();
     let answer = wait_for("an answer of the next worker", || {

@@ -1,5 +1,7 @@
 //! Workers that hang or grow: found, ended or replaced, and told.
 
+use std::net::TcpStream;
+
 use crate::harness::{Setup, program, ready_pids};
 
 #[test]
@@ -45,7 +47,10 @@ fn a_worker_that_grows_is_replaced_and_nobody_notices() {
 
 #[test]
 fn the_number_of_workers_follows_the_load() {
-    let primary = Setup::new(1).option("--adaptive", "1-2").run(&["sh", "-c", "while :; do :; done"]);
-    primary
-        .wait_stats("a second worker for a busy one", |stats| stats.workers.desired == 2 && stats.workers.running == 2);
+    let primary = Setup::new(1).option("--adaptive", "1-2").option("--ready", "immediate").run(&["sleep", "1000"]);
+    primary.wait_ready(1);
+    let _waiting = TcpStream::connect(("127.0.0.1", primary.port)).unwrap();
+    primary.wait_stats("a second worker, since the first accepts nothing", |stats| {
+        stats.workers.desired == 2 && stats.workers.running == 2
+    });
 }

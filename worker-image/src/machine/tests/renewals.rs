@@ -103,6 +103,35 @@ fn the_successor_takes_the_place_of_an_incumbent_that_dies_meanwhile() {
 }
 
 #[test]
+fn the_successor_takes_the_place_of_an_incumbent_that_hangs_or_leaves_meanwhile() {
+    let mut scenario = Scenario::new(Policy { ready: ReadyRule::Notify, ..policy() }, watchful());
+    scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify).after(2 * SECOND);
+    scenario.event(Event::Alive { pid: 100 }).order(Order::Reload { at_once: 1 }).after(10 * SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGQUIT)]);
+    assert_eq!(scenario.pids(), [102, 100, 101]);
+    scenario.exit(100, Exit::Signal(libc::SIGQUIT));
+    assert_eq!(scenario.forks(), Vec::<bool>::new(), "there is one already");
+    let mut scenario = Scenario::new(Policy { channel: true, ..policy() }, Settings { count: 1, ..settings() });
+    scenario.event(Event::Online { pid: 100 }).evidence(100, ReadyEvidence::Listening).after(2 * SECOND);
+    scenario.order(Order::Reload { at_once: 1 }).event(Event::ChannelClosed { pid: 100 });
+    scenario.exit(100, Exit::Code(0));
+    assert_eq!((scenario.pids(), scenario.forks()), (vec![101], vec![]));
+    scenario.evidence(101, ReadyEvidence::Listening);
+    assert_eq!(scenario.reload_state(), (1, ReloadState::Done));
+}
+
+#[test]
+fn a_reload_is_over_where_nothing_is_left_to_replace() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 }).order(Order::Drain { slot: Some(2) });
+    scenario.evidence(102, ReadyEvidence::Notify);
+    assert_eq!(scenario.reload_state(), (2, ReloadState::Done), "a drained slot needs no fresh worker");
+    let mut scenario = serving(Settings { count: 1, ..settings() });
+    scenario.order(Order::Drain { slot: Some(1) }).order(Order::Reload { at_once: 1 });
+    assert_eq!(scenario.reload_state(), (0, ReloadState::Done), "nobody runs");
+}
+
+#[test]
 fn a_second_reload_begins_anew() {
     let mut scenario = serving(settings());
     scenario.order(Order::Reload { at_once: 1 }).evidence(102, ReadyEvidence::Notify);
