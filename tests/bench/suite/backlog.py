@@ -10,10 +10,12 @@ from . import client
 
 # What a client does with one connection may take as long as everything that waits before it.
 PATIENCE = 60
+# A connection that the kernel does not take by then is one more than the backlog holds.
+FILL_SECONDS = 5
 
 
 async def fill(port, count):
-    """`count` connections with a request sent on each, as quickly as the kernel takes them; those that it does not take within 2 s are left out."""
+    """`count` connections with a request sent on each, as quickly as the kernel takes them; those that it does not take in time are left out."""
     # Both ends are on this machine, but the other end's are another process's.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 256:
@@ -27,7 +29,7 @@ async def connect(port):
     connection = socket.socket()
     connection.setblocking(False)
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(FILL_SECONDS):
             await loop.sock_connect(connection, ("127.0.0.1", port))
             await loop.sock_sendall(connection, client.request_bytes(keep_alive=False))
     except (OSError, TimeoutError):

@@ -1,6 +1,7 @@
 """What the sides are told while they serve: to reload, to stop, to lose a worker."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -32,6 +33,19 @@ async def command(*words):
     out, _ = await process.communicate()
     if process.returncode != 0:
         raise processes.Stuck(f"{' '.join(map(str, words))} ended with {process.returncode}: {out.decode(errors='replace')}")
+
+
+@contextlib.contextmanager
+def held(running):
+    """Its workers accept nothing and answer nothing meanwhile."""
+    workers = running.serving()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
 
 
 def stop(running):
