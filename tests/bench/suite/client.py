@@ -5,13 +5,17 @@ A load generator for throughput is of no use here: it reconnects in silence, and
 
 import asyncio
 import random
+import time
 from collections import Counter
 
 # No answer in that time is a hang: everything measured here answers within milliseconds.
-HANG_SECONDS = 2.0
+HANG_SECONDS = 10.0
+# An answer after that time is one that was kept waiting: no failure, but counted.
+SLOW_SECONDS = 2.0
 
 # How a request ends.
 OK = "ok"
+SLOW = "slow"  # the right answer, after more than SLOW_SECONDS
 REFUSED = "refused"  # no connection
 RESET = "reset"  # the connection was reset before the whole answer was there
 CLOSED = "closed"  # it ended before the first byte of an answer
@@ -64,7 +68,7 @@ class Client:
 
     async def exchange(self, connection):
         """One request and its outcome, on that connection or a fresh one; gives the connection back where it can be used again."""
-        reused = connection is not None
+        reused, begun = connection is not None, time.monotonic()
         try:
             async with asyncio.timeout(HANG_SECONDS):
                 if not reused:
@@ -74,6 +78,8 @@ class Client:
             outcome, stays = HANG, False
         except OSError:  # of the connect: what happens later is told apart in exchange()
             outcome, stays = REFUSED, False
+        if outcome == OK and time.monotonic() - begun > SLOW_SECONDS:
+            outcome = SLOW
         return outcome, connection if stays and self.keep_alive else drop(connection)
 
 

@@ -16,6 +16,7 @@ class RunningPm2(Running):
     """`process` stays empty: the daemon is not our child, it detaches itself."""
 
     home = FOLDER / "pm2"
+    daemon_pid = 0
 
     def pm2(self, *words, **environment):
         """Runs `pm2 WORDS` to its end and gives what it printed."""
@@ -35,13 +36,15 @@ class RunningPm2(Running):
             self.pm2("kill")
         shutil.rmtree(self.home, ignore_errors=True)
         self.pm2("ping")
+        self.daemon_pid = int(pid.read_text())
+        processes.same_weight(self.supervisor)
 
     def launch(self, program, values):
         self.pm2("start", str(program), "-i", str(self.workers), "--name", "app", **values)
 
     @property
     def supervisor(self):
-        return int((self.home / "pm2.pid").read_text())
+        return self.daemon_pid
 
     def wait_for(self, workers):
         try:
@@ -54,6 +57,7 @@ class RunningPm2(Running):
 
     def stop(self):
         pids = processes.tree(self.supervisor)
-        self.pm2("kill")
-        processes.until("the end of PM2", 20, lambda: not any(processes.alive(pid) for pid in pids))
+        if processes.alive(self.supervisor):  # it may have been stopped by a signal
+            self.pm2("kill")
+        processes.until("the end of PM2", 30, lambda: not any(processes.alive(pid) for pid in pids))
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -50,6 +50,16 @@ def tree(pid):
     return [pid] + [one for child in children(pid) for one in tree(child)]
 
 
+def same_weight(pid):
+    """Gives a session of its own the weight of this one. Linux shares processors out among sessions first (sched_autogroup), and PM2's daemon makes
+    a session of its own, with the usual weight: beside sides in ours it would have twice their share. So every side has a session."""
+    try:
+        nice = Path("/proc/self/autogroup").read_text().split()[-1]
+        Path(f"/proc/{pid}/autogroup").write_text(nice)
+    except OSError:
+        pass  # no autogroups in this kernel, or an unchanged weight and no right to write it
+
+
 def end(process, how=signal.SIGTERM, patience=10):
     """Asks a process of ours to end; what is left of its tree after `patience` seconds is killed."""
     pids = tree(process.pid)

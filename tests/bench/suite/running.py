@@ -46,8 +46,16 @@ class Running:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(
-                words, env=kept | values, cwd=PROGRAMS, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user(user)
+                words,
+                env=kept | values,
+                cwd=PROGRAMS,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **as_user(user),
             )
+        processes.same_weight(self.process.pid)
 
     def serving(self):
         """The workers that said that they serve and still run, in the order in which they said it."""

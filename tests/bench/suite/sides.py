@@ -64,7 +64,8 @@ NODE_ALONE = Side("node app.js", lambda port, workers: ["node", "app.js"])
 
 UVICORN = [BIN / "uvicorn", "--log-level", "warning", "--no-access-log"]
 GUNICORN = [BIN / "gunicorn", "--log-level", "warning", "--backlog", "4096"]
-UWSGI = [BIN / "uwsgi", "--master", "--lazy-apps", "--die-on-term", "--disable-logging", "--need-app", "--wsgi-file", "wsgi.py", "--callable", "app"]
+# It closes every connection and does not say so, which wrk would count as an error.
+UWSGI = [BIN / "uwsgi", "--add-header", "Connection: close", "--master", "--lazy-apps", "--die-on-term", "--disable-logging", "--need-app", "--wsgi-file", "wsgi.py", "--callable", "app"]
 
 # The same uvicorn takes the inherited socket, or forks its own workers.
 OURS_UVICORN = ours("primary, uvicorn", [str(word) for word in UVICORN] + ["--fd", "3", "asgi:app"])
