@@ -11,7 +11,7 @@ from . import client
 # What a client does with one connection may take as long as everything that waits before it.
 PATIENCE = 60
 # A connection that the kernel does not take by then is one more than the backlog holds.
-FILL_SECONDS = 5
+FILL_SECONDS = 20
 
 
 async def fill(port, count):
