@@ -1,6 +1,6 @@
 # Every target says what it does: make help.
 .DEFAULT_GOAL := help
-.PHONY: help cluster cluster-down cluster-status images plugin demo test evidence generate
+.PHONY: help cluster cluster-down cluster-status images plugin demo test evidence bench-shared generate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: ## unit and property tests, then end-to-end tests on a real cluster (TEST=
 
 evidence: ## what takes too long for every test: LINE=3.10 runs it and keeps its figures in docs/evidence; without LINE says what holds
 	@tests/evidence $(LINE)
+
+bench-shared: ## the primary beside Node's cluster module, PM2 and Python's servers, to target/bench (ROUNDS=n, SECONDS_EACH=n, PART=crash for one part)
+	@tests/bench/run $(PART)
 
 generate: ## write the CRD, the chart's copies and the RBAC rules from the Rust types
 	@.ci/generate

@@ -1,0 +1,1 @@
+"""What the benchmarks share: sides, rounds, rows, load and the strict client."""
