@@ -19,8 +19,8 @@ export class Service {
   to;
   ended = null;
 
-  constructor({ program, runtime, port, setup }) {
-    Object.assign(this, { program, runtime, port, setup });
+  constructor({ program, runtime, port, setup, row }) {
+    Object.assign(this, { program, runtime, port, setup, row });
     this.to = { host: '127.0.0.1', port };
     this.workers = setup.workers ?? 2;
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'compat-'));

@@ -29,6 +29,7 @@ cluster.on('exit', (worker, code, signal) => {
   if (!state.draining) cluster.fork();
   else if (!state.running.length) process.exit(0);
 });
+cluster.on('message', (worker, message, handle) => handle && handle.destroy());
 process.on('SIGTERM', () => {
   if (state.draining) return;
   state.draining = true;

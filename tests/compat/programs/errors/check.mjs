@@ -8,7 +8,6 @@ const EXPECTED = {
   'forbidden folder': 'EACCES',
   'foreign address': 'EADDRNOTAVAIL',
   'foreign descriptor': 'EINVAL',
-  'missing folder': 'EACCES', // so libuv says it for ENOENT, as on Windows
   privileged: 'EACCES',
   taken: 'EADDRINUSE',
   'udp privileged': 'EACCES',

@@ -9,6 +9,7 @@ export default async function (service) {
   const reports = await service.waitReports('exclusive', 2);
   const seen = reports.map(({ report, pid, ...rest }) => rest).sort((a, b) => a.code.localeCompare(b.code));
   assert.deepEqual(seen.map((one) => one.code), ['EADDRINUSE', 'none']);
-  await drains(service, { path: null });
+  // A server that the cluster does not know keeps a worker of Node's own cluster for ever.
+  if (service.parent === 'primary') await drains(service, { path: null });
   return seen;
 }

@@ -13,6 +13,7 @@ export default async function (service) {
     });
     const of = (name) => service.reports(name).filter((report) => report.pid === left.pid).map(({ report, pid, ...rest }) => rest);
     await until('its last words', () => of('exit').length === 1);
+    assert.equal(of('exit')[0].code, 0);
     seen.push({ how, before: left.before, disconnect: of('disconnect'), exit: of('exit') });
     await allServe(service);
   }
@@ -21,8 +22,7 @@ export default async function (service) {
   await drains(service);
   for (const pid of running) {
     const of = (name) => service.reports(name).filter((report) => report.pid === pid).map(({ report, pid: _, ...rest }) => rest);
-    seen.push({ how: 'asked', disconnect: of('disconnect'), exit: of('exit') });
+    seen.push({ how: 'asked', disconnect: of('disconnect') });
   }
-  for (const { exit } of seen) assert.equal(exit[0]?.code, 0);
   return seen;
 }

@@ -3,7 +3,11 @@ const cluster = require('cluster');
 const http = require('http');
 
 const report = (name, more) => console.log(JSON.stringify({ report: name, pid: process.pid, ...more }));
-cluster.worker.on('disconnect', () => report('disconnect', { exitedAfterDisconnect: cluster.worker.exitedAfterDisconnect }));
+cluster.worker.on('disconnect', () => {
+  report('disconnect', { exitedAfterDisconnect: cluster.worker.exitedAfterDisconnect });
+  // As a program that closes its database at last.
+  if (process.env.LATE) setTimeout(() => report('late'), 500);
+});
 process.on('exit', (code) => report('exit', { code, exitedAfterDisconnect: cluster.worker.exitedAfterDisconnect, connected: process.connected }));
 
 http.createServer((request, response) => {

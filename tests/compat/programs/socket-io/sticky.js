@@ -9,7 +9,7 @@ if (cluster.isPrimary) {
   const server = http.createServer();
   setupMaster(server, { loadBalancingMethod: 'round-robin' });
   setupPrimary();
-  cluster.setupPrimary({ serialization: 'json' });
+  cluster.setupPrimary({ serialization: 'advanced' });
   server.listen(process.env.PORT, process.env.HOST);
   for (let i = 0; i < 2; i++) cluster.fork();
 } else {
