@@ -2,7 +2,7 @@
 // Runs the compatibility suite: real programs under the primary, one after another.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import { run } from './lib/cell.mjs';
+import { prepare, run } from './lib/cell.mjs';
 import { page } from './lib/page.mjs';
 import * as places from './lib/places.mjs';
 import { load, save } from './lib/results.mjs';
@@ -64,6 +64,7 @@ if (!process.env.PRIMARY) execFileSync('cargo', ['build', '--locked', '-p', 'pri
 
 const results = load();
 const counts = { green: 0, red: 0, missing: 0, unexpected: 0 };
+chosen.forEach(prepare);
 const waiting = [...chosen];
 let done = 0;
 await Promise.all(Array.from({ length: wanted.jobs }, work));

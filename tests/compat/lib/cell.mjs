@@ -11,6 +11,15 @@ import { Primary } from './primary.mjs';
 import * as reference from './reference.mjs';
 import { find as findRuntime } from './runtimes.mjs';
 
+/** Installs and builds what a cell needs. It blocks, so that it is done for all cells before the first one runs. */
+export function prepare(cell) {
+  const runtime = findRuntime(cell.runtime);
+  if (runtime.missing) return;
+  const { from, folder, program } = places(cell.row);
+  install(from, folder);
+  if (runtime.kind === 'built') build(runtime, folder, program);
+}
+
 /**
  * Gives `{ outcome, ... }`: `green`; `red` where it fails for the reason that the table has; `unexpected` where it
  * fails for another, or does not fail any more; `missing` where the runtime is not on this machine.
@@ -20,15 +29,12 @@ export async function run(cell) {
   const runtime = findRuntime(cell.runtime);
   const result = { id: cell.id, runtime: runtime.version };
   if (runtime.missing) return { ...result, outcome: 'missing', reason: runtime.missing };
-  const mode = findMode(cell.mode);
-  const folder = path.join(made, 'programs', cell.row.in ?? cell.row.program);
-  const from = path.join(source, 'programs', cell.row.in ?? cell.row.program);
-  install(from, folder);
-  const program = built(runtime, folder, path.join(folder, cell.row.file ?? 'server.js'));
+  const { from, folder, program: file } = places(cell.row);
+  const program = runtime.kind === 'built' ? path.join(folder, 'server') : file;
   const check = await import(pathToFileURL(path.join(from, cell.row.check ?? 'check.mjs')));
   check.prepare?.(folder);
   const setup = { ...(typeof check.setup === 'function' ? await check.setup(runtime) : check.setup), ...cell.row.setup };
-  const given = { program, runtime, mode, setup, row: cell.row };
+  const given = { program, runtime, mode: findMode(cell.mode), setup, row: cell.row };
 
   const ours = await under(Primary, given, check.default);
   const compares = reference.possible(runtime) && cell.row.reference !== false;
@@ -76,11 +82,17 @@ async function under(Parent, given, check) {
   return { ...outcome, output: outcome.error && said };
 }
 
+function places(row) {
+  const name = row.in ?? row.program;
+  const folder = path.join(made, 'programs', name);
+  return { from: path.join(source, 'programs', name), folder, program: path.join(folder, row.file ?? 'server.js') };
+}
+
 /** Compiles a program of a runtime that needs it. */
-function built(runtime, folder, file) {
-  if (runtime.kind !== 'built') return file;
+function build(runtime, folder, file) {
   const executable = path.join(folder, 'server');
-  const old = fs.existsSync(executable) && fs.statSync(executable).mtimeMs > fs.statSync(file).mtimeMs;
-  if (!old) execFileSync(runtime.file, ['build', '-o', executable, file], { cwd: folder, stdio: 'inherit', env: { ...process.env, CGO_ENABLED: '0' } });
-  return executable;
+  const isNew = fs.existsSync(executable) && fs.statSync(executable).mtimeMs > fs.statSync(file).mtimeMs;
+  if (isNew) return;
+  const env = { ...process.env, CGO_ENABLED: '0' };
+  execFileSync(runtime.file, ['build', '-p', '1', '-o', executable, file], { cwd: folder, stdio: 'inherit', env });
 }

@@ -79,13 +79,13 @@ export class Service {
   }
 
   /** Waits until so many workers are ready; gives their process ids. */
-  waitReady(count = this.workers) {
+  waitReady(count = this.workers, patience = undefined) {
     return until(`${count} ready workers`, async () => {
       if (this.ended) throw new Error(`the parent has ended: ${JSON.stringify(this.ended)}`);
       const { ready } = await this.state();
       if (ready.length === count) return ready;
       throw new Error(`ready: ${ready}`);
-    });
+    }, patience);
   }
 
   terminate() {

@@ -4,6 +4,7 @@ import { allServe } from '../../lib/steps.mjs';
 import { ask, connectToBoth, tells } from './clients.mjs';
 
 export default async function (service) {
+  await service.waitReady(2, 15_000);
   await allServe(service);
   const [one, other] = await connectToBoth(service, ['polling']);
   try {
