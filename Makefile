@@ -1,6 +1,6 @@
 # Every target says what it does: make help.
 .DEFAULT_GOAL := help
-.PHONY: help cluster cluster-down cluster-status images plugin demo test evidence bench-shared generate
+.PHONY: help cluster cluster-down cluster-status images plugin demo test compat evidence bench-shared generate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: ## from a bare machine to a working example: cluster, operator, a Node clu
 
 test: ## unit and property tests, then end-to-end tests on a real cluster (TEST=name runs only those)
 	@tests/run $(TEST)
+
+compat: ## real programs of Node 18 to 26 and others under the primary, a table of what works: docs/compat.md (PROGRAM=name runs only that)
+	@tests/compat/run $(PROGRAM)
 
 evidence: ## what takes too long for every test: LINE=3.10 runs it and keeps its figures in docs/evidence; without LINE says what holds
 	@tests/evidence $(LINE)
