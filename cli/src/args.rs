@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::logs::Prefix;
+
 /// What was typed.
 #[derive(Debug, Parser)]
 #[command(
@@ -17,6 +19,7 @@ use jiff::SignedDuration;
     after_help = "Examples:
   kubectl wc status                       all WorkerClusters of the namespace
   kubectl wc status web --watch           one screen about one, drawn anew when something changes
+  kubectl wc logs web -f                  what the workers of all replicas write
   kubectl wc rollout status web           wait until the rollout is done, or cannot be
   kubectl wc rollout undo web             back to the revision before
 
@@ -69,6 +72,14 @@ pub enum Command {
   kubectl wc status web -n shop --watch
   kubectl wc status web -o json | jq .pods")]
     Status(Status),
+    /// What the workers of all replicas write, in the order in which they wrote it
+    #[command(after_help = "Examples:
+  kubectl wc logs web --tail 20
+  kubectl wc logs web -f                  also of replicas that come later
+  kubectl wc logs web --since 5m | jq .   lines of JSON stay as they are
+
+Workers write to their pod's output, and the primary tells there how each of them ended.")]
+    Logs(Logs),
     /// Follow, stop, continue, repeat and take back rollouts
     #[command(subcommand)]
     Rollout(Rollout),
@@ -86,6 +97,39 @@ pub struct Status {
     pub watch: bool,
     #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Name of the WorkerCluster
+    pub name: String,
+    /// Go on as lines are written, also in replicas that come later, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only so many of the last lines of each pod
+    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(i64).range(0..))]
+    pub tail: Option<i64>,
+    /// Only what is newer than this, as 90s or 5m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub since: Option<Duration>,
+    /// Of the container's life before
+    #[arg(short, long, conflicts_with = "follow")]
+    pub previous: bool,
+    /// When each line was written
+    #[arg(long)]
+    pub timestamps: bool,
+    /// Mark each line with the pod's own part of its name
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub prefix: Prefix,
+    /// Of this pod only
+    #[arg(long, value_name = "NAME")]
+    pub pod: Option<String>,
+    /// Container; without it `worker`, or the first
+    #[arg(short, long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// At most so many pods at the same time
+    #[arg(long, default_value_t = 50, value_name = "NUMBER")]
+    pub max_log_requests: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,6 +8,7 @@ mod command;
 mod diff;
 mod error;
 mod events;
+mod logs;
 mod overview;
 mod pods;
 mod progress;

@@ -3,13 +3,14 @@
 use std::{future::Future, time::Duration};
 
 use crds::{WorkerCluster, names};
+use futures::AsyncBufRead;
 use k8s_openapi::api::{
     apps::v1::ControllerRevision,
     core::v1::{Event, Pod},
 };
 use kube::{
     Api, Client, Config,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, LogParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject},
 };
@@ -110,6 +111,15 @@ impl Session {
             owners.any(|owner| owner.controller == Some(true) && owner.uid == cluster.uid)
         };
         Ok(pods.into_iter().filter(ours).collect())
+    }
+
+    /// The log of a pod's container. The deadline is for its beginning: one that is followed has no end.
+    ///
+    /// # Errors
+    /// Where the container has not begun yet; what the API server says.
+    pub async fn log(&self, pod: &str, params: &LogParams) -> Result<impl AsyncBufRead + use<>, Error> {
+        let pods = self.pods_api();
+        pods.log_stream(pod, params).await_within(self, "get", "pods/log").await
     }
 
     /// The objects that keep the revisions of a WorkerCluster, and of its predecessors of the same name.

@@ -234,3 +234,76 @@ async fn a_spec_that_is_refused_is_told_with_its_path_and_undo_goes_back_to_the_
     })
     .await
 }
+
+/// Says, five times a second, which pod it is and how often it has said so.
+const TALKER: &str = r#"n=0; while :; do n=$((n+1)); echo "{\"pod\":\"$HOSTNAME\",\"n\":$n}"; sleep 0.2; done"#;
+
+/// Pod and number of each line that the talker wrote. Others are the primary's.
+fn said(text: &str) -> Vec<(String, u64)> {
+    let values = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    values.filter_map(|value| Some((value["pod"].as_str()?.to_owned(), value["n"].as_u64()?))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_logs_of_all_replicas_are_one_text_and_go_on_with_those_that_come_later() -> Result<()> {
+    Space::run("wc-logs", |space| async move {
+        let mut template = manifest::idle("web", &json!({}))["spec"]["template"].take();
+        template["spec"]["containers"][0]["command"] = json!(["sh", "-c", TALKER]);
+        let pods = start(&space, json!({"replicas": 2, "template": template})).await?;
+        let heard = async |line: &str, wanted: usize| {
+            until("lines of every pod", PATIENCE, async || {
+                let text = done(&space, line).await?;
+                let all: BTreeMap<_, _> = said(&text).into_iter().collect();
+                Ok(if all.len() == wanted { Ok(text) } else { Err(format!("{all:?}")) })
+            })
+            .await
+        };
+        let text = heard("logs web --tail 10", 2).await?;
+        ensure!(said(&text).len() <= 20 && !text.contains('\x1b'), "more than was asked for");
+        for pod in pods.keys() {
+            let marked = format!("[{}] ", pod.trim_start_matches("web-"));
+            let text = done(&space, &format!("logs web --pod {pod} --prefix always --tail 5")).await?;
+            ensure!(text.lines().all(|line| line.starts_with(&marked)), "not every line is marked with {marked}");
+        }
+        let times = done(&space, "logs web --timestamps --since 1m").await?;
+        let times: Vec<&str> = times.lines().filter_map(|line| line.split(' ').next()).collect();
+        ensure!(times.len() > 10 && times.is_sorted(), "lines are not in the order in which they were written");
+        fails(&space, "logs web --pod nobody", &["has no pod \"nobody\"; there are: web-"]).await?;
+        fails(&space, "logs web --max-log-requests 1", &["2 pods", "--pod"]).await?;
+
+        let path = format!("{}:{}", folder()?.display(), std::env::var("PATH").unwrap_or_default());
+        let file = std::env::temp_dir().join(format!("{}.log", space.namespace));
+        let mut following = Command::new("kubectl")
+            .args(["wc", "-n", &space.namespace, "logs", "web", "-f", "--tail", "0"])
+            .env("PATH", path)
+            .stdout(std::fs::File::create(&file)?)
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let from = async |count: usize| {
+            until("lines of every pod", PATIENCE, async || {
+                let all: BTreeMap<_, _> = said(&std::fs::read_to_string(&file)?).into_iter().collect();
+                Ok(if all.len() == count { Ok(()) } else { Err(format!("{all:?}")) })
+            })
+            .await
+        };
+        from(2).await?;
+        space.patch("web", json!({"spec": {"replicas": 3}})).await?;
+        from(3).await?;
+        space.kubectl(&["delete", "workercluster", "web", "--wait=false"]).await?;
+        let status = tokio::time::timeout(LIMIT, following.wait()).await.context("logs -f did not end")??;
+        ensure!(status.code() == Some(1), "logs -f of what was deleted ended with {status}");
+        let text = std::fs::read_to_string(&file)?;
+        let mut last = BTreeMap::new();
+        for (pod, number) in said(&text) {
+            let before = last.insert(pod.clone(), number);
+            ensure!(before.is_none_or(|before| number == before + 1), "{pod}: {number} after {before:?}");
+        }
+        let new = last.keys().find(|pod| !pods.contains_key(*pod)).context("no third pod")?;
+        ensure!(said(&text).contains(&(new.clone(), 1)), "the beginning of the third pod is missing");
+        figure("kubectl wc logs -f: lines of 3 pods, none twice, none missing", said(&text).len(), "");
+        std::fs::remove_file(&file)?;
+        Ok(())
+    })
+    .await
+}

@@ -1,6 +1,8 @@
 //! The commands, one file each: they look, have a pure function decide, print and write.
 
+mod follow;
 mod history;
+mod logs;
 mod pause;
 mod restart;
 mod rollout_status;
@@ -30,6 +32,7 @@ pub async fn run(line: CommandLine) -> Result<(), Error> {
     let session = Session::connect(&line.global).await?;
     match line.command {
         Command::Status(status) => status::run(&session, &status, style).await,
+        Command::Logs(arguments) => logs::run(&session, &arguments, style).await,
         Command::Rollout(Rollout::Status(status)) => rollout_status::run(&session, &status, style).await,
         Command::Rollout(Rollout::History(history)) => history::run(&session, &history, style).await,
         Command::Rollout(Rollout::Undo(undo)) => undo::run(&session, &undo, style).await,
