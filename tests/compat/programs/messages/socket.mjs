@@ -1,7 +1,6 @@
 // A worker sends a connection to its parent, goes on sending, and ends like any other.
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import { drains } from '../../lib/steps.mjs';
 import { within } from '../../lib/wait.mjs';
 
 // So long that it is not what ends the worker.
@@ -16,6 +15,7 @@ export default async function (service) {
   const sent = await service.waitReports('sent', 7);
   await within('the end of the connection that was handed over', end);
   assert.deepEqual((await service.state()).ready, [pid], 'the worker is still there');
-  await drains(service, { path: null });
+  service.terminate();
+  assert.deepEqual(await service.waitEnd(25_000), { code: 0, signal: null });
   return sent.map(({ name, error }) => ({ name, error }));
 }
