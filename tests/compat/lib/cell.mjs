@@ -65,6 +65,9 @@ function judge(cell, ours, nodes) {
   if (!new RegExp(cell.known.fails, 's').test(error)) {
     return { outcome: 'unexpected', reason: `it fails otherwise than by ${cell.known.fails}: ${error}`, ...alone, ...output };
   }
+  if (cell.known.log && !new RegExp(cell.known.log).test(ours.output?.log)) {
+    return { outcome: 'unexpected', reason: `its log has no ${cell.known.log}: ${error}`, ...alone, ...output };
+  }
   return { outcome: 'red', reason: cell.known.cause, error, ...alone };
 }
 

@@ -1,6 +1,6 @@
 // A client that opens a connection for each request, so that the kernel or the parent chooses a worker anew.
 import http from 'node:http';
-import { PATIENCE, until, within } from './wait.mjs';
+import { until, within } from './wait.mjs';
 
 /** One exchange; `to` has host and port, or socketPath, and anything else that http.request takes. */
 export function get(to, path = '/', more = {}) {
@@ -47,8 +47,7 @@ export async function hold(to, path = '/held') {
   });
   end.catch(() => {}); // it is looked at in `finish`
   request.write('some');
-  const patience = PATIENCE;
-  await within('the begin of a held answer', Promise.race([end, until('begun', () => body.startsWith('begun'), patience)]));
+  await Promise.race([end, until('the begin of a held answer', () => body.startsWith('begun'))]);
   return {
     async finish() {
       request.end('thing');

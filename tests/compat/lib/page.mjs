@@ -9,8 +9,10 @@ export function page(results) {
   const all = cells();
   if (!all.every((cell) => results.cells[cell.id])) return null;
   const outcome = (cell) => results.cells[cell.id].outcome;
-  const reasons = [...new Set(all.filter((cell) => outcome(cell) === 'red').map((cell) => cell.known))];
+  // Rows may have the same reason: it is numbered once.
+  const reasons = [...new Map(all.filter((cell) => outcome(cell) === 'red').map(({ known }) => [known.cause, known])).values()];
   const count = (name) => all.filter((cell) => outcome(cell) === name).length;
+  const compared = all.filter((cell) => results.cells[cell.id].ownCluster === 'works').length;
   const modes = [...new Set(all.map((cell) => cell.mode))];
   return [
     '# Programs, runtimes and modes that were tested',
@@ -21,7 +23,7 @@ export function page(results) {
       + (count('missing') ? ` ${count('missing')} were not run for want of the runtime.` : '')
       + (count('unexpected') ? ` ${count('unexpected')} are not as the table says.` : ''),
     'Each is a real run of the program under the primary with several workers: who answers, what is exchanged, what is in flight at SIGTERM, how it ends.',
-    "Programs of Node run the same check under Node's own `cluster` as well, and what both observe is compared. `make compat` runs all.",
+    `${compared} of them ran the same check under Node's own \`cluster\` as well, where it holds, and what both observed was compared. \`make compat\` runs all.`,
     '',
     ...versions(results, all),
     ...modes.flatMap((mode) => matrix(all.filter((cell) => cell.mode === mode), mode, outcome, reasons)),
@@ -43,7 +45,7 @@ function matrix(some, mode, outcome, reasons) {
     const fields = used.map((name) => {
       const cell = some.find((one) => one.row === row && one.runtime === name);
       if (!cell) return '';
-      const number = outcome(cell) === 'red' ? ` [${reasons.indexOf(cell.known) + 1}]` : '';
+      const number = outcome(cell) === 'red' ? ` [${reasons.findIndex((one) => one.cause === cell.known.cause) + 1}]` : '';
       return signs[outcome(cell)] + number;
     });
     return `| ${row.what} (\`${row.program}\`) | ${fields.join(' | ')} |`;

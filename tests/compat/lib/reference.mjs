@@ -7,8 +7,8 @@ import { Service } from './service.mjs';
 
 const parent = path.join(source, 'reference/parent.cjs');
 
-/** Runtimes that have a cluster module. */
-export const possible = (runtime) => ['node', 'bun', 'deno'].includes(runtime.kind);
+/** Runtimes that have Node's cluster module; Bun and Deno have one of their own, which is another thing. */
+export const possible = (runtime) => runtime.kind === 'node';
 
 export class Reference extends Service {
   parent = "Node's own cluster";

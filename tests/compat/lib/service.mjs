@@ -92,8 +92,8 @@ export class Service {
     process.kill(this.child.pid, 'SIGTERM');
   }
 
-  waitEnd() {
-    return within('the end of the parent', this.end);
+  waitEnd(patience = undefined) {
+    return within('the end of the parent', this.end, patience);
   }
 
   /** Ends what is left and removes the folder; gives what was written to stdout and stderr. */

@@ -8,7 +8,7 @@ import { source } from './places.mjs';
  * shows, `runtimes`, `modes`, `options` of the primary, `reference` false where Node's own cluster is no comparison
  * (with the reason in `apart`), and `known`: why cells do not work. A known reason has `runtimes` (absent: all of the
  * row), `modes` (absent: all), `fails` a pattern that the error has to match, so that a cell that fails for another
- * reason is noticed, `cause`, `where` in the primary (absent where it is no matter of the primary) and `fix`.
+ * reason is noticed, `log` one that the log has to match as well (optional), `cause`, `where` in the primary (absent where it is no matter of the primary) and `fix`.
  */
 export const rows = JSON.parse(fs.readFileSync(path.join(source, 'cells.json'), 'utf8'));
 

@@ -17,12 +17,6 @@ export default async function (service) {
     seen.push({ how, before: left.before, disconnect: of('disconnect'), exit: of('exit') });
     await allServe(service);
   }
-  // And by the parent's order.
-  const { running } = await service.state();
   await drains(service);
-  for (const pid of running) {
-    const of = (name) => service.reports(name).filter((report) => report.pid === pid).map(({ report, pid: _, ...rest }) => rest);
-    seen.push({ how: 'asked', disconnect: of('disconnect') });
-  }
   return seen;
 }

@@ -12,6 +12,7 @@ send("like Node's", { cmd: 'NODEISH', act: 'queryServer' });
 
 const server = net.createServer((socket) => {
   report('connection');
+  if (!process.env.HAND_OVER) return socket.end();
   send('socket', { take: 'this' }, socket);
   send('after the socket', 'waits until the socket was taken');
 });

@@ -9,7 +9,8 @@ sockets.on('connection', (socket) => {
   socket.on('message', (message, binary) => socket.send(message, { binary }));
 });
 process.on('SIGTERM', () => {
-  sockets.clients.forEach((socket) => socket.close(1001, 'going away'));
   server.close(() => process.exit(0));
+  // Some programs say goodbye slowly, so that clients do not all come back at once.
+  setTimeout(() => sockets.clients.forEach((socket) => socket.close(1001, 'going away')), Number(process.env.SLOWLY ?? 0));
 });
 server.listen(process.env.PORT, process.env.HOST);
