@@ -10,7 +10,7 @@ export async function connect(service, transports) {
   const refused = once(client, 'connect_error').then(([error]) => {
     throw new Error(`connect_error: ${error.message} ${error.description?.message ?? error.context?.responseText ?? ''}`);
   });
-  const hello = await within('hello', Promise.race([once(client, 'hello'), refused])).catch((error) => {
+  const hello = await within('hello', Promise.race([once(client, 'hello'), refused]), 15_000).catch((error) => {
     client.close();
     throw error;
   });
