@@ -10,7 +10,7 @@ export async function connect(service, transports) {
   const refused = once(client, 'connect_error').then(([error]) => {
     throw new Error(`connect_error: ${error.message} ${error.description?.message ?? error.context?.responseText ?? ''}`);
   });
-  const hello = await within('hello', Promise.race([once(client, 'hello'), refused])).catch((error) => {
+  const hello = await within('hello', Promise.race([once(client, 'hello'), refused]), 25_000).catch((error) => {
     client.close();
     throw error;
   });
@@ -37,5 +37,5 @@ export async function tells(from, to) {
   await ask(to, 'room', 'a');
   const heard = once(to, 'told');
   from.emit('tell', 'a', 'from one to the other');
-  return (await within('the message from the other worker', heard, 5000))[0];
+  return (await within('the message from the other worker', heard, 20_000))[0];
 }
