@@ -1,6 +1,9 @@
 //! The lines of a watch of pods, and what is decided on the pods that they leave.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crds::PodReplacementPolicy;
 use futures::StreamExt;
@@ -30,8 +33,11 @@ pub fn pods(data: &[u8]) {
         let api = Api::<Pod>::all(client(200, None, true, knobs.rest()));
         let Ok(events) = api.watch(&WatchParams::default(), "0").await else { return };
         let mut events = events.take(64).boxed();
+        let mut names = BTreeMap::new();
         while let Some(Ok(event)) = events.next().await {
-            keys.extend(event_taken(&cache, event));
+            if keeps_its_name(&event, &mut names) {
+                keys.extend(event_taken(&cache, event));
+            }
         }
     });
     for key in &keys {
@@ -42,6 +48,14 @@ pub fn pods(data: &[u8]) {
         let owned: Vec<&PodView> = pods.iter().map(Arc::as_ref).filter(|pod| pod.controller.is_some()).collect();
         check(&decided(&owned, wanted, knob), &owned, wanted);
     }
+}
+
+/// Whether no other object has had this UID: an API server gives none twice, and renames nothing.
+fn keeps_its_name(event: &WatchEvent<Pod>, names: &mut BTreeMap<String, Option<String>>) -> bool {
+    let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event else { return true };
+    let Some(uid) = pod.metadata.uid.clone() else { return true };
+    let name = &pod.metadata.name;
+    names.entry(uid).or_insert_with(|| name.clone()) == name
 }
 
 fn event_taken(cache: &Cache, event: WatchEvent<Pod>) -> Vec<Key> {
