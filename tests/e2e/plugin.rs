@@ -269,6 +269,7 @@ async fn the_logs_of_all_replicas_are_one_text_and_go_on_with_those_that_come_la
         let times: Vec<&str> = times.lines().filter_map(|line| line.split(' ').next()).collect();
         ensure!(times.len() > 10 && times.is_sorted(), "lines are not in the order in which they were written");
         fails(&space, "logs web --pod nobody", &["has no pod \"nobody\"; there are: web-"]).await?;
+        fails(&space, "logs web -f --pod nobody", &["has no pod \"nobody\""]).await?;
         fails(&space, "logs web --max-log-requests 1", &["2 pods", "--pod"]).await?;
 
         let path = format!("{}:{}", folder()?.display(), std::env::var("PATH").unwrap_or_default());

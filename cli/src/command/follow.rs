@@ -31,8 +31,11 @@ struct Followed {
     /// Restarts of the container whose log is being read, or was last.
     life: i32,
     reading: bool,
-    /// The last line that was printed: what is read again begins after it.
+    /// The last line that was printed.
     last: Option<Timestamp>,
+    /// What is read again begins after this line. Only then is it compared: the kubelet may write lines of standard output and standard
+    /// error a little out of order.
+    after: Option<Timestamp>,
 }
 
 /// What comes from a log.
@@ -54,6 +57,8 @@ struct Follower<'a> {
     count: usize,
     /// Pods that come now were there before we looked.
     first: bool,
+    /// That there are too many has been told.
+    told: bool,
 }
 
 /// Prints until the WorkerCluster is gone, or nobody listens.
@@ -72,6 +77,7 @@ pub async fn run(session: &Session, cluster: &Cluster, arguments: &Logs, style: 
         logs: stream::SelectAll::new(),
         count: 0,
         first: true,
+        told: false,
     };
     loop {
         tokio::select! {
@@ -101,7 +107,15 @@ impl Follower<'_> {
         match event {
             Event::Init => {}
             Event::InitApply(pod) | Event::Apply(pod) => self.see(pod)?,
-            Event::InitDone => self.first = false,
+            Event::InitDone => {
+                if let Some(pod) = self.arguments.pod.as_ref().filter(|_| self.first && self.pods.is_empty()) {
+                    return Err(Error::Refused(format!(
+                        "{0} has no pod \"{pod}\"; those that there are: kubectl wc status {0}",
+                        self.cluster.name
+                    )));
+                }
+                self.first = false;
+            }
             Event::Delete(pod) => {
                 self.pods.remove(&pod.uid().unwrap_or_default());
                 return Ok(self.pods.is_empty());
@@ -120,10 +134,12 @@ impl Follower<'_> {
         if let Some(known) = self.pods.get_mut(&uid) {
             known.pod = pod;
         } else if self.pods.len() >= self.arguments.max_log_requests {
-            eprintln!("{name} is not followed: {} are; raise --max-log-requests", self.pods.len());
+            if !std::mem::replace(&mut self.told, true) {
+                eprintln!("{name}, and more, are not followed: {} are; raise --max-log-requests", self.pods.len());
+            }
             return Ok(());
         } else {
-            let followed = Followed { index: self.count, pod, life: -1, reading: false, last: None };
+            let followed = Followed { index: self.count, pod, life: -1, reading: false, last: None, after: None };
             self.count += 1;
             self.pods.insert(uid.clone(), followed);
         }
@@ -141,7 +157,7 @@ impl Follower<'_> {
             // All of what came after we began to look.
             (params.tail_lines, params.since_seconds) = (None, None);
         }
-        params.since_time = followed.last;
+        (params.since_time, followed.after) = (followed.last, followed.last);
         (followed.life, followed.reading) = (life, true);
         let (session, pod, uid) = (self.session, followed.pod.clone(), uid.to_owned());
         let lines = stream::unfold(Reading::Closed(after), move |reading| {
@@ -158,12 +174,14 @@ impl Follower<'_> {
         match step {
             Step::Line(line) => {
                 // The time from which it is read again has whole seconds only.
-                if line.at.is_some() && line.at <= followed.last {
+                if line.at.is_some() && line.at <= followed.after {
                     return Ok(());
                 }
-                followed.last = line.at.or(followed.last);
+                followed.last = line.at.max(followed.last);
                 let (name, index) = (followed.pod.name_any(), followed.index);
-                let prefix = self.arguments.prefix.of(&self.cluster.name, &name, index, self.count, self.style);
+                // As of several: others may come.
+                let all = self.count.max(2);
+                let prefix = self.arguments.prefix.of(&self.cluster.name, &name, index, all, self.style);
                 print(&line.print(&prefix, self.arguments.timestamps))
             }
             Step::End(Some(Error::Missing)) => {
