@@ -12,6 +12,7 @@ mod context;
 pub mod events;
 mod happenings;
 mod observe;
+mod orders;
 mod pace;
 mod release;
 mod report;

@@ -5,5 +5,6 @@ pub mod backoff;
 pub mod nodes;
 pub mod progress;
 pub mod ranking;
+pub mod reload;
 pub mod replicas;
 pub mod revisions;

@@ -2,7 +2,7 @@
 // rows of cells.json name them.
 const modes = {
   Shared: { options: [] },
-  Steered: { missing: 'not built yet' },
+  Steered: { options: ['--balancing', 'steered'] },
   Passing: { missing: 'not built yet' },
   Queue: { missing: 'not built yet' },
 };

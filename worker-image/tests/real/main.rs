@@ -10,5 +10,7 @@ mod harness;
 mod lifecycle;
 mod node;
 mod ports;
+mod remote;
 mod restart;
+mod steering;
 mod verdicts;
