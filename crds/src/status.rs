@@ -32,11 +32,7 @@ pub struct WorkerClusterStatus {
     /// How far the current revision has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
-    /// The reload that was ordered last (`kubectl wc reload`). Absent where none was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reload: Option<ReloadStatus>,
-    /// Ready, Available, Progressing, ScalingActive, ScalingLimited, WorkersHealthy, SettingsApplied, Reconciling and Stalled, each with the reason
-    /// and what to do.
+    /// Ready, Available, Progressing, ScalingActive, ScalingLimited, WorkersHealthy, Reconciling and Stalled, each with the reason and what to do.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The autoscaler's last decision. Absent without `spec.autoscaling`.
@@ -60,21 +56,6 @@ pub struct RolloutStatus {
     pub peak_available_replicas: i32,
     /// Replicas of older revisions.
     pub outdated_replicas: i32,
-}
-
-/// How far a reload has come: all workers replaced by fresh ones, replica by replica.
-#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ReloadStatus {
-    /// The value of the annotation `workercluster.dev/reload` that ordered it.
-    pub id: String,
-    /// Replicas that it is about.
-    pub replicas: i32,
-    /// Replicas whose workers are all fresh.
-    pub done_replicas: i32,
-    /// Why it stopped: the pod in which a fresh worker did not get ready, and why. The other replicas keep their workers. Absent where it did not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
 }
 
 /// Numbers of workers, summed over the replicas.

@@ -44,7 +44,6 @@ pub struct Facts<'a> {
     /// Of the first pod that is not well: its name and what it waits for.
     pub trouble: Option<(&'a str, &'a str)>,
     pub workers: Workers<'a>,
-    pub settings: Settings<'a>,
     pub scaling: Option<(&'a ConditionData, &'a ConditionData)>,
 }
 
@@ -61,17 +60,6 @@ pub enum Workers<'a> {
     Well { ready: i64, total: i64 },
     /// A primary warns.
     Warned { pod: &'a str, reason: &'a str, message: &'a str },
-}
-
-/// How far what can change in pods that run has reached them.
-#[derive(Clone, Copy)]
-pub enum Settings<'a> {
-    /// This operator tells primaries nothing, or there is none.
-    NotTold,
-    /// Of `all` primaries that answered so many go by the settings of now, and so many take no orders.
-    Told { told: usize, deaf: usize, all: usize },
-    /// A primary says no.
-    Refused { pod: &'a str, message: &'a str },
 }
 
 /// Reason of Progressing while `rollout.paused` holds.
@@ -98,7 +86,6 @@ struct Draft {
 pub fn conditions(facts: &Facts<'_>, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let mut drafts =
         vec![ready(facts), available(facts), progressing(facts), reconciling(facts), stalled(facts), workers(facts)];
-    drafts.extend(settings(facts));
     if let Some((active, limited)) = facts.scaling {
         for (kind, data) in [("ScalingActive", active), ("ScalingLimited", limited)] {
             drafts.push(draft(kind, data.status, data.reason, data.message.clone()));
@@ -327,36 +314,6 @@ fn workers(facts: &Facts<'_>) -> Draft {
     }
 }
 
-/// Whether `workers.count` and the other live settings are in force in every pod.
-fn settings(facts: &Facts<'_>) -> Option<Draft> {
-    let kind = "SettingsApplied";
-    match facts.settings {
-        Settings::NotTold => None,
-        Settings::Refused { pod, message } => Some(draft(
-            kind,
-            false,
-            "Refused",
-            format!(
-                "pod {pod} goes by the settings of before: {message}; correct spec.workers, or replace the pods: kubectl wc rollout restart"
-            ),
-        )),
-        Settings::Told { told, deaf, all } if told + deaf < all => {
-            Some(draft(kind, false, "Applying", format!("{told} of {all} replicas go by the present settings")))
-        }
-        Settings::Told { deaf: 0, all, .. } => {
-            Some(draft(kind, true, "Applied", format!("all {all} replicas go by the present settings")))
-        }
-        Settings::Told { deaf, all, .. } => Some(draft(
-            kind,
-            false,
-            "OlderPrimaries",
-            format!(
-                "{deaf} of {all} replicas have a primary that takes no orders, and go by the settings that they began with until they are replaced: kubectl wc rollout restart"
-            ),
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,7 +339,6 @@ mod tests {
             foreign: &[],
             refused: None,
             trouble: None,
-            settings: Settings::NotTold,
             workers: Workers::Well { ready: 4, total: 4 },
             scaling: None,
         }

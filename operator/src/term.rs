@@ -23,7 +23,6 @@ use crate::{
     leader::Fence,
     metrics::Metrics,
     queue::Waiting,
-    remote::{self, SEED, Signer},
     signal,
     view::{
         Cache, Key, nodes,
@@ -40,8 +39,6 @@ pub struct Term {
     pub metrics: Metrics,
     pub counters: signal::Counters,
     pub settings: Settings,
-    /// Namespace and name of the Secret with the key that orders are signed with.
-    pub control_key: (String, String),
     pub identity: String,
     pub namespaces: Vec<Option<String>>,
     /// Whether the caches are filled.
@@ -57,42 +54,9 @@ const LAST_RECONCILES: Duration = Duration::from_secs(12);
 /// And so long what they had to tell, so that both are less than the end of the program may take.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
-/// The key is looked for so often, with this pause, at the beginning of a term.
-const KEY_ATTEMPTS: u32 = 5;
-const KEY_PAUSE: Duration = Duration::from_millis(500);
-
-/// Reads the key, or makes it. Who is overtaken by another operator reads what that one has made.
-async fn key(api: &ApiServer, namespace: &str, name: &str) -> Result<Option<Signer>, String> {
-    let Some(secret) = api.secret(namespace, name).await.map_err(|error| error.to_string())? else { return Ok(None) };
-    let seed = secret.data.as_ref().and_then(|data| data.get(SEED));
-    if let Some(seed) = seed {
-        let seed = String::from_utf8_lossy(&seed.0);
-        return Signer::from_seed(&seed).map(Some).map_err(|error| error.to_string());
-    }
-    let seed = remote::new_seed().map_err(|_| "the system gives no random bytes".to_owned())?;
-    api.keep_secret(namespace, &secret, SEED, &seed).await.map_err(|error| error.to_string())?;
-    Signer::from_seed(&seed).map(Some).map_err(|error| error.to_string())
-}
-
 // === impl Term ===
 
 impl Term {
-    /// The key that orders to primaries are signed with. Made by the first operator that finds the Secret empty; without a Secret, or where
-    /// it cannot be read, replicas are looked after all the same, and told nothing.
-    async fn signer(&self, api: &ApiServer) -> Option<Signer> {
-        let (namespace, name) = &self.control_key;
-        let mut last = String::new();
-        for _ in 0..KEY_ATTEMPTS {
-            match key(api, namespace, name).await {
-                Ok(signer) => return signer,
-                Err(error) => last = error,
-            }
-            tokio::time::sleep(KEY_PAUSE).await;
-        }
-        tracing::warn!(secret = format!("{namespace}/{name}"), error = last, "no orders are given to primaries");
-        None
-    }
-
     /// Works in the term of this number until `over` is true.
     ///
     /// # Errors
@@ -100,11 +64,8 @@ impl Term {
     pub async fn run(&self, number: u64, mut over: watch::Receiver<bool>) -> anyhow::Result<()> {
         self.synced.send_replace(false);
         let pass = self.fence.pass(number);
-        let api = ApiServer::new(&self.upstream, pass.clone(), self.limits.clone(), self.metrics.clone())?;
-        let signer = self.signer(&api).await;
-        let public_key = signer.as_ref().map(|signer| signer.public().into());
-        let voice = signer.map(|signer| signal::Voice { signer, pass });
-        let (signals, readers) = signal::new(signal::Config::default(), self.counters.clone(), voice);
+        let api = ApiServer::new(&self.upstream, pass, self.limits.clone(), self.metrics.clone())?;
+        let (signals, readers) = signal::new(signal::Config::default(), self.counters.clone());
         let reporter = Reporter { controller: crds::names::MANAGED_BY.into(), instance: Some(self.identity.clone()) };
         let (events, teller) = events::new(Recorder::new(api.client(), reporter));
         let cache = Arc::new(Cache::default());
@@ -116,7 +77,7 @@ impl Term {
             nodes,
             events,
             self.metrics.clone(),
-            Settings { public_key, ..self.settings.clone() },
+            self.settings.clone(),
         ));
         // How many scopes have been listed whole.
         let (full, mut all_full) = watch::channel(0);

@@ -5,7 +5,6 @@ mod autoscaling;
 mod disruption;
 mod http;
 mod rollout;
-mod upkeep;
 mod workers;
 
 pub use amount::Amount;
@@ -15,8 +14,7 @@ pub use http::{Balancing, Http};
 use kube::{CustomResource, KubeSchema};
 pub use rollout::Rollout;
 use serde::{Deserialize, Serialize};
-pub use upkeep::{Adaptive, Hang, HangSignal, Recycle};
-pub use workers::{Ipc, LIVE_FIELDS, Ready, Restart, WorkerCount, Workers};
+pub use workers::{Ipc, Ready, Restart, WorkerCount, Workers};
 
 use crate::{status::WorkerClusterStatus, template::PodTemplate};
 

@@ -99,7 +99,6 @@ pub fn compose(
             refused: facts.refused,
             trouble: troubled.or(silent),
             workers,
-            settings: seen.orders.settings(&active, &seen.readings),
             scaling: facts.scaling.map(|scaling| (&scaling.scaling_active, &scaling.scaling_limited)),
         },
         &before.conditions,
@@ -114,7 +113,6 @@ pub fn compose(
         available_replicas: available(&mut active.iter().copied()),
         updated_replicas: count(updated.len()),
         rollout: progress.map_or_else(|| before.rollout.clone(), |Progress { status, .. }| Some(status)),
-        reload: seen.orders.reload_status(),
         terminating_replicas: count(owned.iter().filter(|pod| pod.deleting).count()),
         workers: totals,
         selector: format!("{}={}", names::LABEL_NAME, seen.name),
@@ -212,9 +210,6 @@ fn reason(reason: WarningReason) -> &'static str {
         WarningReason::NeverReady => "NeverReady",
         WarningReason::CommandNotFound => "CommandNotFound",
         WarningReason::ChannelSwallowed => "ChannelSwallowed",
-        WarningReason::Hung => "WorkersHung",
-        WarningReason::OverMemory => "WorkersOverMemory",
-        WarningReason::OutOfMemory => "WorkersOutOfMemory",
         WarningReason::Unknown => "WorkersWarn",
     }
 }

@@ -26,8 +26,6 @@ pub struct Settings {
     pub primary_image: String,
     pub pull_policy: &'static str,
     pub downscale_stabilization: Duration,
-    /// What new pods check orders with; `None` where none are given.
-    pub public_key: Option<Arc<str>>,
 }
 
 /// What all reconciles of one term share.
@@ -224,12 +222,9 @@ fn digest(readings: &Readings, max_age: Duration, now: Instant) -> u64 {
     for (uid, reading) in pods {
         uid.hash(&mut hasher);
         reading.trouble().map(|trouble| &trouble.message).hash(&mut hasher);
-        reading.order.as_ref().map(ToString::to_string).hash(&mut hasher);
         if let Some((stats, at)) = &reading.stats {
             (now.saturating_duration_since(*at) > max_age).hash(&mut hasher);
             (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);
-            stats.told.as_ref().map(|told| (&told.revision, &told.reload)).hash(&mut hasher);
-            stats.reload.as_ref().map(|reload| (reload.number, reload.ended, &reload.failure)).hash(&mut hasher);
             for warning in &stats.warnings {
                 (warning.reason, &warning.message).hash(&mut hasher);
             }

@@ -12,7 +12,6 @@ mod context;
 pub mod events;
 mod happenings;
 mod observe;
-mod orders;
 mod pace;
 mod release;
 mod report;

@@ -10,7 +10,6 @@ use tokio::time::{Duration, Instant};
 use super::{
     adopt::{self, Orphans},
     context::Context,
-    orders::{self, Orders},
     release,
 };
 use crate::{
@@ -36,8 +35,6 @@ pub struct Seen {
     /// Pods without the label that have a name of ours: UID by name.
     strangers: BTreeMap<String, String>,
     pub readings: Readings,
-    /// What the primaries are to be told.
-    pub orders: Orders,
     /// Closed where nodes cannot be seen.
     pub nodes: Arc<Breaker>,
     /// The queue of each metric, in the order of the spec; an error where its password cannot be had.
@@ -117,12 +114,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     let adoption = adoption.or(released.err());
     let queues = queues(context, key, &cluster).await;
     let pods = context.cache.pods.of(key);
-    let readings = context.signals.readings(key);
-    let owned: Vec<&PodView> =
-        pods.iter().map(AsRef::as_ref).filter(|pod: &&PodView| pod.controller.as_deref() == Some(&uid)).collect();
-    let orders =
-        if context.settings.public_key.is_some() { orders::of(&cluster, &owned, &readings) } else { Orders::default() };
-    context.signals.publish(key, targets(&owned, &queues, &orders));
+    context.signals.publish(key, targets(&pods, &uid, &queues));
     Ok(Seen {
         name: key.name.to_string(),
         namespace,
@@ -132,8 +124,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         adoption,
         pods,
         strangers: context.memory(key, |memory| memory.strangers.clone()),
-        readings,
-        orders,
+        readings: context.signals.readings(key),
         nodes: context.nodes.borrow().clone().unwrap_or_default(),
         queues,
         wall: Timestamp::now(),
@@ -151,13 +142,12 @@ fn inherits(pods: &[Arc<PodView>], uid: &str) -> bool {
 }
 
 /// Only pods of its own are ever dialled.
-fn targets(owned: &[&PodView], queues: &[Option<Result<QueueSource, String>>], orders: &Orders) -> Targets {
-    let pods = owned.iter().filter(|pod| !pod.is_finished());
-    let pods = pods.filter_map(|pod| Some(PodTarget { uid: pod.uid.clone(), ip: pod.ip? }));
+fn targets(pods: &[Arc<PodView>], uid: &str, queues: &[Option<Result<QueueSource, String>>]) -> Targets {
+    let ours = pods.iter().filter(|pod| pod.controller.as_deref() == Some(uid) && !pod.is_finished());
+    let pods = ours.filter_map(|pod| Some(PodTarget { uid: pod.uid.clone(), ip: pod.ip? }));
     Targets {
         pods: pods.collect(),
         queues: queues.iter().flatten().filter_map(|queue| queue.as_ref().ok().cloned()).collect(),
-        orders: orders.by_pod.clone(),
     }
 }
 

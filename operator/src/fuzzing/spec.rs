@@ -76,7 +76,6 @@ fn pod(spec: &WorkerClusterSpec, valid: &Valid) {
         revision: "rev",
         primary_image: "primary",
         pull_policy: "IfNotPresent",
-        control: Some(build::pod::Control { public_key: "ab", revision: "live", reload: Some("x") }),
     };
     let built = build::pod::build(spec, valid, &context, "web-x", 7);
     let template = serde_json::from_value::<PodTemplateSpec>(Value::Object(spec.template.0.clone()));

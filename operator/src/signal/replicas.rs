@@ -18,7 +18,6 @@ use super::{
     connection::{self, Connection},
     counters::Counters,
     error::ScrapeError,
-    order::{self, Order, OrderError, Voice},
     runner::Config,
     stats,
     target::{ClusterKey, PodTarget},
@@ -43,8 +42,6 @@ pub(super) struct Replicas {
     /// Pods whose answers a WorkerCluster's news of this round waits for.
     outstanding: HashMap<ClusterKey, usize>,
     kept: usize,
-    /// `None` where no primary takes orders of this operator.
-    voice: Option<Voice>,
 }
 
 /// One pod.
@@ -71,8 +68,6 @@ struct Answer {
     target: PodTarget,
     suspect: bool,
     result: Result<Stats, ScrapeError>,
-    /// What came of an order, where there was one to give.
-    order: Option<Result<(), OrderError>>,
     connection: Option<Connection>,
     took: Duration,
 }
@@ -80,7 +75,7 @@ struct Answer {
 // === impl Replicas ===
 
 impl Replicas {
-    pub(super) fn new(config: Config, board: Arc<Board>, counters: Counters, voice: Option<Voice>) -> Self {
+    pub(super) fn new(config: Config, board: Arc<Board>, counters: Counters) -> Self {
         // A quarter of the places for those that hung: 64 black holes among them do not keep the others waiting.
         let suspects = (config.concurrency / 4).max(1);
         Self {
@@ -92,7 +87,6 @@ impl Replicas {
             probes: HashMap::new(),
             outstanding: HashMap::new(),
             kept: 0,
-            voice,
         }
     }
 
@@ -102,12 +96,10 @@ impl Replicas {
         let mut next_round = Instant::now();
         let mut deadline = None;
         tokio::pin!(stop);
-        let board = self.board.clone();
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
-                changed = board.changed(), if self.voice.is_some() => self.hasten(changed),
                 Some(answer) = asking.next(), if !asking.is_empty() => self.finish(answer),
                 () = sleep_until(next_round) => {
                     let interval = self.begin_round();
@@ -150,23 +142,6 @@ impl Replicas {
         interval
     }
 
-    /// These are asked before all others, and told what is wanted now.
-    fn hasten(&mut self, changed: HashSet<PodTarget>) {
-        // One that is being asked is told in the next round, if it was not in this question.
-        let idle = |target: &PodTarget| {
-            self.probes.get(&target.uid).is_some_and(|probe| probe.target == *target && !probe.asking)
-        };
-        let hasty: HashSet<PodTarget> = changed.into_iter().filter(idle).collect();
-        for lane in [&mut self.healthy, &mut self.suspect] {
-            lane.waiting.retain(|waiting| !hasty.contains(waiting));
-        }
-        for target in hasty {
-            let suspect = self.probes.get(&target.uid).is_some_and(|probe| probe.suspect);
-            let lane = if suspect { &mut self.suspect } else { &mut self.healthy };
-            lane.waiting.push_front(target);
-        }
-    }
-
     fn forget_all_but(&mut self, clusters: &[(ClusterKey, Vec<PodTarget>)]) {
         let wanted: HashSet<_> = clusters.iter().flat_map(|(_, pods)| pods).collect();
         let kept = &mut self.kept;
@@ -192,8 +167,7 @@ impl Replicas {
                 lane.running += 1;
                 let connection = probe.connection.take();
                 self.kept -= usize::from(connection.is_some());
-                let order = self.board.order(&probe.cluster, &target.uid).zip(self.voice.clone());
-                asking.push(Box::pin(ask(self.config, target, suspect, connection, order)));
+                asking.push(Box::pin(ask(self.config, target, suspect, connection)));
             }
         }
     }
@@ -216,13 +190,7 @@ impl Replicas {
         let heard = answer.result.and_then(|stats| probe.witness.hear(stats, now));
         self.counters.scraped(heard.as_ref().map_or_else(Some, |heard| heard.oddity.as_ref()), answer.took);
         let cpu = probe.witness.rate();
-        if let Some(order) = &answer.order {
-            self.counters.ordered(order.as_ref().err());
-        }
-        self.board.update_pod(&probe.cluster, &probe.target, |reading| {
-            reading.take(heard, cpu, now);
-            reading.take_order(answer.order);
-        });
+        self.board.update_pod(&probe.cluster, &probe.target, |reading| reading.take(heard, cpu, now));
         if std::mem::take(&mut probe.counted)
             && let Some(outstanding) = self.outstanding.get_mut(&probe.cluster)
         {
@@ -251,14 +219,8 @@ impl Probe {
     }
 }
 
-/// One question with its deadline, and, where the answer shows that something is to be told, the order with one of its own.
-async fn ask(
-    config: Config,
-    target: PodTarget,
-    suspect: bool,
-    kept: Option<Connection>,
-    order: Option<(Arc<Order>, Voice)>,
-) -> Answer {
+/// One question with its deadline.
+async fn ask(config: Config, target: PodTarget, suspect: bool, kept: Option<Connection>) -> Answer {
     let started = Instant::now();
     let answer = if config.any_address || connection::may_be_dialled(target.ip) {
         let address = SocketAddr::new(target.ip, config.port);
@@ -266,27 +228,11 @@ async fn ask(
     } else {
         Err(ScrapeError::ForbiddenAddress)
     };
-    let (mut result, mut connection) = match answer {
+    let (result, connection) = match answer {
         Ok((body, connection)) => (stats::decode(&body), connection),
         Err(error) => (Err(error), None),
     };
-    let took = started.elapsed();
-    let mut outcome = None;
-    if let (Ok(stats), Some((order, voice))) = (&result, &order)
-        && order.is_news_to(stats)
-    {
-        let address = SocketAddr::new(target.ip, config.port);
-        let deadline = Instant::now() + config.timeout;
-        match order::tell(order, &target.uid, voice, address, connection.take(), deadline).await {
-            Ok((body, open)) => {
-                // The newest words count, so that what was told is seen at once.
-                (result, connection) = (stats::decode(&body), open);
-                outcome = Some(Ok(()));
-            }
-            Err(error) => outcome = Some(Err(error)),
-        }
-    }
-    Answer { target, suspect, result, order: outcome, connection, took }
+    Answer { target, suspect, result, connection, took: started.elapsed() }
 }
 
 /// Time between two scrapes of a pod: `base` up to a thousand pods, as much again for each further thousand.

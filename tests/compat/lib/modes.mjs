@@ -2,7 +2,7 @@
 // rows of cells.json name them.
 const modes = {
   Shared: { options: [] },
-  Steered: { options: ['--balancing', 'steered'] },
+  Steered: { missing: 'not built yet' },
   Passing: { missing: 'not built yet' },
   Queue: { missing: 'not built yet' },
 };

@@ -4,9 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use hyper::body::Bytes;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -23,78 +21,12 @@ const READ_SIZE: usize = 16 * 1024;
 /// So many answers may wait for a worker that does not read; more than that, and the channel is closed.
 const ANSWERS: usize = 64;
 
-/// Messages of other workers leave so many places to answers, and are no more bytes than that; those for which there is no room are dropped.
-const PLACES_FOR_ANSWERS: usize = 16;
-const MAX_RELAYED: usize = 4 << 20;
-
-/// Bun writes this before each message of its cluster module, and expects it before the answers.
-const INTERNAL_MARK: u8 = 2;
-
 /// An answer, and the socket that goes along.
 pub struct Answer {
     /// One line.
-    pub bytes: Bytes,
+    pub bytes: Vec<u8>,
     /// Sent with the first byte.
     pub socket: Option<Arc<OwnedFd>>,
-    kind: AnswerKind,
-}
-
-/// Whose line it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AnswerKind {
-    /// Node's own.
-    Internal,
-    /// The program's, from the primary.
-    Words,
-    /// The program's, from another worker.
-    Relayed,
-}
-
-impl Answer {
-    /// One line, with nothing along.
-    pub fn line(bytes: Vec<u8>) -> Self {
-        Self { bytes: bytes.into(), socket: None, kind: AnswerKind::Internal }
-    }
-
-    /// One line for the program and not for Node.
-    pub fn words(bytes: Vec<u8>) -> Self {
-        Self { bytes: bytes.into(), socket: None, kind: AnswerKind::Words }
-    }
-
-    /// One line, with a socket.
-    pub fn with(bytes: Vec<u8>, socket: Arc<OwnedFd>) -> Self {
-        Self { bytes: bytes.into(), socket: Some(socket), kind: AnswerKind::Internal }
-    }
-}
-
-/// The primary's end of a channel, to write to. The channel closes when it is dropped.
-#[derive(Debug)]
-pub struct Outbox {
-    answers: mpsc::Sender<Answer>,
-    /// Bytes of messages of other workers that wait.
-    relayed: Arc<AtomicUsize>,
-}
-
-impl Outbox {
-    /// Has it written; `false` where the worker does not read.
-    pub fn say(&self, answer: Answer) -> bool {
-        self.answers.try_send(answer).is_ok()
-    }
-
-    /// The same for a message of another worker; `false` where it is dropped.
-    pub fn relay(&self, line: Bytes) -> bool {
-        let waiting = self.relayed.load(Ordering::Relaxed);
-        if self.answers.capacity() <= PLACES_FOR_ANSWERS || waiting + line.len() > MAX_RELAYED {
-            return false;
-        }
-        let length = line.len();
-        self.relayed.fetch_add(length, Ordering::Relaxed);
-        let said = self.say(Answer { bytes: line, socket: None, kind: AnswerKind::Relayed });
-        if !said {
-            self.relayed.fetch_sub(length, Ordering::Relaxed);
-        }
-        said
-    }
 }
 
 /// What came from a worker's channel.
@@ -118,7 +50,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(ours_and_theirs)
 }
 
-/// Starts to serve a channel. Events carry the worker's process id.
+/// Starts to serve a channel. Events carry the worker's process id. The channel closes when the sender is dropped.
 ///
 /// # Errors
 /// When the descriptor cannot be watched.
@@ -127,22 +59,15 @@ pub fn serve(
     pid: u32,
     events: mpsc::Sender<(u32, ChannelEvent)>,
     tasks: &mut tokio::task::JoinSet<()>,
-) -> io::Result<Outbox> {
+) -> io::Result<mpsc::Sender<Answer>> {
     let socket = Arc::new(crate::kernel::watched(socket)?);
     let (answers, queue) = mpsc::channel(ANSWERS);
-    let marks = Arc::<AtomicBool>::default();
-    tasks.spawn(read_all(Arc::clone(&socket), pid, events, Arc::clone(&marks)));
-    let relayed = Arc::<AtomicUsize>::default();
-    tasks.spawn(write_all(socket, queue, Arc::clone(&relayed), marks));
-    Ok(Outbox { answers, relayed })
+    tasks.spawn(read_all(Arc::clone(&socket), pid, events));
+    tasks.spawn(write_all(socket, queue));
+    Ok(answers)
 }
 
-async fn read_all(
-    socket: Arc<AsyncFd<OwnedFd>>,
-    pid: u32,
-    events: mpsc::Sender<(u32, ChannelEvent)>,
-    marks: Arc<AtomicBool>,
-) {
+async fn read_all(socket: Arc<AsyncFd<OwnedFd>>, pid: u32, events: mpsc::Sender<(u32, ChannelEvent)>) {
     let mut lines = Lines::default();
     let reason = loop {
         let mut found = Vec::new();
@@ -152,16 +77,10 @@ async fn read_all(
             Ok(length) => {
                 let cut = lines.push(bytes.get(..length).unwrap_or_default(), |frame| {
                     match frame {
-                        Frame::Line(line) => {
-                            let unmarked = line.strip_prefix(&[INTERNAL_MARK]);
-                            if unmarked.is_some() {
-                                marks.store(true, Ordering::Relaxed);
-                            }
-                            match parse(unmarked.unwrap_or(line))? {
-                                FromWorker::Other => {}
-                                message => found.push(ChannelEvent::Message(message)),
-                            }
-                        }
+                        Frame::Line(line) => match parse(line)? {
+                            FromWorker::Other => {}
+                            message => found.push(ChannelEvent::Message(message)),
+                        },
                         Frame::TooLong => found.push(ChannelEvent::Dropped),
                     }
                     Ok::<(), BrokenFrame>(())
@@ -195,16 +114,8 @@ fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(received.bytes)
 }
 
-async fn write_all(
-    socket: Arc<AsyncFd<OwnedFd>>,
-    mut queue: mpsc::Receiver<Answer>,
-    relayed: Arc<AtomicUsize>,
-    marks: Arc<AtomicBool>,
-) {
-    while let Some(mut answer) = queue.recv().await {
-        if answer.kind == AnswerKind::Internal && marks.load(Ordering::Relaxed) {
-            answer.bytes = [&[INTERNAL_MARK], &answer.bytes[..]].concat().into();
-        }
+async fn write_all(socket: Arc<AsyncFd<OwnedFd>>, mut queue: mpsc::Receiver<Answer>) {
+    while let Some(answer) = queue.recv().await {
         let mut sent = 0;
         while let Some(rest) = answer.bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             let along = answer.socket.as_deref().filter(|_| sent == 0);
@@ -212,9 +123,6 @@ async fn write_all(
                 Ok(length) => sent += length,
                 Err(_) => return, // the reading task sees the end and reports it
             }
-        }
-        if answer.kind == AnswerKind::Relayed {
-            relayed.fetch_sub(answer.bytes.len(), Ordering::Relaxed);
         }
     }
     // Nobody answers any more: the worker shall see the end of the channel, and the reading task as well.

@@ -5,11 +5,7 @@
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
-
-use super::broker::{Relayed, SOURCES};
-use crate::gather::Metric;
 
 /// The first worker's data for a server (TLS ticket keys: 48 bytes) is kept for the others up to this length.
 const MAX_DATA: usize = 64 * 1024;
@@ -35,35 +31,10 @@ pub enum FromWorker {
     },
     /// It sent a handle along, which the primary drops; without an acknowledgement its next messages would wait.
     Handle,
-    /// It asks what became of sockets that it sent along: Node's own sender keeps them on a list.
-    AsksForSockets {
-        /// The list.
-        key: String,
-        /// What it wants to know.
-        question: Question,
-    },
     /// `process.send('ready')`.
     Ready,
-    /// What it measures with prom-client, as it was asked.
-    Metrics {
-        /// Of the question.
-        id: u64,
-        /// By registry; none where it could not be said.
-        metrics: Vec<Vec<Metric>>,
-    },
-    /// The program's own message, for other workers.
-    Relay(Box<Relayed>),
     /// The program's own message, or one of Node's that needs nothing.
     Other,
-}
-
-/// What a worker asks about sockets that it sent along (`lib/internal/socket_list.js` of Node).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// To be told when all are closed.
-    Closed,
-    /// How many are open.
-    Count,
 }
 
 /// A worker wants to listen.
@@ -171,28 +142,6 @@ pub struct BrokenFrame(#[from] serde_json::Error);
 struct Head<'a> {
     #[serde(borrow, default)]
     cmd: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    source: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<&'a RawValue>,
-}
-
-/// What prom-client answers.
-#[derive(Deserialize)]
-struct Measured {
-    #[serde(rename = "requestId")]
-    id: u64,
-    #[serde(default)]
-    metrics: Vec<Vec<Metric>>,
-}
-
-/// What the broker needs to know of a message; anything but texts is as nothing.
-#[derive(Deserialize)]
-struct Names {
-    #[serde(default)]
-    uid: Option<Value>,
-    #[serde(default, rename = "requesterUid")]
-    requester_uid: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -220,32 +169,8 @@ pub fn parse(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
     Ok(match head.cmd.map(RawValue::get) {
         Some(r#""NODE_CLUSTER""#) => parse_cluster(line)?,
         Some(r#""NODE_HANDLE""#) => FromWorker::Handle,
-        Some(r#""NODE_SOCKET_NOTIFY_CLOSE""#) => parse_question(line, Question::Closed)?,
-        Some(r#""NODE_SOCKET_GET_COUNT""#) => parse_question(line, Question::Count)?,
-        // Node takes what begins so for its own, whoever has written it.
-        Some(cmd) if cmd.starts_with("\"NODE_") => FromWorker::Other,
-        _ if head.kind.is_some_and(|kind| kind.get() == r#""prom-client:getMetricsRes""#) => {
-            // The program may say anything under that name.
-            match serde_json::from_slice::<Measured>(line) {
-                Ok(Measured { id, metrics }) => FromWorker::Metrics { id, metrics },
-                Err(_) => FromWorker::Other,
-            }
-        }
-        _ if head.source.is_some_and(|source| SOURCES.contains(&source.get().trim_matches('"'))) => {
-            parse_relayed(line)?
-        }
         _ => FromWorker::Other,
     })
-}
-
-fn parse_relayed(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
-    let names: Names = serde_json::from_slice(line)?;
-    let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(ToString::to_string));
-    let mut whole = Vec::with_capacity(line.len() + 1);
-    whole.extend_from_slice(line);
-    whole.push(b'\n');
-    let (from, to) = (text(names.uid), text(names.requester_uid));
-    Ok(FromWorker::Relay(Box::new(Relayed { from, to, line: whole.into() })))
 }
 
 fn parse_cluster(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
@@ -262,29 +187,6 @@ fn parse_cluster(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
         (Some("exitedAfterDisconnect"), _, Some(seq)) => FromWorker::ExitedAfterDisconnect { seq },
         _ => FromWorker::Other,
     })
-}
-
-fn parse_question(line: &[u8], question: Question) -> Result<FromWorker, BrokenFrame> {
-    let head: ClusterHead = serde_json::from_slice(line)?;
-    Ok(head.key.map_or(FromWorker::Other, |key| FromWorker::AsksForSockets { key, question }))
-}
-
-/// Says that of the sockets on that list none is open: the primary closes what it is sent.
-pub fn no_sockets(question: Question, key: &str) -> Vec<u8> {
-    match question {
-        Question::Closed => line(&serde_json::json!({"cmd": "NODE_SOCKET_ALL_CLOSED", "key": key})),
-        Question::Count => line(&serde_json::json!({"cmd": "NODE_SOCKET_COUNT", "key": key, "count": 0})),
-    }
-}
-
-/// Asks a worker for what it measures, as prom-client's own branch of the primary does.
-pub fn metrics_request(id: u64) -> Vec<u8> {
-    line(&serde_json::json!({"type": "prom-client:getMetricsReq", "requestId": id}))
-}
-
-/// What PM2 sends a program under `shutdown_with_message`.
-pub fn shutdown() -> Vec<u8> {
-    line(&"shutdown")
 }
 
 /// Asks a worker to close its servers and then the channel.
@@ -357,8 +259,6 @@ mod tests {
             (r#"{"cmd":"NODE_CLUSTER","act":"close","key":"a","seq":4}"#, "Close { key: \"a\" }"),
             (r#"{"cmd":"NODE_CLUSTER","act":"exitedAfterDisconnect","seq":5}"#, "ExitedAfterDisconnect { seq: 5 }"),
             (r#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":{}}"#, "Handle"),
-            (r#"{"cmd":"NODE_SOCKET_NOTIFY_CLOSE","key":"k"}"#, "AsksForSockets { key: \"k\", question: Closed }"),
-            (r#"{"cmd":"NODE_SOCKET_GET_COUNT","key":"k"}"#, "AsksForSockets { key: \"k\", question: Count }"),
             (r#""ready""#, "Ready"),
             (r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true}"#, "Other"),
             (r#"{"type":"process:msg","data":{"cmd":"NODE_HANDLE"}}"#, "Other"),
@@ -366,25 +266,6 @@ mod tests {
             ("[1,2]", "Other"),
         ] {
             assert_eq!(format!("{:?}", parse(line.as_bytes()).unwrap()), expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn messages_of_known_libraries_are_for_other_workers() {
-        let line = r#"{"uid":"a","nsp":"/","type":8,"requesterUid":"b","source":"_sio_adapter"}"#;
-        let Ok(FromWorker::Relay(relayed)) = parse(line.as_bytes()) else { panic!("not passed on") };
-        let line_and_end = [line.as_bytes(), b"\n"].concat();
-        assert_eq!(
-            (relayed.from.as_deref(), relayed.to.as_deref(), &relayed.line[..]),
-            (Some("a"), Some("b"), &line_and_end[..])
-        );
-        for line in [
-            r#"{"uid":"a","source":"another"}"#,
-            r#"{"uid":"a","source":7}"#,
-            r#"{"uid":"a","source":"_sio_adapter","cmd":"NODE_CLUSTER"}"#,
-            r#"{"uid":"a","source":"_sio_adapter","cmd":"NODE_HANDLE_ACK"}"#,
-        ] {
-            assert!(matches!(parse(line.as_bytes()), Ok(FromWorker::Other)), "{line}");
         }
     }
 
@@ -405,8 +286,6 @@ mod tests {
     fn answers_are_single_lines() {
         for bytes in [
             disconnect(),
-            shutdown(),
-            no_sockets(Question::Count, "a\nb"),
             acknowledge(3),
             handle_answer(true),
             server("a\nb", 1, None, false),

@@ -2,11 +2,9 @@
 //! to every worker that asks for the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -48,32 +46,6 @@ struct Server {
     data: Option<Box<RawValue>>,
     /// It is the primary's own, from `--listen`.
     is_main: bool,
-    /// The file of a unix socket, which stays behind when the socket is closed, and would be in the next one's way.
-    file: Option<SocketFile>,
-}
-
-/// A file that is unlinked as long as it is still the one that was made.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> Option<Self> {
-        let made = fs::symlink_metadata(path).ok()?;
-        // The worker may live in another folder later; the name is to lead to the same place until the end.
-        let path = std::path::absolute(path).ok()?;
-        Some(Self { path, device: made.dev(), inode: made.ino() })
-    }
-
-    fn unlink(&self) {
-        let there = fs::symlink_metadata(&self.path);
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == (self.device, self.inode)) {
-            let _ = fs::remove_file(&self.path); // the folder may not let us any more: nobody is harmed
-        }
-    }
 }
 
 /// All sockets that Node workers share.
@@ -84,7 +56,14 @@ pub struct Servers {
     held: BTreeMap<u32, BTreeMap<String, Identity>>,
 }
 
-pub use super::main_socket::Main;
+/// The primary's own listening socket.
+#[derive(Clone, Debug)]
+pub struct Main {
+    /// The socket.
+    pub socket: Arc<OwnedFd>,
+    /// Where it is bound.
+    pub address: SocketAddr,
+}
 
 /// Whether a worker wants to listen where the primary's own socket is, or would be: its port on any address, or the
 /// descriptor that it inherited.
@@ -96,16 +75,14 @@ pub fn wants_main(query: &Query, main_port: u16) -> bool {
 }
 
 impl Servers {
-    /// Answers a worker that wants to listen. Any address with the main socket's port means the main socket, or, of several, that of the worker's
-    /// slot.
-    pub fn answer(&mut self, pid: u32, query: &Query, main: Option<(&Main, u32)>) -> Answer {
+    /// Answers a worker that wants to listen. Any address with the main socket's port means the main socket.
+    pub fn answer(&mut self, pid: u32, query: &Query, main: Option<&Main>) -> Answer {
         let port = query.port.unwrap_or(-1);
         let fd = query.fd.unwrap_or(-1);
         let kind = query.address_type;
         let address = query.address.as_deref();
         let key = format!("{}:{port}:{}:{fd}:{}", address.unwrap_or("null"), kind.wire_name(), query.index);
-        let own = main.map(|(main, slot)| main.of(slot));
-        let wants_main = main.map(|(main, _)| main).filter(|main| wants_main(query, main.address.port()));
+        let wants_main = main.filter(|main| wants_main(query, main.address.port()));
         let identity = match wants_main {
             Some(main) => {
                 Identity { address: None, port: i64::from(main.address.port()), kind: "main", fd: -1, index: 0 }
@@ -120,14 +97,13 @@ impl Servers {
         };
         let opened = self.find_or_open(pid, &identity, query, wants_main);
         let answer = match opened {
-            Ok(found) => {
-                let bytes = server(&key, query.seq, found.data.as_deref(), kind.is_udp());
-                let socket = own.filter(|_| found.is_main).unwrap_or(&found.socket);
-                Answer::with(bytes, Arc::clone(socket))
-            }
+            Ok(found) => Answer {
+                bytes: server(&key, query.seq, found.data.as_deref(), kind.is_udp()),
+                socket: Some(Arc::clone(&found.socket)),
+            },
             Err(error) => {
                 let bytes = refusal(&key, query.seq, error.raw_os_error(), query.data.as_deref());
-                return Answer::line(bytes);
+                return Answer { bytes, socket: None };
             }
         };
         self.held.entry(pid).or_default().insert(key, identity);
@@ -151,12 +127,11 @@ impl Servers {
             }
             let opened = match main {
                 Some(main) => Server {
-                    socket: Arc::clone(main.of(1)),
+                    socket: Arc::clone(&main.socket),
                     name: main.address.to_string(),
                     is_tcp: true,
                     data: None,
                     is_main: true,
-                    file: None,
                 },
                 None => open(query)?,
             };
@@ -192,13 +167,6 @@ impl Servers {
         opened.map(|server| (server.name.as_str(), server.socket.as_ref()))
     }
 
-    /// Takes the files of unix sockets away: nobody finds them any more, and the next start finds no file in its way.
-    pub fn unlink_files(&mut self) {
-        for file in self.servers.values_mut().filter_map(|server| server.file.take()) {
-            file.unlink();
-        }
-    }
-
     /// The ports of the listening sockets that were opened here.
     pub fn ports(&self) -> BTreeSet<u16> {
         self.listeners()
@@ -216,22 +184,17 @@ fn open(query: &Query) -> Result<Server, Errno> {
     let backlog = query.backlog.and_then(|backlog| i32::try_from(backlog).ok()).filter(|backlog| *backlog > 0);
     let transport = match query.address_type {
         AddressType::Udp4 | AddressType::Udp6 => Transport::Udp { reuse: query.flags.unwrap_or(0) & UDP_REUSE != 0 },
-        _ => {
-            let backlog = backlog.unwrap_or(listener::BACKLOG).min(listener::BACKLOG);
-            Transport::Tcp { backlog, shares_port: false }
-        }
+        _ => Transport::Tcp { backlog: backlog.unwrap_or(listener::BACKLOG).min(listener::BACKLOG) },
     };
     let new = |socket: OwnedFd, name: String| {
         let is_tcp = matches!(transport, Transport::Tcp { .. });
-        Server { socket: Arc::new(socket), name, is_tcp, data: None, is_main: false, file: None }
+        Server { socket: Arc::new(socket), name, is_tcp, data: None, is_main: false }
     };
     let address = query.address.as_deref().filter(|address| !address.is_empty());
     if query.address_type == AddressType::Path {
         let path = address.ok_or(Errno::INVAL)?;
-        // libuv says that the folder may not be written to where there is none, and so do we.
-        let socket = listener::open_unix(Path::new(path), backlog.unwrap_or(listener::BACKLOG))
-            .map_err(|error| if error == Errno::NOENT { Errno::ACCESS } else { error })?;
-        return Ok(Server { file: SocketFile::of(Path::new(path)), ..new(socket, path.to_string()) });
+        let socket = listener::open_unix(Path::new(path), backlog.unwrap_or(listener::BACKLOG))?;
+        return Ok(new(socket, path.to_string()));
     }
     let port = query.port.and_then(|port| u16::try_from(port).ok()).ok_or(Errno::INVAL)?;
     let only_v6 = query.flags.unwrap_or(0) & IPV6_ONLY != 0;
@@ -265,7 +228,7 @@ mod tests {
     }
 
     fn text(answer: &Answer) -> String {
-        String::from_utf8(answer.bytes.to_vec()).unwrap()
+        String::from_utf8(answer.bytes.clone()).unwrap()
     }
 
     fn port(answer: &Answer) -> u16 {
@@ -297,7 +260,6 @@ mod tests {
             (r#""address":"nonsense","port":9,"addressType":4"#, "-22"),
             (r#""port":70000,"addressType":4"#, "-22"),
             (r#""fd":7,"port":-1,"addressType":4"#, "-22"),
-            (r#""address":"/no/such/folder/x.sock","port":-1,"addressType":-1"#, "-13"),
         ];
         for (rest, errno) in cases {
             let answer = Servers::default().answer(1, &query(1, 0, rest), None);
@@ -311,17 +273,17 @@ mod tests {
 
     #[test]
     fn a_server_that_was_closed_can_listen_again_and_a_second_one_cannot() {
-        let socket = Arc::new(listener::open_dual("127.0.0.1:0".parse().unwrap(), false).unwrap());
+        let socket = Arc::new(listener::open_dual("127.0.0.1:0".parse().unwrap()).unwrap());
         let address = listener::local_address(&socket).unwrap();
-        let main = Main::shared(socket, address);
+        let main = Main { socket, address };
         let rest = format!(r#""port":{},"addressType":4"#, address.port());
         let mut servers = Servers::default();
-        assert_eq!(port(&servers.answer(1, &query(1, 0, &rest), Some((&main, 1)))), address.port());
-        assert!(text(&servers.answer(1, &query(2, 1, &rest), Some((&main, 1)))).contains(r#""errno":-98"#));
+        assert_eq!(port(&servers.answer(1, &query(1, 0, &rest), Some(&main))), address.port());
+        assert!(text(&servers.answer(1, &query(2, 1, &rest), Some(&main))).contains(r#""errno":-98"#));
         let key = format!("null:{}:4:-1:0", address.port());
         servers.close(1, &key);
-        assert_eq!(port(&servers.answer(1, &query(3, 2, &rest), Some((&main, 1)))), address.port());
-        assert_eq!(port(&servers.answer(2, &query(1, 0, r#""fd":3,"port":-1"#), Some((&main, 1)))), address.port());
+        assert_eq!(port(&servers.answer(1, &query(3, 2, &rest), Some(&main))), address.port());
+        assert_eq!(port(&servers.answer(2, &query(1, 0, r#""fd":3,"port":-1"#), Some(&main))), address.port());
         assert_eq!(servers.listeners().count(), 0, "the main socket is not one of these");
     }
 
@@ -332,9 +294,6 @@ mod tests {
         let rest = format!(r#""address":"{}","port":-1,"addressType":-1"#, path.display());
         assert!(servers.answer(1, &query(1, 0, &rest), None).socket.is_some());
         assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
-        servers.unlink_files();
-        assert!(!path.exists(), "it would be in the way of the next start");
-        assert!(Servers::default().answer(1, &query(1, 0, &rest), None).socket.is_some());
         std::fs::remove_file(&path).unwrap();
         let answer = servers.answer(1, &query(2, 0, r#""address":"127.0.0.1","port":0,"addressType":"udp4""#), None);
         assert!(text(&answer).contains("dgram.Native") && answer.socket.is_some());

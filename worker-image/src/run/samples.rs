@@ -1,13 +1,12 @@
 //! Looks at the workers once a second, while the machine wants to know or somebody watches: memory, processor time,
 //! bytes moved, connections with unread bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::Primary;
-use crate::ipc::servers::Main;
 use crate::machine::{Event, Sample, Samples};
-use crate::proc;
+use crate::{listener, proc};
 
 /// How often. Memory that grows by 100 MB a second is not caught by looking ten times as often either.
 const EVERY: Duration = Duration::from_secs(1);
@@ -76,8 +75,7 @@ impl Primary {
         let samples = Samples {
             workers: workers.collect(),
             free_memory: self.samples.free_memory(),
-            memory_limit: self.samples.memory_limit(),
-            waiting: self.main.as_ref().and_then(Main::queue).map(|queue| queue.depth),
+            waiting: self.main.as_ref().and_then(|main| listener::queue(&main.socket)).map(|queue| queue.depth),
         };
         self.feed(Event::Sampled(samples));
     }
@@ -85,7 +83,9 @@ impl Primary {
     /// Only a hang is judged by it, and it costs reading the kernel's table of connections.
     fn unread_connections(&self) -> Option<proc::Inodes> {
         self.machine.settings().hang?;
-        proc::unread_on(&self.ports())
+        let mut ports: BTreeSet<u16> = self.servers.ports();
+        ports.extend(self.launcher.port());
+        proc::unread_on(&ports)
     }
 }
 

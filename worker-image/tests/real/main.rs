@@ -10,7 +10,5 @@ mod harness;
 mod lifecycle;
 mod node;
 mod ports;
-mod remote;
 mod restart;
-mod steering;
 mod verdicts;
