@@ -10,32 +10,36 @@ use crate::style::{Style, Tone};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
     pub at: Option<Timestamp>,
-    pub text: String,
+    pub text: Vec<u8>,
 }
 
 // === impl Line ===
 
 impl Line {
     /// Reads `2026-11-29T04:00:00.123456789Z words`. A line without a time (the kubelet's own words) is one all the same.
-    pub fn read(raw: &str) -> Self {
-        let raw = raw.trim_end_matches(['\n', '\r']);
-        let (time, text) = raw.split_once(' ').unwrap_or((raw, ""));
-        match time.parse::<Timestamp>() {
-            Ok(at) => Self { at: Some(at), text: text.into() },
-            Err(_) => Self { at: None, text: raw.into() },
+    pub fn read(raw: &[u8]) -> Self {
+        let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
+        let end = raw.iter().position(|byte| *byte == b' ').unwrap_or(raw.len());
+        let (time, text) = (&raw[..end], raw.get(end + 1..).unwrap_or_default());
+        match str::from_utf8(time).ok().and_then(|time| time.parse().ok()) {
+            Some(at) => Self { at: Some(at), text: text.into() },
+            None => Self { at: None, text: raw.into() },
         }
     }
 
-    /// As it is printed. What the program wrote is passed on byte by byte, colours and JSON too: it is the user's own program.
-    pub fn print(&self, prefix: &str, timestamps: bool) -> String {
+    /// As it is printed. What the program wrote is passed on byte by byte, colours, JSON and other encodings too: it is the user's own program.
+    pub fn print(&self, prefix: &str, timestamps: bool) -> Vec<u8> {
         let at = self.at.filter(|_| timestamps).map(|at| format!("{at} ")).unwrap_or_default();
-        format!("{prefix}{at}{}\n", self.text)
+        [prefix.as_bytes(), at.as_bytes(), &self.text, b"\n"].concat()
     }
 }
 
+/// When a line was written, which text it is of, and what it says.
+type Waiting = (Option<Timestamp>, usize, Vec<u8>);
+
 /// The first line of each of several texts, oldest first; of each text the order is kept.
 #[derive(Default)]
-pub struct Merge(BinaryHeap<Reverse<(Option<Timestamp>, usize, String)>>);
+pub struct Merge(BinaryHeap<Reverse<Waiting>>);
 
 // === impl Merge ===
 
@@ -88,18 +92,25 @@ mod tests {
     use super::*;
 
     fn line(second: u32, text: &str) -> Line {
-        Line::read(&format!("2026-11-29T04:00:{second:02}.5Z {text}\n"))
+        Line::read(format!("2026-11-29T04:00:{second:02}.5Z {text}\n").as_bytes())
     }
 
     #[test]
     fn a_line_is_a_time_and_what_was_written() {
-        let read = Line::read("2026-11-29T04:00:00.123456789Z {\"level\":\"info\"}\n");
-        assert_eq!(read.text, "{\"level\":\"info\"}");
-        assert_eq!(read.print("", false), "{\"level\":\"info\"}\n");
-        assert_eq!(read.print("[a] ", true), "[a] 2026-11-29T04:00:00.123456789Z {\"level\":\"info\"}\n");
-        assert_eq!(Line::read("2026-11-29T04:00:00Z ").text, "", "an empty line");
-        let odd = Line::read("unable to retrieve container logs for x\n");
-        assert_eq!((odd.at, odd.text.as_str()), (None, "unable to retrieve container logs for x"));
+        let read = Line::read(b"2026-11-29T04:00:00.123456789Z {\"level\":\"info\"}\n");
+        assert_eq!(read.text, b"{\"level\":\"info\"}");
+        assert_eq!(read.print("", false), b"{\"level\":\"info\"}\n");
+        assert_eq!(read.print("[a] ", true), b"[a] 2026-11-29T04:00:00.123456789Z {\"level\":\"info\"}\n");
+        assert_eq!(Line::read(b"2026-11-29T04:00:00Z ").text, b"", "an empty line");
+        assert_eq!(Line::read(b"").text, b"", "nothing at all");
+        let odd = Line::read(b"unable to retrieve container logs for x\n");
+        assert_eq!((odd.at, odd.text.as_slice()), (None, b"unable to retrieve container logs for x".as_slice()));
+    }
+
+    #[test]
+    fn what_is_no_utf8_is_passed_on_as_it_is() {
+        let read = Line::read(b"2026-11-29T04:00:00Z gr\xfcn\r\n");
+        assert_eq!(read.print("", false), b"gr\xfcn\r\n");
     }
 
     #[test]
@@ -118,7 +129,7 @@ mod tests {
                 merge.put(source, texts[source].remove(0));
             }
         }
-        assert_eq!(merged, ["a1", "b2", "b2 too", "a4"]);
+        assert_eq!(merged, [b"a1".as_slice(), b"b2", b"b2 too", b"a4"]);
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub async fn next(log: &mut Lines) -> Result<Option<Line>, Error> {
     let read = log.take(LONGEST_LINE).read_until(b'\n', &mut raw).await;
     match read {
         Ok(0) => Ok(None),
-        Ok(_) => Ok(Some(Line::read(&String::from_utf8_lossy(&raw)))),
+        Ok(_) => Ok(Some(Line::read(&raw))),
         Err(error) => Err(Error::NotDone(format!("the log broke off: {error}"))),
     }
 }

@@ -75,10 +75,10 @@ fn output<T: Serialize>(output: Output, value: &T, text: impl FnOnce() -> String
 }
 
 /// Prints; a reader that has gone away (`| head`) is no fault.
-fn print(text: &str) -> Result<(), Error> {
+fn print(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<(), Error> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::NotDone(format!("standard output: {error}")))
         }
