@@ -14,10 +14,7 @@ pub struct Http {
     #[schemars(range(min = 1, max = 65535))]
     #[x_kube(validation = Rule::new("self != 9180").message("port 9180 is the primary's own; choose another"))]
     pub port: i32,
-    /// How connections reach the workers. `Shared`: the primary opens the listening socket, all workers accept from it, and whoever is free takes
-    /// the next. `Steered`: it opens one for each worker, and a worker that starts, drains or leaves gets no new connection.
-    /// `Passing`: it accepts, and hands each connection to a worker over Node's channel, as Node's cluster module does (`workers.ipc` is not None).
-    /// Default Shared.
+    /// How connections reach the workers. `Shared`: the primary opens the listening socket, all workers accept from it. Default Shared.
     #[serde(default)]
     pub balancing: Balancing,
 }
@@ -27,6 +24,4 @@ pub struct Http {
 pub enum Balancing {
     #[default]
     Shared,
-    Steered,
-    Passing,
 }

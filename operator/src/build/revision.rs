@@ -4,18 +4,13 @@ use crds::{Http, NodeLoss, WorkerClusterSpec, Workers, names};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
-    live,
-    pod::{labels, owner},
-};
+use super::pod::{labels, owner};
 use crate::text::short_hash;
 
-/// What the user wrote about pods: the template, and what in `workers`, `http` and `nodeLoss` differs from the defaults. Not what reaches pods
-/// that run ([`live`]), and not the primary's image: an upgrade of the operator replaces no pod.
+/// What the user wrote about pods: the template, and what in `workers`, `http` and `nodeLoss` differs from the defaults. Not the primary's
+/// image: an upgrade of the operator replaces no pod.
 pub fn wishes(spec: &WorkerClusterSpec) -> Value {
-    let mut workers = differing(&spec.workers, &Workers::default());
-    live::take_out(&mut workers);
-    let mut wishes = json!({"template": spec.template, "workers": workers});
+    let mut wishes = json!({"template": spec.template, "workers": differing(&spec.workers, &Workers::default())});
     if let Some(http) = &spec.http {
         wishes["http"] = differing(http, &Http { port: 0, balancing: crds::Balancing::default() });
     }
@@ -62,7 +57,6 @@ pub fn revision(spec: &WorkerClusterSpec) -> String {
 /// Where a newer operator has stored what this one cannot read.
 pub fn restored(spec: &WorkerClusterSpec, wishes: &Value) -> Result<WorkerClusterSpec, serde_json::Error> {
     let mut all = serde_json::to_value(spec)?;
-    let workers = all.get("workers").cloned().unwrap_or_default();
     if let Value::Object(all) = &mut all {
         for field in ["template", "workers", "http", "nodeLoss"] {
             match wishes.get(field) {
@@ -70,7 +64,6 @@ pub fn restored(spec: &WorkerClusterSpec, wishes: &Value) -> Result<WorkerCluste
                 None => all.remove(field),
             };
         }
-        live::put_in(all.entry("workers").or_insert_with(|| json!({})), &workers);
     }
     serde_json::from_value(all)
 }
@@ -129,16 +122,6 @@ mod tests {
         let mut scaled = spec();
         scaled.replicas = 7;
         assert_eq!(revision(&spec()), revision(&scaled));
-    }
-
-    #[test]
-    fn what_reaches_pods_that_run_is_no_part_of_it_and_stays_when_another_comes_back() {
-        let mut live = spec();
-        live.workers.count = crds::WorkerCount::Fixed(7);
-        live.workers.recycle = Some(crds::Recycle { memory: Some("256Mi".into()), age_seconds: None });
-        assert_eq!(revision(&live), revision(&spec()));
-        let back = restored(&live, &wishes(&spec())).unwrap();
-        assert_eq!(back.workers, live.workers);
     }
 
     #[test]
