@@ -17,7 +17,6 @@ mod revisions;
 mod session;
 mod style;
 mod table;
-mod top;
 mod wishes;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ mod settings;
 mod spec;
 
 pub(crate) use input::{Knobs, run};
-pub(crate) use spec::everything;
+pub(crate) use spec::{everything, is_read_back};
 
 pub use decoders::Target;
 

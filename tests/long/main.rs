@@ -7,7 +7,6 @@ mod corruptions;
 mod differential;
 mod hostile;
 mod leader;
-mod leak;
 mod nodes;
 mod operator_memory;
 mod scale;

@@ -3,13 +3,12 @@
 
 mod client;
 mod document;
-mod logs;
 mod server;
 mod socket;
 mod table;
 
 pub use client::{Ctl, Watched, run};
-pub use document::{Document, Task};
+pub use document::{Document, Replaced, Shown, ShownReload, ShownWorker, Task};
 #[cfg(any(test, fuzzing))]
 pub use server::fuzzing;
 pub use server::serve;

@@ -1,7 +1,6 @@
 //! Objects from a validated spec: pure, and unable to fail once `validate` has passed.
 
 pub mod budget;
-pub mod live;
 pub mod pod;
 pub mod revision;
 pub mod security;

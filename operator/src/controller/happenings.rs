@@ -1,7 +1,5 @@
 //! What is worth an event: pods that came and went, and every new reason of trouble.
 
-use std::borrow::Borrow;
-
 use crds::WorkerClusterStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -22,7 +20,7 @@ pub fn happenings(
     let mut happenings = Vec::new();
     let created = &facts.outcome.created;
     if let Some(first) = created.first() {
-        let note = format!("created {}", listed(created));
+        let note = format!("created {}", listed(created.iter().map(String::as_str)));
         happenings.push(Happening::normal("PodsCreated", format!("Create-{first}"), note));
     }
     for why in
@@ -36,7 +34,7 @@ pub fn happenings(
             .map(|removal| removal.name.as_str())
             .collect();
         if let Some(first) = gone.first() {
-            let note = format!("deleted {} ({})", listed(&gone), why.as_str());
+            let note = format!("deleted {} ({})", listed(gone.iter().copied()), why.as_str());
             happenings.push(Happening::normal("PodsDeleted", format!("Delete-{first}"), note));
         }
     }
@@ -76,9 +74,9 @@ pub fn happenings(
     happenings
 }
 
-/// Names, the first five of many.
-pub fn listed<T: Borrow<str>>(names: &[T]) -> String {
-    let shown = names.iter().take(5).map(Borrow::borrow).collect::<Vec<&str>>().join(", ");
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let shown = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
     match names.len() {
         1 => format!("pod {shown}"),
         number @ 2..=5 => format!("{number} pods: {shown}"),
