@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
-use crate::logs::Prefix;
+use crate::{logs::Prefix, top::Order};
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -13,13 +13,15 @@ use crate::logs::Prefix;
     name = "kubectl-wc",
     bin_name = "kubectl wc",
     version,
-    about = "Look at WorkerClusters and steer their rollouts",
+    about = "Look at WorkerClusters, and steer their workers and rollouts",
     arg_required_else_help = true,
     disable_help_subcommand = true,
     after_help = "Examples:
   kubectl wc status                       all WorkerClusters of the namespace
   kubectl wc status web --watch           one screen about one, drawn anew when something changes
+  kubectl wc top web                      what each worker does
   kubectl wc logs web -f                  what the workers of all replicas write
+  kubectl wc reload web                   fresh workers, pod by pod, none of them restarted
   kubectl wc rollout status web           wait until the rollout is done, or cannot be
   kubectl wc rollout undo web             back to the revision before
 
@@ -80,9 +82,64 @@ pub enum Command {
 
 Workers write to their pod's output, and the primary tells there how each of them ended.")]
     Logs(Logs),
+    /// What each worker does: processor, memory, connections, restarts; drawn anew every second on a terminal
+    #[command(after_help = "Examples:
+  kubectl wc top web
+  kubectl wc top web --sort-by memory
+  kubectl wc top web -o json | jq '.[].told.processes[]'
+
+The primaries are asked by way of the API server, which needs the right to get pods/proxy.")]
+    Top(Top),
+    /// Replace all workers by fresh ones, replica by replica: the next is ready before the one before it is asked to leave
+    #[command(after_help = "Examples:
+  kubectl wc reload web                   after a change of what programs read at their start
+  kubectl wc reload web --at-once 2 --timeout 5m
+
+Pods stay. It stops where a fresh worker does not get ready, and the others keep theirs.")]
+    Reload(Reload),
+    /// Have a replica be not ready and serve on: Services leave it out
+    Drain(NamedPod),
+    /// The opposite of drain
+    Undrain(NamedPod),
     /// Follow, stop, continue, repeat and take back rollouts
     #[command(subcommand)]
     Rollout(Rollout),
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Name of the WorkerCluster
+    pub name: String,
+    /// Who comes first
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub sort_by: Order,
+    /// Once, also on a terminal
+    #[arg(long)]
+    pub once: bool,
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// Name of the WorkerCluster
+    pub name: String,
+    /// So many workers of a replica at a time
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub at_once: u32,
+    /// Do not wait for the end
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Stop waiting after this long, as 90s or 5m; 0 is never
+    #[arg(long, default_value = "0", value_parser = duration, value_name = "DURATION")]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct NamedPod {
+    /// Name of the pod
+    #[arg(value_name = "POD")]
+    pub name: String,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod revisions;
 mod session;
 mod style;
 mod table;
+mod top;
 mod wishes;
 
 use std::process::ExitCode;

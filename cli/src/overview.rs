@@ -40,6 +40,7 @@ pub struct Replicas {
     pub updated: i32,
     pub available: i32,
     pub outdated: i64,
+    pub retiring: i32,
     pub terminating: i32,
 }
 
@@ -84,6 +85,7 @@ pub fn overview(
             updated: status.updated_replicas,
             available: status.available_replicas,
             outdated: cluster.outdated(),
+            retiring: status.retiring_replicas,
             terminating: status.terminating_replicas,
         },
         rollout: Rollout {

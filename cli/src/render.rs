@@ -56,12 +56,13 @@ fn head(overview: &Overview, style: Style, now: Timestamp) -> String {
         (
             "Replicas",
             format!(
-                "{} wanted   {}   {} updated   {} available   {} outdated   {} terminating",
+                "{} wanted   {}   {} updated   {} available   {} outdated   {} retiring   {} terminating",
                 replicas.wanted,
                 style.paint(enough, &format!("{} ready", replicas.ready)),
                 replicas.updated,
                 replicas.available,
                 replicas.outdated,
+                replicas.retiring,
                 replicas.terminating
             ),
         ),
@@ -241,7 +242,7 @@ mod tests {
         let text = screen(&example(), PLAIN, now());
         for part in [
             "web   namespace shop   5m old",
-            "Replicas   2 wanted   2 ready   2 updated   2 available   0 outdated   0 terminating",
+            "Replicas   2 wanted   2 ready   2 updated   2 available   0 outdated   0 retiring   0 terminating",
             "Revision   7 (new)",
             "Rollout    revision 7 (new) is rolled out",
             "Images     node:22",

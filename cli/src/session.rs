@@ -14,6 +14,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject},
 };
+use primary_protocol::{ADMIN_PORT, Shown};
 use serde_json::Value;
 
 use crate::{args::Global, cluster::Cluster, error::Error};
@@ -120,6 +121,40 @@ impl Session {
     pub async fn log(&self, pod: &str, params: &LogParams) -> Result<impl AsyncBufRead + use<>, Error> {
         let pods = self.pods_api();
         pods.log_stream(pod, params).await_within(self, "get", "pods/log").await
+    }
+
+    /// What a pod's primary says of its workers, by way of the API server.
+    ///
+    /// # Errors
+    /// Where the user may not reach pods that way; what the API server says, or the pod.
+    pub async fn workers(&self, pod: &str) -> Result<Shown, Error> {
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}:{ADMIN_PORT}/proxy/v1/workers", self.namespace);
+        let request = http::Request::get(path).body(Vec::new());
+        let request = request
+            .map_err(|error| Error::Unreadable { what: "the name of the pod".into(), message: error.to_string() })?;
+        self.client.request::<Shown>(request).await_within(self, "get", "pods/proxy").await
+    }
+
+    /// Has a pod drained, or takes it back. Gives the name of its WorkerCluster; `None` where it has none, and nothing is changed.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn drain_pod(&self, pod: &str, drained: bool) -> Result<Option<String>, Error> {
+        let pods = self.pods_api();
+        let found = match pods.get_metadata(pod).await_within(self, "get", "pods").await {
+            Err(Error::Missing) => {
+                return Err(Error::Refused(format!("no pod \"{pod}\" in namespace {}", self.namespace)));
+            }
+            found => found?,
+        };
+        let Some(cluster) = found.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_NAME)) else {
+            return Ok(None);
+        };
+        let value = drained.then_some("true");
+        let patch = serde_json::json!({"metadata": {"uid": found.metadata.uid, "annotations": {(names::ANNOTATION_DRAIN): value}}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        pods.patch_metadata(pod, &params, &Patch::Merge(patch)).await_within(self, "patch", "pods").await?;
+        Ok(Some(cluster.clone()))
     }
 
     /// The objects that keep the revisions of a WorkerCluster, and of its predecessors of the same name.

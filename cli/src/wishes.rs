@@ -1,6 +1,7 @@
-//! What a revision is about, in a spec and as it is stored: `template`, `workers`, `http` and `nodeLoss`; and the patch that brings it back.
+//! What a revision is about, in a spec and as it is stored: `template`, `workers` but for what reaches pods that run, `http` and `nodeLoss`; and
+//! the patch that brings it back.
 
-use crds::{Balancing, NodeLoss, Workers, names};
+use crds::{Balancing, LIVE_FIELDS, NodeLoss, Workers, names};
 use serde_json::{Map, Value, json};
 
 use crate::{cluster::Cluster, revisions::Revision};
@@ -18,12 +19,24 @@ pub fn normal(wishes: &Value) -> Value {
     };
     let mut result = Map::new();
     for field in FIELDS {
-        let kept = wishes.get(field).filter(|wish| !wish.is_null()).and_then(|wish| differing(wish, &standard(field)));
+        let wish = wishes.get(field).filter(|wish| !wish.is_null());
+        let wish = wish.map(|wish| if field == "workers" { split(wish).0 } else { wish.clone() });
+        let kept = wish.and_then(|wish| differing(&wish, &standard(field)));
         if let Some(kept) = kept {
             result.insert(field.into(), kept);
         }
     }
     Value::Object(result)
+}
+
+/// `workers` as far as it makes a revision, and the rest.
+fn split(workers: &Value) -> (Value, Map<String, Value>) {
+    let mut wished = workers.clone();
+    let mut live = Map::new();
+    if let Value::Object(fields) = &mut wished {
+        live = LIVE_FIELDS.iter().filter_map(|field| Some(((*field).to_owned(), fields.remove(*field)?))).collect();
+    }
+    (wished, live)
 }
 
 /// `value` without what is as in `standard`; `None` where nothing is left.
@@ -51,7 +64,16 @@ pub fn undo(cluster: &Cluster, revision: &Revision) -> Value {
     let mut steps = cluster.guard();
     for field in FIELDS.into_iter().filter(|field| now.get(field) != then.get(field)) {
         let path = format!("/spec/{field}");
-        match then.get(field).and(revision.wishes.get(field)) {
+        let mut wish = then.get(field).and(revision.wishes.get(field)).cloned();
+        if field == "workers" {
+            let live = cluster.spec.get(field).map(|workers| split(workers).1).unwrap_or_default();
+            let wished = wish.take().map_or_else(|| Value::Object(Map::new()), |wish| split(&wish).0);
+            if let Value::Object(mut workers) = wished {
+                workers.extend(live);
+                wish = Some(Value::Object(workers)).filter(|workers| *workers != json!({}));
+            }
+        }
+        match wish {
             Some(wish) => steps.push(json!({"op": "add", "path": path, "value": wish})),
             None if cluster.spec.get(field).is_some() => steps.push(json!({"op": "remove", "path": path})),
             None => {}
@@ -92,9 +114,10 @@ mod tests {
 
     #[test]
     fn defaults_that_the_api_server_fills_in_make_no_difference() {
-        let written = json!({"template": template("a"), "http": {"port": 80}, "workers": {"count": 2}});
+        let written = json!({"template": template("a"), "http": {"port": 80}, "workers": {"drainSeconds": 2}});
         let mut workers = serde_json::to_value(Workers::default()).unwrap();
-        workers["count"] = json!(2);
+        workers["drainSeconds"] = json!(2);
+        workers["count"] = json!(7); // reaches pods that run
         let filled = json!({
             "replicas": 3, "template": template("a"), "http": {"port": 80, "balancing": "Shared"}, "workers": workers, "nodeLoss": "Default"
         });
@@ -107,7 +130,7 @@ mod tests {
         let one = json!({"template": template("a")});
         for other in [
             json!({"template": template("b")}),
-            json!({"template": template("a"), "workers": {"restart": {"maxSeconds": 3}}}),
+            json!({"template": template("a"), "workers": {"drainSeconds": 3}}),
             json!({"template": template("a"), "http": {"port": 80}}),
             json!({"template": template("a"), "nodeLoss": "Fast"}),
             json!({"template": template("a"), "workers": {"invented": true}}),
@@ -119,14 +142,14 @@ mod tests {
     #[test]
     fn undo_writes_what_differs_and_removes_what_was_not_there() {
         let now = cluster(json!({"spec": {
-            "template": template("broken"), "http": {"port": 80, "balancing": "Shared"}, "nodeLoss": "Fast", "workers": {"count": 4, "drainSeconds": 30}
+            "template": template("broken"), "http": {"port": 80, "balancing": "Shared"}, "nodeLoss": "Fast", "workers": {"count": 4, "drainSeconds": 9}
         }}));
         let then = revision(6, json!({"template": template("good"), "workers": {}}));
         assert_eq!(
             steps(&now, &then),
             json!([
                 {"op": "add", "path": "/spec/template", "value": template("good")},
-                {"op": "remove", "path": "/spec/workers"},
+                {"op": "add", "path": "/spec/workers", "value": {"count": 4}},
                 {"op": "remove", "path": "/spec/http"},
                 {"op": "remove", "path": "/spec/nodeLoss"}
             ])

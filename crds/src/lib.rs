@@ -10,9 +10,9 @@ pub mod status;
 pub mod template;
 
 pub use spec::{
-    Amount, Autoscaling, Balancing, CpuMetric, Disruption, Http, Ipc, Metric, NodeLoss, PodReplacementPolicy,
-    QueueMetric, Ready, RedisListSource, RedisStreamSource, Restart, Rollout, SecretKey, WorkerCluster,
-    WorkerClusterSpec, WorkerCount, Workers,
+    Adaptive, Amount, Autoscaling, Balancing, CpuMetric, Disruption, Hang, HangSignal, Http, Ipc, LIVE_FIELDS, Metric,
+    NodeLoss, PodReplacementPolicy, QueueMetric, Ready, Recycle, RedisListSource, RedisStreamSource, Restart, Rollout,
+    SecretKey, WorkerCluster, WorkerClusterSpec, WorkerCount, Workers,
 };
-pub use status::{AutoscalingStatus, MetricStatus, RolloutStatus, WorkerClusterStatus, WorkerTotals};
+pub use status::{AutoscalingStatus, MetricStatus, ReloadStatus, RolloutStatus, WorkerClusterStatus, WorkerTotals};
 pub use template::PodTemplate;

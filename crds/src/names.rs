@@ -27,6 +27,12 @@ pub const ANNOTATION_CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 pub const ANNOTATION_DELETE_FIRST: &str = "workercluster.dev/delete-first";
 /// Annotation of the template whose change alone replaces all pods, as `kubectl rollout restart` writes it.
 pub const ANNOTATION_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+/// Annotation that a user puts on a WorkerCluster: a new value has all its workers replaced, replica by replica (`kubectl wc reload`).
+pub const ANNOTATION_RELOAD: &str = "workercluster.dev/reload";
+/// Annotation beside [`ANNOTATION_RELOAD`]: how many workers of a replica are replaced at a time; 1 where it is missing.
+pub const ANNOTATION_RELOAD_AT_ONCE: &str = "workercluster.dev/reload-at-once";
+/// Annotation that a user puts on a pod: `true` has it be not ready, and serve on (`kubectl wc drain`).
+pub const ANNOTATION_DRAIN: &str = "workercluster.dev/drain";
 /// Label on every object, as Kubernetes recommends.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].

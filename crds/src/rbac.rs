@@ -49,6 +49,8 @@ pub enum Objects {
     All,
     /// The Lease that the chart names.
     OwnLease,
+    /// The Secret with the key that orders to primaries are signed with.
+    OwnKey,
 }
 
 /// The table.
@@ -121,6 +123,14 @@ pub const RULES: &[Rule] = &[
         objects: Objects::OwnLease,
         why: "Leader election: this Lease and no other; watched, so that one that is given back is taken at once.",
     },
+    Rule {
+        role: Role::Release,
+        group: "",
+        resource: "secrets",
+        verbs: &["get", "patch"],
+        objects: Objects::OwnKey,
+        why: "The key that orders to primaries are signed with: the chart makes an empty Secret, and the operator fills it once.",
+    },
     rule(Role::Secrets, "", "secrets", &["get"], "Passwords of the queues that autoscaling asks for their length."),
     rule(Role::View, GROUP, "workerclusters", &["get", "list", "watch"], "See WorkerClusters."),
     rule(Role::View, GROUP, "workerclusters/status", &["get"], "See their status."),
@@ -177,8 +187,13 @@ pub fn chart_templates() -> String {
             let _ = writeln!(out, "# {}", rule.why);
             let _ = writeln!(out, "- apiGroups: [\"{}\"]", rule.group);
             let _ = writeln!(out, "  resources: [{}]", rule.resource);
-            if rule.objects == Objects::OwnLease {
-                out.push_str("  resourceNames: [{{ include \"workercluster-operator.leaseName\" . }}]\n");
+            let own = match rule.objects {
+                Objects::All => None,
+                Objects::OwnLease => Some("leaseName"),
+                Objects::OwnKey => Some("controlKeyName"),
+            };
+            if let Some(own) = own {
+                let _ = writeln!(out, "  resourceNames: [{{{{ include \"workercluster-operator.{own}\" . }}}}]");
             }
             let _ = writeln!(out, "  verbs: [{}]", rule.verbs.join(", "));
         }
@@ -220,9 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_read_only_and_only_where_asked_for() {
+    fn secrets_of_others_are_read_only_and_only_where_asked_for() {
         for rule in RULES.iter().filter(|rule| rule.resource.starts_with("secrets")) {
-            assert_eq!((rule.role, rule.verbs), (Role::Secrets, &["get"][..]));
+            let own = (Role::Release, Objects::OwnKey, &["get", "patch"][..]);
+            let others = (Role::Secrets, Objects::All, &["get"][..]);
+            assert!([own, others].contains(&(rule.role, rule.objects, rule.verbs)), "{rule:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkerClusterStatus {
-    /// Replicas (pods) that exist and are not ending.
+    /// Replicas (pods) that exist and neither retire nor end.
     pub replicas: i32,
     /// Replicas that are ready.
     pub ready_replicas: i32,
@@ -16,6 +16,9 @@ pub struct WorkerClusterStatus {
     pub available_replicas: i32,
     /// Replicas of the current revision.
     pub updated_replicas: i32,
+    /// Replicas that are too many and serve out: not ready any more, and deleted when no worker of them holds a connection, at the latest after
+    /// `workers.drainSeconds`. Where more are wanted before, they are called back.
+    pub retiring_replicas: i32,
     /// Replicas that are ending and not gone yet.
     pub terminating_replicas: i32,
     /// Workers in all replicas, as their primaries last said.
@@ -32,7 +35,11 @@ pub struct WorkerClusterStatus {
     /// How far the current revision has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
-    /// Ready, Available, Progressing, ScalingActive, ScalingLimited, WorkersHealthy, Reconciling and Stalled, each with the reason and what to do.
+    /// The reload that was ordered last (`kubectl wc reload`). Absent where none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadStatus>,
+    /// Ready, Available, Progressing, ScalingActive, ScalingLimited, WorkersHealthy, SettingsApplied, Reconciling and Stalled, each with the reason
+    /// and what to do.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The autoscaler's last decision. Absent without `spec.autoscaling`.
@@ -56,6 +63,24 @@ pub struct RolloutStatus {
     pub peak_available_replicas: i32,
     /// Replicas of older revisions.
     pub outdated_replicas: i32,
+}
+
+/// How far a reload has come: all workers replaced by fresh ones, replica by replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReloadStatus {
+    /// The value of the annotation `workercluster.dev/reload` that ordered it.
+    pub id: String,
+    /// Replicas that it is about.
+    pub replicas: i32,
+    /// Replicas whose workers are all fresh.
+    pub done_replicas: i32,
+    /// What the next replica waits for: `pod X is not ready`. Absent where it waits for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// Why it stopped: the pod in which a fresh worker did not get ready, and why. The other replicas keep their workers. Absent where it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// Numbers of workers, summed over the replicas.

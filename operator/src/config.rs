@@ -50,6 +50,10 @@ pub struct Config {
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "default", value_parser = filled())]
     pub pod_namespace: String,
 
+    /// Name of the Secret beside it with the key that orders to primaries are signed with; without such a Secret none are given
+    #[arg(long, env = "WORKERCLUSTER_CONTROL_KEY_NAME", value_name = "NAME", default_value = "workercluster-operator-control-key", value_parser = filled())]
+    pub control_key_name: String,
+
     /// Name under which this operator holds the Lease; without it one that nobody else has
     #[arg(long, env = "POD_NAME", value_name = "NAME", value_parser = filled())]
     pub pod_name: Option<String>,

@@ -7,7 +7,7 @@ mod settings;
 mod spec;
 
 pub(crate) use input::{Knobs, run};
-pub(crate) use spec::{everything, is_read_back};
+pub(crate) use spec::everything;
 
 pub use decoders::Target;
 

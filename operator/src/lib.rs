@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod leader;
 mod metrics;
 mod queue;
+mod remote;
 mod serve;
 mod signal;
 mod status;
@@ -106,6 +107,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             pull_policy: config.primary_image_pull_policy.as_str(),
             downscale_stabilization: config.downscale_stabilization(),
         },
+        control_key: (config.pod_namespace.clone(), config.control_key_name.clone()),
         identity: config.identity(),
         namespaces: config.watched(),
         synced,

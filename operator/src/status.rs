@@ -44,6 +44,7 @@ pub struct Facts<'a> {
     /// Of the first pod that is not well: its name and what it waits for.
     pub trouble: Option<(&'a str, &'a str)>,
     pub workers: Workers<'a>,
+    pub settings: Settings<'a>,
     pub scaling: Option<(&'a ConditionData, &'a ConditionData)>,
 }
 
@@ -62,6 +63,21 @@ pub enum Workers<'a> {
     Warned { pod: &'a str, reason: &'a str, message: &'a str },
 }
 
+/// How far what can change in pods that run has reached them.
+#[derive(Clone, Copy)]
+pub enum Settings<'a> {
+    /// There is nobody to be told.
+    NoReplicas,
+    /// This operator cannot sign.
+    NoKey,
+    /// No primary has answered yet.
+    Unheard,
+    /// Of `all` primaries that answered so many go by the settings of now, and so many take no orders.
+    Told { told: usize, deaf: usize, all: usize },
+    /// A primary says no.
+    Refused { pod: &'a str, message: &'a str },
+}
+
 /// Reason of Progressing while `rollout.paused` holds.
 pub const PAUSED: &str = "Paused";
 
@@ -73,6 +89,10 @@ pub const EXCEEDED: &str = "ProgressDeadlineExceeded";
 
 /// Reason of WorkersHealthy while what a primary answers cannot be used.
 pub const STATS_UNUSABLE: &str = "StatsUnusable";
+
+/// Where no stats have come.
+const NOT_ANSWERED: &str =
+    "no primary has answered on port 9180 yet: pods that start, or a NetworkPolicy between operator and pods";
 
 /// A condition without its times.
 struct Draft {
@@ -86,6 +106,7 @@ struct Draft {
 pub fn conditions(facts: &Facts<'_>, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let mut drafts =
         vec![ready(facts), available(facts), progressing(facts), reconciling(facts), stalled(facts), workers(facts)];
+    drafts.extend(settings(facts));
     if let Some((active, limited)) = facts.scaling {
         for (kind, data) in [("ScalingActive", active), ("ScalingLimited", limited)] {
             drafts.push(draft(kind, data.status, data.reason, data.message.clone()));
@@ -131,6 +152,10 @@ fn whole_seconds(now: Timestamp) -> Timestamp {
 
 fn draft(kind: &'static str, status: bool, reason: impl Into<String>, message: impl Into<String>) -> Draft {
     Draft { kind, status: if status { "True" } else { "False" }, reason: reason.into(), message: message.into() }
+}
+
+fn unknown(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Draft {
+    Draft { kind, status: "Unknown", reason: reason.into(), message: message.into() }
 }
 
 /// What keeps the WorkerCluster from getting on without somebody's help.
@@ -292,25 +317,56 @@ fn stalled(facts: &Facts<'_>) -> Draft {
 fn workers(facts: &Facts<'_>) -> Draft {
     match facts.workers {
         Workers::None => draft("WorkersHealthy", true, "NoReplicas", "no replica runs"),
-        Workers::Unknown => Draft {
-            kind: "WorkersHealthy",
-            status: "Unknown",
-            reason: "NoStats".into(),
-            message: "no primary has answered on port 9180 yet: pods that start, or a NetworkPolicy between operator and pods".into(),
-        },
+        Workers::Unknown => unknown("WorkersHealthy", "NoStats", NOT_ANSWERED),
         Workers::Unusable { pod, message, others } => {
             let others = if others == 0 { String::new() } else { format!(" (and {others} more)") };
-            Draft {
-                kind: "WorkersHealthy",
-                status: "Unknown",
-                reason: STATS_UNUSABLE.into(),
-                message: format!(
-                    "pod {pod}{others}: {message}; its figures are not used, and nothing is removed for want of them: look at what answers there on port 9180, or delete the pod"
-                ),
-            }
+            let message = format!(
+                "pod {pod}{others}: {message}; its figures are not used, and nothing is removed for want of them: look at what answers there on port 9180, or delete the pod"
+            );
+            unknown("WorkersHealthy", STATS_UNUSABLE, message)
         }
-        Workers::Well { ready, total } => draft("WorkersHealthy", true, "AllWell", format!("{ready} of {total} workers ready")),
-        Workers::Warned { pod, reason, message } => draft("WorkersHealthy", false, reason, format!("pod {pod}: {message}")),
+        Workers::Well { ready, total } => {
+            draft("WorkersHealthy", true, "AllWell", format!("{ready} of {total} workers ready"))
+        }
+        Workers::Warned { pod, reason, message } => {
+            draft("WorkersHealthy", false, reason, format!("pod {pod}: {message}"))
+        }
+    }
+}
+
+/// Whether `workers.count` and the other live settings are in force in every pod.
+fn settings(facts: &Facts<'_>) -> Option<Draft> {
+    let kind = "SettingsApplied";
+    match facts.settings {
+        Settings::NoReplicas => None,
+        Settings::NoKey => Some(unknown(
+            kind,
+            "NoKey",
+            "this operator has no key to sign orders with, as its Secret is missing or cannot be read (see its log): what changes in workers.count, adaptive, restart, recycle and hang reaches new pods only",
+        )),
+        Settings::Unheard => Some(unknown(kind, "NoStats", NOT_ANSWERED)),
+        Settings::Refused { pod, message } => Some(draft(
+            kind,
+            false,
+            "Refused",
+            format!(
+                "pod {pod} goes by the settings of before: {message}; correct spec.workers, or replace the pods: kubectl wc rollout restart"
+            ),
+        )),
+        Settings::Told { told, deaf, all } if told + deaf < all => {
+            Some(draft(kind, false, "Applying", format!("{told} of {all} replicas go by the present settings")))
+        }
+        Settings::Told { deaf: 0, all, .. } => {
+            Some(draft(kind, true, "Applied", format!("all {all} replicas go by the present settings")))
+        }
+        Settings::Told { deaf, all, .. } => Some(draft(
+            kind,
+            false,
+            "OlderPrimaries",
+            format!(
+                "{deaf} of {all} replicas have a primary that takes no orders, and go by the settings that they began with until they are replaced: kubectl wc rollout restart"
+            ),
+        )),
     }
 }
 
@@ -339,6 +395,7 @@ mod tests {
             foreign: &[],
             refused: None,
             trouble: None,
+            settings: Settings::NoReplicas,
             workers: Workers::Well { ready: 4, total: 4 },
             scaling: None,
         }

@@ -20,10 +20,11 @@ use tokio::{
 use crate::{
     api::{ApiServer, Limits, Upstream},
     controller::{self, Context, Settings, events},
-    leader::Fence,
+    leader::{Fence, Pass},
     metrics::Metrics,
     queue::Waiting,
-    signal,
+    remote::{self, SEED, Signer},
+    signal::{self, Voice},
     view::{
         Cache, Key, nodes,
         watch::{OWNED_KINDS, Object, Watches},
@@ -39,6 +40,8 @@ pub struct Term {
     pub metrics: Metrics,
     pub counters: signal::Counters,
     pub settings: Settings,
+    /// Namespace and name of the Secret with the key that orders are signed with.
+    pub control_key: (String, String),
     pub identity: String,
     pub namespaces: Vec<Option<String>>,
     /// Whether the caches are filled.
@@ -54,9 +57,64 @@ const LAST_RECONCILES: Duration = Duration::from_secs(12);
 /// And so long what they had to tell, so that both are less than the end of the program may take.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
+/// A term begins without the key after this time: pods that are made until it is had can never be told anything.
+const KEY_WAIT: Duration = Duration::from_secs(4);
+/// It is looked for again after this time while the term begins, and later.
+const KEY_PAUSE: Duration = Duration::from_millis(500);
+const KEY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Reads the key, or makes it. Who is overtaken by another operator reads what that one has made.
+async fn key(api: &ApiServer, namespace: &str, name: &str) -> Result<Option<Signer>, String> {
+    let Some(secret) = api.secret(namespace, name).await.map_err(|error| error.to_string())? else { return Ok(None) };
+    let seed = secret.data.as_ref().and_then(|data| data.get(SEED));
+    if let Some(seed) = seed {
+        let seed = String::from_utf8_lossy(&seed.0);
+        return Signer::from_seed(&seed).map(Some).map_err(|error| error.to_string());
+    }
+    let seed = remote::new_seed().map_err(|_| "the system gives no random bytes".to_owned())?;
+    api.keep_secret(namespace, &secret, SEED, &seed).await.map_err(|error| error.to_string())?;
+    Signer::from_seed(&seed).map(Some).map_err(|error| error.to_string())
+}
+
 // === impl Term ===
 
 impl Term {
+    /// The key that orders to primaries are signed with, as the Secret has it now. Made by the first operator that finds the Secret empty; without
+    /// a Secret, or while it cannot be read, replicas are looked after all the same, and told nothing.
+    async fn voice(&self, api: &ApiServer, pass: &Pass) -> Result<Option<Voice>, String> {
+        let (namespace, name) = &self.control_key;
+        let signer = key(api, namespace, name).await.map_err(|error| format!("Secret {namespace}/{name}: {error}"))?;
+        Ok(signer.map(|signer| Voice { signer, pass: pass.clone() }))
+    }
+
+    /// Looks for the key as the term begins; not for long, and not at all where there is no Secret for it.
+    async fn first_voice(&self, api: &ApiServer, pass: &Pass) -> Option<Voice> {
+        loop {
+            match self.voice(api, pass).await {
+                Ok(voice) => return voice,
+                Err(error) => tracing::warn!(error, "the key for orders to primaries cannot be read yet"),
+            }
+            tokio::time::sleep(KEY_PAUSE).await;
+        }
+    }
+
+    /// Goes on looking for it until it is had.
+    async fn later_voice(&self, api: &ApiServer, pass: &Pass, found: &watch::Sender<Option<Voice>>) {
+        let mut last = String::new();
+        while found.borrow().is_none() {
+            tokio::time::sleep(KEY_AGAIN).await;
+            match self.voice(api, pass).await {
+                Ok(voice) => drop(found.send_replace(voice)),
+                Err(error) if error == last => {}
+                Err(error) => {
+                    tracing::warn!(error, "no orders are given to primaries");
+                    last = error;
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
     /// Works in the term of this number until `over` is true.
     ///
     /// # Errors
@@ -64,8 +122,13 @@ impl Term {
     pub async fn run(&self, number: u64, mut over: watch::Receiver<bool>) -> anyhow::Result<()> {
         self.synced.send_replace(false);
         let pass = self.fence.pass(number);
-        let api = ApiServer::new(&self.upstream, pass, self.limits.clone(), self.metrics.clone())?;
-        let (signals, readers) = signal::new(signal::Config::default(), self.counters.clone());
+        let api = ApiServer::new(&self.upstream, pass.clone(), self.limits.clone(), self.metrics.clone())?;
+        let first = tokio::select! {
+            first = timeout(KEY_WAIT, self.first_voice(&api, &pass)) => first.ok().flatten(),
+            _ = over.wait_for(|over| *over) => None,
+        };
+        let (found, voice) = watch::channel(first);
+        let (signals, readers) = signal::new(signal::Config::default(), self.counters.clone(), voice);
         let reporter = Reporter { controller: crds::names::MANAGED_BY.into(), instance: Some(self.identity.clone()) };
         let (events, teller) = events::new(Recorder::new(api.client(), reporter));
         let cache = Arc::new(Cache::default());
@@ -119,6 +182,7 @@ impl Term {
             () = forward(&context, &queues) => "the news",
             () = synced => "the count of caches",
             () = self.nodes(&api, sight) => "the watch of nodes",
+            () = self.later_voice(&api, &pass, &found) => "the search for the key",
             () = &mut telling => "the teller of events",
         };
         // What the last reconciles had to tell.
@@ -208,15 +272,22 @@ impl Term {
             }
             std::future::pending::<()>().await;
         };
-        let (all, mut nodes) = (clusters.clone(), context.nodes.clone());
+        let (all, mut nodes, mut voice) = (clusters.clone(), context.nodes.clone(), context.signals.voice().clone());
         let telling = async move {
             let mut last = None;
-            while nodes.changed().await.is_ok() {
-                let outage = nodes.borrow_and_update().as_ref().and_then(|breaker| breaker.outage().cloned());
-                if outage == last {
-                    continue;
+            // What concerns every WorkerCluster: whether most nodes are lost, and that primaries can be told something from now on.
+            loop {
+                tokio::select! {
+                    Ok(()) = nodes.changed() => {
+                        let outage = nodes.borrow_and_update().as_ref().and_then(|breaker| breaker.outage().cloned());
+                        if outage == last {
+                            continue;
+                        }
+                        last = outage;
+                    }
+                    Ok(()) = voice.changed() => {}
+                    else => return,
                 }
-                last = outage;
                 for object in all.state() {
                     // The receiver ends with the term; then nobody needs the news.
                     let _ = told.send(Key::new(&object.namespace().unwrap_or_default(), &object.name_any())).await;

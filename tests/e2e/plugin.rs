@@ -52,7 +52,7 @@ async fn call(space: &Space, line: &str) -> Result<Ended> {
 }
 
 /// The same, and it must end with 0; what it printed.
-async fn done(space: &Space, line: &str) -> Result<String> {
+pub async fn done(space: &Space, line: &str) -> Result<String> {
     let ended = call(space, line).await?;
     ensure!(ended.code == 0, "kubectl wc {line}: code {}", ended.code);
     Ok(ended.out)
@@ -126,7 +126,7 @@ async fn a_paused_change_waits_until_it_is_resumed_and_is_not_told_as_done() -> 
     Space::run("wc-pause", |space| async move {
         let before = start(&space, json!({"replicas": 2})).await?;
         done(&space, "rollout pause web").await?;
-        space.patch("web", json!({"spec": {"workers": {"count": 2}}})).await?;
+        space.patch("web", json!({"spec": {"workers": {"drainSeconds": 1}}})).await?;
         fails(&space, "rollout status web --timeout 3s", &["paused", "a change waits", "rollout resume web"]).await?;
         ensure!(space.uids("web").await? == before, "pods were replaced in spite of the pause");
         fails(&space, "rollout undo web", &["paused", "rollout resume web"]).await?;
@@ -141,7 +141,7 @@ async fn a_paused_change_waits_until_it_is_resumed_and_is_not_told_as_done() -> 
         done(&space, "rollout undo web").await?;
         done(&space, "rollout status web --timeout 90s").await?;
         let workers = space.api::<WorkerCluster>().get("web").await?.spec.workers;
-        ensure!(workers.count == crds::WorkerCount::Fixed(1), "{workers:?}");
+        ensure!(workers.drain_seconds == 0, "{workers:?}");
         ensure!(history(&space).await? == [(2, false), (3, true)], "not the first revision with the next number");
         Ok(())
     })
@@ -304,6 +304,43 @@ async fn the_logs_of_all_replicas_are_one_text_and_go_on_with_those_that_come_la
         ensure!(said(&text).contains(&(new.clone(), 1)), "the beginning of the third pod is missing");
         figure("kubectl wc logs -f: lines of 3 pods, none twice, none missing", said(&text).len(), "");
         std::fs::remove_file(&file)?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plugin_shows_single_workers_and_steers_them() -> Result<()> {
+    Space::run("wc-top", |space| async move {
+        start(&space, json!({"replicas": 2, "workers": {"count": 2, "drainSeconds": 0, "ready": "Immediate"}})).await?;
+        let text = done(&space, "top web").await?;
+        ensure!(text.contains("2 of 2 replicas answer, 4 of 4 workers ready"), "{text}");
+        let value = json_of(&space, "top web").await?;
+        let pids = |value: &Value| -> Vec<i64> {
+            let processes = value
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(|pod| pod["told"]["processes"].as_array().cloned().unwrap_or_default());
+            processes.filter_map(|process| process["pid"].as_i64()).collect()
+        };
+        ensure!(pids(&value).len() == 4 && value[0]["told"]["processes"][0]["memoryBytes"].is_u64(), "{value}");
+        let uids = space.uids("web").await?;
+        let text = done(&space, "reload web --at-once 2 --timeout 60s").await?;
+        ensure!(text.contains("2 of 2 replicas have fresh workers"), "{text}");
+        ensure!(space.uids("web").await? == uids, "pods were replaced");
+        let after = json_of(&space, "top web").await?;
+        let fresh = after.as_array().into_iter().flatten().all(|pod| pod["told"]["replaced"]["reloaded"] == 2);
+        ensure!(fresh, "{after}");
+        let pod = uids.keys().next().context("no pod")?;
+        let text = done(&space, &format!("drain {pod}")).await?;
+        ensure!(text.contains("of web is drained"), "{text}");
+        space.condition("web", "Ready", "False", "").await?;
+        ensure!(done(&space, "top web").await?.contains("drained by order"), "it is not to be seen");
+        done(&space, &format!("undrain {pod}")).await?;
+        space.ready("web", 2).await?;
+        fails(&space, "drain nobody", &["no pod \"nobody\""]).await?;
+        fails(&space, "top web --as nobody", &["no right to get workerclusters"]).await?;
         Ok(())
     })
     .await

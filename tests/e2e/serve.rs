@@ -80,7 +80,7 @@ async fn a_program_that_binds_its_port_serves_with_one_worker_and_says_why_with_
             Ok(if told { Ok(()) } else { Err(format!("{events:?}")) })
         })
         .await?;
-        // The rollout ends with pods of three workers each, of which one serves.
+        // The pods stay, with three workers each, of which one serves.
         let serving = until("two pods with one of three workers ready", Duration::from_secs(60), async || {
             let cluster = space.api::<crds::WorkerCluster>().get("own-port").await?;
             let status = cluster.status.unwrap_or_default();

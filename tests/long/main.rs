@@ -7,6 +7,7 @@ mod corruptions;
 mod differential;
 mod hostile;
 mod leader;
+mod leak;
 mod nodes;
 mod operator_memory;
 mod scale;

@@ -1,5 +1,5 @@
-//! `/livez`, `/readyz`, `/metrics` and `/v1/stats`: answered by the primary, never by a worker. Bounded in
-//! connections, in what a request may carry, and in time.
+//! `/livez`, `/readyz`, `/metrics` and what the operator reads and orders: answered by the primary, never by a worker. Bounded
+//! in connections, in what a request may carry, and in time.
 
 mod metrics;
 
@@ -10,14 +10,19 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, Response, StatusCode};
-use primary_protocol::{ReplicaState, SlotState, Stats};
+use primary_protocol::remote::{
+    CONFIG_PATH, NONCE_HEADER, NONCE_PATH, Nonce, POD_HEADER, SIGNATURE_HEADER, WANTED_MAX,
+};
+use primary_protocol::{ReplicaState, Shown, SlotState, Stats};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::control::{Document, Shown, Task};
+use crate::control::{Document, Task};
+use crate::remote::{Refusal, Signed};
 use crate::{http, listener};
 
 /// More connections wait until one of these ends.
@@ -26,7 +31,7 @@ pub const MAX_CONNECTIONS: usize = 64;
 /// The loop answers within this time, or it is not alive.
 const LOOP_TIME: Duration = Duration::from_secs(2);
 
-const PATHS: &str = "/livez\n/readyz\n/metrics\n/v1/stats\n";
+const PATHS: &str = "/livez\n/readyz\n/metrics\n/v1/stats\n/v1/workers\n/v1/nonce\n/v1/config (PUT, signed)\n";
 
 /// A question to the loop, or an order.
 #[derive(Debug)]
@@ -48,8 +53,12 @@ pub enum Want {
     Metrics,
     /// The same and more, for people, who may go on watching.
     Shown,
-    /// An order.
+    /// An order of this machine's user.
     Task(Task, Document),
+    /// A nonce for an order over the network.
+    Nonce,
+    /// Such an order.
+    Signed(Signed),
 }
 
 /// What the loop says.
@@ -63,6 +72,12 @@ pub enum Reply {
     Shown(Box<Shown>),
     /// An order cannot be carried out; why, and what is possible.
     Refused(String),
+    /// Whoever ordered it may not.
+    Forbidden(Refusal),
+    /// Everything, and the metrics of workers as a page has them.
+    Metrics(Box<Shown>, String),
+    /// For one order.
+    Nonce(String),
 }
 
 /// Opens the port.
@@ -70,7 +85,7 @@ pub enum Reply {
 /// # Errors
 /// The kernel's.
 pub fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::from_std(std::net::TcpListener::from(listener::open_dual(address)?))
+    TcpListener::from_std(std::net::TcpListener::from(listener::open_dual(address, false)?))
 }
 
 /// Serves for ever.
@@ -85,20 +100,25 @@ pub async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, asks: mpsc
 }
 
 async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Response<Full<Bytes>> {
-    let path = request.uri().path();
-    if !PATHS.lines().any(|known| known == path) {
-        return text(StatusCode::NOT_FOUND, format!("not found; there are:\n{PATHS}"));
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_string());
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let reads = matches!(head.method, Method::GET | Method::HEAD);
     let want = match path {
         "/livez" => Want::Life,
         "/metrics" => Want::Metrics,
-        _ => Want::Stats,
+        "/readyz" | "/v1/stats" => Want::Stats,
+        "/v1/workers" => Want::Shown,
+        NONCE_PATH => Want::Nonce,
+        CONFIG_PATH if head.method == Method::PUT => match signed(&head.headers, body).await {
+            Ok(order) => Want::Signed(order),
+            Err(why) => return text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+        },
+        CONFIG_PATH => return not_allowed("PUT"),
+        _ => return text(StatusCode::NOT_FOUND, format!("not found; there are:\n{PATHS}")),
     };
+    if !reads && path != CONFIG_PATH {
+        return not_allowed("GET, HEAD");
+    }
     let (reply, answer) = oneshot::channel();
     let asked = async { asks.send(Ask { want, reply }).await.ok().map(|()| answer)?.await.ok() };
     let Ok(Some(reply)) = tokio::time::timeout(LOOP_TIME, asked).await else {
@@ -106,12 +126,40 @@ async fn respond(request: Request<Incoming>, asks: mpsc::Sender<Ask>) -> Respons
     };
     match (path, reply) {
         ("/readyz", Reply::Stats(stats)) => readiness(&stats),
-        (_, Reply::Shown(shown)) => typed("text/plain; version=0.0.4; charset=utf-8", metrics::text(&shown)),
-        (_, Reply::Stats(stats)) => match serde_json::to_string(&stats) {
-            Ok(json) => typed("application/json", json),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        },
+        ("/v1/workers", Reply::Shown(mut shown)) => {
+            // Whoever can reach the port may read it: arguments of a command can be anything.
+            shown.command = String::new();
+            json(&shown)
+        }
+        (_, Reply::Metrics(shown, workers)) => {
+            typed("text/plain; version=0.0.4; charset=utf-8", metrics::text(&shown) + &workers)
+        }
+        (_, Reply::Stats(stats)) => json(&stats),
+        (_, Reply::Nonce(nonce)) => json(&Nonce { nonce }),
+        (_, Reply::Refused(why)) => text(StatusCode::CONFLICT, format!("{why}\n")),
+        (_, Reply::Forbidden(refusal)) => text(StatusCode::FORBIDDEN, format!("{refusal}\n")),
         _ => text(StatusCode::OK, "ok\n".to_string()),
+    }
+}
+
+/// An order as it came; who may give it is the loop's to say.
+async fn signed(headers: &HeaderMap, body: Incoming) -> Result<Signed, String> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(ToString::to_string);
+    let (pod, nonce, signature) = (header(POD_HEADER), header(NONCE_HEADER), header(SIGNATURE_HEADER));
+    let body = http::body(body, WANTED_MAX).await?.to_vec();
+    Ok(Signed { pod, nonce, signature, body })
+}
+
+fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
+    response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(methods));
+    response
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string(value) {
+        Ok(json) => typed("application/json", json),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The command line and the environment, parsed whole before anything is opened or forked.
 
 mod args;
-mod values;
+mod check;
+mod file;
+pub mod values;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -9,10 +11,17 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, ValueEnum};
 
+use primary_protocol::Told;
+
+use crate::cgroup::Cgroups;
+use crate::command::{CommandError, Kind};
 use crate::control::{Ctl, Place};
+use crate::count::Processors;
+use crate::import::Import;
 use crate::machine::{Adaptive, Backoff, Hang, ReadyRule, Recycle};
+use crate::remote::{KEYS_MAX, Key};
 use args::{Cli, RunArgs, SubTask};
 
 /// Exit code of a wrong command line or environment (`EX_USAGE` of sysexits.h).
@@ -30,10 +39,20 @@ pub struct Config {
     pub name: Option<String>,
     /// Where workers listen.
     pub listen: Option<SocketAddr>,
+    /// How new connections come to workers.
+    pub balancing: Balancing,
+    /// For so long a fresh worker gets fewer of them.
+    pub slow_start: Duration,
     /// Where `/livez`, `/readyz`, `/metrics` and `/v1/stats` are.
     pub admin: Option<SocketAddr>,
     /// Where `primary ctl` reaches this primary.
     pub control: Place,
+    /// Who may give orders over the network.
+    pub control_keys: Vec<Key>,
+    /// The pod that such orders are for.
+    pub pod_uid: String,
+    /// What the operator calls the settings that the primary was started with, and the reload that it was started after.
+    pub told: Option<Told>,
     /// Between which numbers the count follows the load.
     pub adaptive: Option<Adaptive>,
     /// When a worker counts as hung.
@@ -48,6 +67,10 @@ pub struct Config {
     pub ipc: Ipc,
     /// How long workers may finish what is in flight.
     pub drain: Duration,
+    /// Whether Node workers get PM2's message `shutdown` before they are asked to disconnect.
+    pub shutdown_message: bool,
+    /// Whether Node workers are asked for what they measure with prom-client.
+    pub gather: bool,
     /// How long to keep serving after the order to stop.
     pub endpoints_delay: Duration,
     /// Waits between forks.
@@ -60,6 +83,14 @@ pub struct Config {
     pub command: Vec<OsString>,
 }
 
+impl Config {
+    /// Whether workers get Node's channel. Whoever has connections passed on says that the program speaks Node's protocol, whatever starts it.
+    #[must_use]
+    pub fn gives_channel(&self, kind: Kind) -> bool {
+        self.balancing == Balancing::Passing || kind.wants_channel(self.ipc)
+    }
+}
+
 /// What the binary was asked to do.
 #[derive(Debug)]
 pub enum Task {
@@ -69,6 +100,10 @@ pub enum Task {
     Ctl(Box<Ctl>),
     /// Copy the executable into this folder.
     Install(PathBuf),
+    /// Translate a file of another process manager.
+    Import(Import),
+    /// Say what would be run, and whether it can be.
+    Check(Box<Config>),
 }
 
 /// How many workers.
@@ -91,6 +126,17 @@ pub enum Ipc {
     None,
 }
 
+/// How new connections come to workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Balancing {
+    /// All workers accept from one socket: whoever is free takes the next.
+    Shared,
+    /// Each worker has a socket of its own, and the primary says which of them get new connections.
+    Steered,
+    /// The primary accepts, and hands each connection over Node's channel to a worker, as Node's own cluster module does.
+    Passing,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -108,14 +154,28 @@ pub enum LogFormat {
 /// With clap's message, which names the flag or variable, the cause and what is possible; also for `--help` and
 /// `--version`, which are no failures.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Task, clap::Error> {
-    let cli = Cli::try_parse_from(arguments)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let wrong = |message: String| Cli::command().error(clap::error::ErrorKind::ValueValidation, message);
+    let given = file::named(&arguments).map(|file| file::read(&file, &Cli::command())).transpose();
+    let given = given.map_err(|error| wrong(error.to_string()))?.unwrap_or_default();
+    let command = given.defaults_of(Cli::command()).mut_subcommand("check", |check| given.defaults_of(check));
+    let matches = command.try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let whole = |mut run: RunArgs| {
+        if run.command.is_empty() {
+            run.command = given.command;
+        }
+        match contradiction(&run) {
+            Some(message) => Err(wrong(message)),
+            None => Ok(Box::new(config(run))),
+        }
+    };
     match cli.task {
         Some(SubTask::Install { dir }) => Ok(Task::Install(dir)),
+        Some(SubTask::ImportPm2 { file, env, output: folder }) => Ok(Task::Import(Import { file, env, folder })),
         Some(SubTask::Ctl(args)) => Ok(Task::Ctl(Box::new(args.into()))),
-        None => match contradiction(&cli.run) {
-            Some(message) => Err(Cli::command().error(clap::error::ErrorKind::ValueValidation, message)),
-            None => Ok(Task::Run(Box::new(config(cli.run)))),
-        },
+        Some(SubTask::Check(run)) => whole(*run).map(Task::Check),
+        None => whole(cli.run).map(Task::Run),
     }
 }
 
@@ -133,6 +193,23 @@ fn contradiction(run: &RunArgs) -> Option<String> {
     if run.listen.is_some() && port(run.listen) == port(run.admin) {
         return Some("--listen and --admin have the same port: give --admin another one, as 9180".to_string());
     }
+    if run.control_keys.len() > KEYS_MAX {
+        return Some(format!("--control-keys has {} keys: give {KEYS_MAX} at the most", run.control_keys.len()));
+    }
+    if !run.control_keys.is_empty() && (run.pod_uid.is_empty() || run.admin.is_none()) {
+        return Some(
+            "--control-keys needs --admin, where orders come in, and --pod-uid, which they have to name".to_string(),
+        );
+    }
+    if run.balancing == Balancing::Steered && run.listen.is_none() {
+        return Some("--balancing steered needs --listen: only of a port that the primary opens it can open a socket for each worker".to_string());
+    }
+    if !run.slow_start_seconds.is_zero() && run.balancing != Balancing::Steered {
+        return Some("--slow-start-seconds needs --balancing steered: otherwise whoever is free takes the next connection, and a fresh worker as many as it can".to_string());
+    }
+    if run.balancing == Balancing::Passing && run.ipc == Ipc::None {
+        return Some("--balancing passing needs Node's channel, over which connections are handed: leave out --ipc none, or use --balancing shared".to_string());
+    }
     if run.restart_initial_milliseconds > run.restart_max_seconds {
         return Some(format!(
             "--restart-initial-milliseconds ({}) is more than --restart-max-seconds ({}): lower the first or raise \
@@ -149,15 +226,26 @@ fn config(run: RunArgs) -> Config {
         count: run.instances,
         name: run.name,
         listen: run.listen,
+        balancing: run.balancing,
+        slow_start: run.slow_start_seconds,
         admin: run.admin,
         control: run.control,
+        told: (!run.control_keys.is_empty()).then_some(Told { revision: run.config_revision, reload: run.reload_id }),
+        control_keys: run.control_keys,
+        pod_uid: run.pod_uid,
         adaptive: run.adaptive,
         hang: run.hang_timeout_seconds.map(|after| Hang { after, signal: run.hang_signal }),
-        recycle: Recycle { memory: run.recycle_memory, age: run.recycle_age_seconds },
+        recycle: Recycle {
+            memory: run.recycle_memory,
+            container_percent: Some(run.recycle_container_percent).filter(|percent| *percent < 100),
+            age: run.recycle_age_seconds,
+        },
         ready: run.ready.into(),
         startup: run.startup_seconds,
         ipc: run.ipc,
         drain: run.drain_seconds,
+        shutdown_message: run.shutdown_message,
+        gather: run.worker_metrics.is_some(),
         endpoints_delay: run.endpoints_delay_seconds,
         backoff: Backoff {
             initial: run.restart_initial_milliseconds,
@@ -168,6 +256,15 @@ fn config(run: RunArgs) -> Config {
         log_format: run.log_format,
         command: run.command,
     }
+}
+
+/// What would be run, in words.
+///
+/// # Errors
+/// Where the command cannot be started.
+pub fn report(config: &Config) -> Result<String, CommandError> {
+    let processors = Processors::of_this_process(&Cgroups::of_this_process(), config.cpu_request_millicores);
+    check::report(config, processors)
 }
 
 #[cfg(test)]
@@ -223,6 +320,8 @@ mod tests {
             (&["--hang-signal", "SIGNONE", "--", "x"], "--hang-signal", "SIGABRT"),
             (&["--adaptive", "8-2", "--", "x"], "--adaptive", "2-8"),
             (&["--control", "x.sock", "--", "x"], "--control", "begins with /"),
+            (&["--control-keys", "abc", "--", "x"], "--control-keys", "64 hexadecimal digits"),
+            (&["--control-keys", &"0f".repeat(32), "--admin", "[::]:9180", "--", "x"], "--control-keys", "--pod-uid"),
             (&["ctl", "scale"], "COUNT", "--help"),
             (&["-i", "2"], "COMMAND", "after `--`"),
             (&["--port", "1", "--", "x"], "--port", "--help"),
@@ -242,6 +341,26 @@ mod tests {
         let Ok(Task::Ctl(ctl)) = parsed(&["ctl", "drain", "2", "--control", "/run/x"]) else { panic!() };
         assert_eq!(ctl.file.as_deref(), Some(std::path::Path::new("/run/x")));
         assert!(matches!(ctl.what, Watched::Order(control::Task::Drain, Document { slot: Some(2), .. }, false)));
+    }
+
+    #[test]
+    fn flags_win_over_a_file_and_its_values_are_checked_as_flags_are() {
+        let folder = std::env::temp_dir().join(format!("primary-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("web.toml");
+        let file = file.to_str().unwrap();
+        std::fs::write(file, "instances = 3\ndrainSeconds = 5\ncommand = [\"node\", \"app.js\"]\n").unwrap();
+        let config = config(&["--config", file, "-i", "2"]);
+        assert_eq!((config.count, config.drain), (Count::Fixed(NonZeroU32::new(2).unwrap()), Duration::from_secs(5)));
+        assert_eq!(config.command, ["node", "app.js"]);
+        assert_eq!(super::tests::config(&["-c", file, "--", "other"]).command, ["other"]);
+        assert!(matches!(parsed(&["check", "-c", file]), Ok(Task::Check(config)) if config.drain.as_secs() == 5));
+        std::fs::write(file, "drainSeconds = 1.5\n").unwrap();
+        let message = parsed(&["-c", file, "--", "x"]).unwrap_err().to_string();
+        assert!(message.contains("--drain-seconds") && message.contains("whole seconds"), "{message}");
+        let message = parsed(&["-c", "/no/such.toml", "--", "x"]).unwrap_err().to_string();
+        assert!(message.contains("/no/such.toml") && message.contains("No such file"), "{message}");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

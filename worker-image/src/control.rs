@@ -3,12 +3,13 @@
 
 mod client;
 mod document;
+mod logs;
 mod server;
 mod socket;
 mod table;
 
 pub use client::{Ctl, Watched, run};
-pub use document::{Document, Replaced, Shown, ShownReload, ShownWorker, Task};
+pub use document::{Document, Task};
 #[cfg(any(test, fuzzing))]
 pub use server::fuzzing;
 pub use server::serve;

@@ -15,6 +15,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "kernel-files", take: files::files, most_mib: 16 },
     Target { name: "command-line", take: words::words, most_mib: 16 },
     Target { name: "control-order", take: crate::control::fuzzing::order, most_mib: 4 },
+    Target { name: "remote-order", take: crate::remote::fuzzing::order, most_mib: 4 },
     Target { name: "admin-request", take: request::request, most_mib: 8 },
 ];
 

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 const MAX_HEADERS: usize = 8192;
 
 /// A client that sends no whole head in this time is cut off, also between two requests; the same for a body.
-pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// A connection is closed after this time, in the middle of nothing or not; a scraper opens another one.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
@@ -51,6 +51,21 @@ where
             Ok(None) => {}
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
+    }
+}
+
+/// Reads a body whole.
+///
+/// # Errors
+/// In words: longer than `most` bytes, or too slow.
+pub async fn body<B>(body: B, most: usize) -> Result<Bytes, String>
+where
+    B: Body<Error: std::error::Error + Send + Sync + 'static>,
+{
+    match tokio::time::timeout(REQUEST_TIME, Limited::new(body, most).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) => Err(format!("the body could not be read (at most {most} bytes): {error}")),
+        Err(_) => Err(format!("the body did not come within {} s", REQUEST_TIME.as_secs())),
     }
 }
 

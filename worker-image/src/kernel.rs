@@ -2,12 +2,16 @@
 
 #![allow(unsafe_code)]
 
+mod door;
 mod fork;
 mod peek;
+mod steer;
 mod tcp_info;
 mod watched;
 
+pub use door::close_door;
 pub use fork::{FIRST_INHERITED_FD, Forked, Program, fork};
 pub use peek::ended_child;
+pub use steer::{MEMBERS_MAX, steer};
 pub use tcp_info::accept_queue;
 pub use watched::watched;

@@ -40,11 +40,20 @@ pub struct Launcher {
     environment: BTreeMap<OsString, OsString>,
     port: Option<u16>,
     channel: bool,
-    /// Within what time workers are to send `WATCHDOG=1`, if they do at all.
-    watchdog: Option<Duration>,
     oom_score: Option<i32>,
     /// Replaces a terminal: workers are not in its foreground and would be stopped when they read from it.
     stdin: Option<OwnedFd>,
+}
+
+/// What one worker is given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// The listening socket that it inherits.
+    pub listener: Option<BorrowedFd<'a>>,
+    /// Its `NOTIFY_SOCKET`.
+    pub notify: Option<&'a str>,
+    /// Within what time it is to send `WATCHDOG=1`, if it does at all.
+    pub watchdog: Option<Duration>,
 }
 
 /// A worker and the primary's ends of it.
@@ -60,12 +69,7 @@ impl Launcher {
     ///
     /// # Errors
     /// When an argument contains a null byte, which no program can be given.
-    pub fn new(
-        command: Vec<OsString>,
-        port: Option<u16>,
-        channel: bool,
-        watchdog: Option<Duration>,
-    ) -> io::Result<Self> {
+    pub fn new(command: Vec<OsString>, port: Option<u16>, channel: bool) -> io::Result<Self> {
         let arguments = command.iter().map(|word| Ok(CString::new(word.as_bytes())?)).collect::<io::Result<_>>()?;
         let is_own = |name: &OsStr| {
             name.as_bytes().starts_with(ENV_PREFIX.as_bytes()) || OWN_VARIABLES.iter().any(|own| name == *own)
@@ -86,7 +90,7 @@ impl Launcher {
         };
         let stdin = if io::stdin().is_terminal() { null().ok() } else { None };
         let path = std::env::var_os("PATH");
-        Ok(Self { command, arguments, path, environment, port, channel, watchdog, oom_score, stdin })
+        Ok(Self { command, arguments, path, environment, port, channel, oom_score, stdin })
     }
 
     /// Whether workers get Node's channel.
@@ -99,11 +103,11 @@ impl Launcher {
         self.port
     }
 
-    /// Forks a worker for a slot (numbered from 1) that inherits the listening socket if there is one.
+    /// Forks a worker for a slot (numbered from 1).
     ///
     /// # Errors
     /// The command cannot be found, or the kernel gives no process or descriptor: words for the user.
-    pub fn launch(&self, slot: u32, listener: Option<BorrowedFd<'_>>, notify: Option<&str>) -> Result<Launched, Exit> {
+    pub fn launch(&self, slot: u32, given: &Given<'_>) -> Result<Launched, Exit> {
         let name = self.command.first().map(OsString::as_os_str).unwrap_or_default();
         let file = resolve(name, self.path.as_deref()).map_err(|error| Exit::NotExecuted(error.to_string()))?;
         let refused = |error: &io::Error| Exit::NotExecuted(format!("the system gives no process: {error}"));
@@ -112,14 +116,14 @@ impl Launcher {
 
         let mut own: Vec<(&str, String)> = Vec::new();
         let mut inherited: Vec<BorrowedFd<'_>> = Vec::new();
-        if let Some(listener) = listener {
+        if let Some(listener) = given.listener {
             inherited.push(listener);
             own.push(("LISTEN_FDS", "1".to_string()));
             own.push(("LISTEN_FDNAMES", "http".to_string()));
         }
-        if let Some(notify) = notify {
+        if let Some(notify) = given.notify {
             own.push(("NOTIFY_SOCKET", notify.to_string()));
-            if let Some(watchdog) = self.watchdog {
+            if let Some(watchdog) = given.watchdog {
                 own.push(("WATCHDOG_USEC", watchdog.as_micros().to_string()));
             }
         }
@@ -131,7 +135,7 @@ impl Launcher {
             inherited.push(theirs.as_fd());
         }
         let program = Program::new(file, self.arguments.clone(), self.environment_with(&own))
-            .announcing_pid(listener.is_some())
+            .announcing_pid(given.listener.is_some())
             .with_oom_score(self.oom_score);
         let forked =
             fork(&program, &inherited, self.stdin.as_ref().map(AsFd::as_fd)).map_err(|error| refused(&error))?;

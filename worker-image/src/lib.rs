@@ -12,7 +12,9 @@ mod control;
 mod count;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gather;
 mod http;
+mod import;
 mod install;
 mod ipc;
 mod kernel;
@@ -24,6 +26,7 @@ mod note;
 mod notify;
 mod proc;
 mod reap;
+mod remote;
 mod run;
 
 use std::process::ExitCode;
@@ -58,6 +61,17 @@ pub fn main() -> ExitCode {
                 Err(error) => failure(&error, EXIT_REFUSED),
             },
             Err(error) => failure(&error, EXIT_SYSTEM),
+        },
+        Task::Import(import) => match import::run(&import) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(&error, config::EXIT_USAGE),
+        },
+        Task::Check(config) => match config::report(&config) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failure(&error, error.exit_code()),
         },
         Task::Run(config) => match run_to_end(*config) {
             Ok(()) => ExitCode::SUCCESS,

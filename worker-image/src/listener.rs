@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
@@ -19,6 +20,8 @@ pub enum Transport {
     Tcp {
         /// At most so many connections wait.
         backlog: i32,
+        /// Whether it is one of several sockets on this port.
+        shares_port: bool,
     },
     /// UDP, bound.
     Udp {
@@ -42,11 +45,14 @@ pub fn open(address: SocketAddr, only_v6: bool, transport: Transport) -> Result<
     if !matches!(transport, Transport::Udp { reuse: false }) {
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
+    if matches!(transport, Transport::Tcp { shares_port: true, .. }) {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, only_v6)?;
     }
     bind(&socket, &address)?;
-    if let Transport::Tcp { backlog } = transport {
+    if let Transport::Tcp { backlog, .. } = transport {
         listen(&socket, backlog)?;
     }
     Ok(socket)
@@ -57,8 +63,8 @@ pub fn open(address: SocketAddr, only_v6: bool, transport: Transport) -> Result<
 ///
 /// # Errors
 /// The kernel's error number.
-pub fn open_dual(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let transport = Transport::Tcp { backlog: BACKLOG };
+pub fn open_dual(address: SocketAddr, shares_port: bool) -> Result<OwnedFd, Errno> {
+    let transport = Transport::Tcp { backlog: BACKLOG, shares_port };
     match open(address, false, transport) {
         Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if address.ip().is_unspecified() && address.is_ipv6() => {
             open(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()), false, transport)
@@ -82,6 +88,13 @@ pub fn open_unix(path: &Path, backlog: i32) -> Result<OwnedFd, Errno> {
 /// Makes the accept queue as long again as it was: Node calls `listen` once more with a backlog of 511.
 pub fn restore_backlog(socket: &OwnedFd) {
     let _ = listen(socket, BACKLOG); // it listens already, and goes on with the shorter queue otherwise
+}
+
+/// Whether somebody waits to be accepted, on a listening socket of any kind.
+pub fn has_waiting(socket: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(&socket, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 /// How full an accept queue is.

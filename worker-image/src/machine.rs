@@ -13,9 +13,11 @@ mod order;
 mod port;
 mod readiness;
 mod reason;
+mod recent;
 mod replace;
 mod settings;
 mod slot;
+mod steering;
 mod stop;
 mod view;
 mod vitals;
@@ -26,7 +28,7 @@ mod tests;
 
 use std::time::Duration;
 
-use primary_protocol::Deaths;
+use primary_protocol::{Deaths, Replaced};
 
 pub use backoff::Backoff;
 use backoff::Jitter;
@@ -37,10 +39,12 @@ pub use event::Event;
 pub use exit::{Exit, signal_name, signal_number};
 pub use order::Order;
 use port::Port;
-pub use reason::{Reason, Tally};
+pub use reason::Reason;
+use recent::Recent;
 pub use replace::{Reload, ReloadState};
 pub use settings::{Adaptive, Hang, Policy, Recycle, Settings};
 use slot::{Channel, Phase, Slot, Worker};
+pub use steering::Share;
 use stop::StopPlan;
 pub use view::{Role, Watch, milliseconds};
 pub use vitals::{Sample, Samples};
@@ -87,8 +91,18 @@ pub struct Machine {
     withdrawn: bool,
     /// What the container's memory limit left when workers were last looked at.
     free_memory: Option<u64>,
+    /// Whether the container has a memory limit, once that was looked at.
+    limited: Option<bool>,
     deaths: Deaths,
-    tally: Tally,
+    replaced: Replaced,
+    hung: Recent,
+    over_memory: Recent,
+    out_of_memory: Recent,
+    /// When a worker last gave way because the container was nearly full.
+    relieved_at: Option<Moment>,
+    /// The slots that get new connections, as last said, and when their shares were looked at.
+    steered_to: Vec<Share>,
+    shares_at: Moment,
     served: bool,
     finished: bool,
 }
@@ -108,8 +122,15 @@ impl Machine {
             adaptation: Adaptation::new(count),
             withdrawn: false,
             free_memory: None,
+            limited: None,
             deaths: Deaths::default(),
-            tally: Tally::default(),
+            replaced: Replaced::default(),
+            hung: Recent::default(),
+            over_memory: Recent::default(),
+            out_of_memory: Recent::default(),
+            relieved_at: None,
+            steered_to: Vec::new(),
+            shares_at: Moment::ZERO,
             served: false,
             finished: false,
         }
@@ -137,7 +158,7 @@ impl Machine {
                     worker.channel = Channel::Online;
                 }
             }
-            Event::ChannelClosed { pid } => self.on_channel_closed(pid, now, &mut effects),
+            Event::ChannelClosed { pid } => self.on_channel_closed(pid, now),
             Event::Opened => {
                 self.port.on_opened();
                 effects.push(Effect::Note(Note::PortReopened));
@@ -151,6 +172,8 @@ impl Machine {
             }
             Event::OpenFailed => self.port.on_open_failed(now),
             Event::Stop { signal } => self.on_stop(signal, now, &mut effects),
+            Event::Emptied => self.on_emptied(now),
+            Event::SlotEmptied { slot } => self.on_slot_emptied(slot, now),
         }
         self.advance(now, &mut effects);
         effects
@@ -165,8 +188,10 @@ impl Machine {
         self.advance_verdicts(now, effects);
         self.advance_count(now, effects);
         self.advance_renewals(now, effects);
+        self.tell_untold(now, effects);
         self.advance_leaving(now, effects);
         self.fork_due(now, effects);
+        self.advance_steering(now, effects);
         self.forget_surplus();
         if self.finished {
             effects.push(Effect::Finish);

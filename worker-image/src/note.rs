@@ -98,6 +98,13 @@ pub fn line(note: &Note) -> Line {
             let message = format!("{signal}: serving on for {serve_on} s, then draining for up to {drain} s");
             Line::new(Info, message, vec![("event", json!("stopping"))])
         }
+        Note::DoorClosed { at_most } => {
+            let at_most = milliseconds(*at_most);
+            let fields = vec![("event", json!("doorClosed")), ("milliseconds", json!(at_most))];
+            let message =
+                format!("no new connection is let in; those that wait are served first, for {at_most} ms at the most");
+            Line::new(Info, message, fields)
+        }
         Note::Draining { workers } => {
             let fields = vec![("event", json!("draining")), ("workers", json!(workers))];
             Line::new(Info, format!("draining {workers} workers"), fields)

@@ -9,9 +9,10 @@ const TABLE_MAX: u64 = 4 << 20;
 /// More descriptors of one process are not looked at.
 const DESCRIPTORS_MAX: usize = 16_384;
 
-/// `TCP_LISTEN` and `TCP_TIME_WAIT` of the kernel, as `/proc/net/tcp` shows them.
+/// `TCP_LISTEN`, `TCP_TIME_WAIT` and `TCP_SYN_RECV` of the kernel, as `/proc/net/tcp` shows them.
 const LISTEN: &str = "0A";
 const TIME_WAIT: &str = "06";
+const SYN_RECEIVED: &str = "03";
 
 /// The numbers of sockets.
 pub type Inodes = BTreeSet<u64>;
@@ -29,26 +30,38 @@ pub fn accepted_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
 
 /// The accepted connections to these ports with bytes that their worker has not read. `None` as above.
 pub fn unread_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
-    let table = |line: &str| {
-        let queues = line.split_ascii_whitespace().nth(4)?;
-        let unread = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
-        (unread > 0).then_some(())?;
-        socket(line, |state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
-    };
-    lines_of_tables(table)
+    lines_of_tables(|line| unread(line, ports))
+}
+
+/// Whether clients are in the middle of the handshake on these ports, and the accepted connections with bytes that their
+/// worker has not read. `None` as above.
+pub fn at_the_door(ports: &BTreeSet<u16>) -> Option<(bool, Inodes)> {
+    let mut half_open = false;
+    let unread = lines_of_tables(|line| {
+        half_open |= place(line).is_some_and(|(local, state)| state == SYN_RECEIVED && ports.contains(&local));
+        unread(line, ports)
+    })?;
+    Some((half_open, unread))
+}
+
+fn unread(line: &str, ports: &BTreeSet<u16>) -> Option<u64> {
+    let queues = line.split_ascii_whitespace().nth(4)?;
+    let unread = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
+    (unread > 0).then_some(())?;
+    socket(line, |state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
 }
 
 fn sockets(wanted: impl Fn(&str, u16) -> bool) -> Option<Inodes> {
     lines_of_tables(|line| socket(line, &wanted))
 }
 
-fn lines_of_tables(inode: impl Fn(&str) -> Option<u64>) -> Option<Inodes> {
+fn lines_of_tables(mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes> {
     let mut found = Inodes::new();
     let mut read_any = false;
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let Some(text) = read_bounded(table) else { continue };
         read_any = true;
-        found.extend(text.lines().skip(1).filter_map(&inode));
+        found.extend(text.lines().skip(1).filter_map(&mut inode));
     }
     read_any.then_some(found)
 }
@@ -61,11 +74,16 @@ fn read_bounded(path: &str) -> Option<String> {
 }
 
 fn socket(line: &str, wanted: impl Fn(&str, u16) -> bool) -> Option<u64> {
+    let (local, state) = place(line)?;
+    let inode: u64 = line.split_ascii_whitespace().nth(9)?.parse().ok()?;
+    (inode != 0 && wanted(state, local)).then_some(inode)
+}
+
+/// The local port and the state of a connection.
+fn place(line: &str) -> Option<(u16, &str)> {
     let mut fields = line.split_ascii_whitespace();
     let local = u16::from_str_radix(fields.nth(1)?.rsplit(':').next()?, 16).ok()?;
-    let state = fields.nth(1)?;
-    let inode: u64 = fields.nth(5)?.parse().ok()?;
-    (inode != 0 && wanted(state, local)).then_some(inode)
+    Some((local, fields.nth(1)?))
 }
 
 /// The processes of each process group.

@@ -1,16 +1,21 @@
 //! The loop around the machine: turns signals, ends of processes, messages and time into events, and does what the
 //! machine says. Everything here is on one thread; nothing in it waits for a worker.
 
+mod door;
 mod effects;
 mod events;
+mod gathering;
 mod orders;
+mod passing;
 mod probe;
+mod remote;
 mod report;
+mod resize;
 mod samples;
+mod steering;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -20,20 +25,27 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Ask};
 use crate::cgroup::Cgroups;
 use crate::command::{Kind, resolve};
-use crate::config::{Config, Ipc};
+use crate::config::{Balancing, Config, Ipc};
 use crate::control;
 use crate::count::{self, Processors};
-use crate::ipc::channel::{Answer, ChannelEvent};
+use crate::ipc::broker::Broker;
+use crate::ipc::channel::{Ears, Outbox};
+use crate::ipc::passing::{Passing, WorkerId};
 use crate::ipc::servers::{Main, Servers};
 use crate::kernel::Forked;
 use crate::launch::Launcher;
-use crate::listener;
 use crate::log::{Level, Log};
 use crate::machine::{Event, Machine, Moment, Policy, Settings, Wording};
 use crate::notify::Said;
+use crate::remote::{Guard, Refusals};
+use door::Door;
+use gathering::Gathering;
 use probe::Probe;
+use remote::Remote;
 use report::Readings;
+use resize::Resize;
 use samples::Sampler;
+use steering::Steering;
 
 /// Messages from all channels that may wait for the loop; a worker that says more waits in its own socket.
 const CHANNEL_QUEUE: usize = 256;
@@ -81,18 +93,27 @@ struct Primary {
     /// The listening socket, while the primary has one.
     main: Option<Main>,
     servers: Servers,
+    passing: Passing,
+    broker: Broker,
     children: BTreeMap<u32, Child>,
+    /// Workers that were forked until now.
+    forked: WorkerId,
     /// `NOTIFY_SOCKET` of each slot that was used.
     notify: BTreeMap<u32, String>,
     said: mpsc::Sender<Said>,
     /// Events that effects brought about, not taken in yet.
     pending: VecDeque<Event>,
-    channel_events: mpsc::Sender<(u32, ChannelEvent)>,
+    ears: Ears,
     tasks: JoinSet<()>,
     probe: Probe,
+    door: Door,
+    gathering: Gathering,
+    steering: Steering,
     samples: Readings,
     sampler: Sampler,
+    remote: Remote,
     processors: Processors,
+    resize: Resize,
     wording: Wording,
     channel_swallowed: bool,
     log: Log,
@@ -104,30 +125,37 @@ struct Primary {
 /// What the primary keeps of a worker.
 struct Child {
     forked: Forked,
-    /// Answers to Node's channel.
-    answers: Option<mpsc::Sender<Answer>>,
+    /// Its number, that no other has.
+    id: WorkerId,
+    /// Its end of Node's channel.
+    outbox: Option<Outbox>,
     /// The log knows that a message of the worker was too long.
     reported_drop: bool,
+    /// The log knows that messages of others for it were dropped.
+    reported_flood: bool,
 }
 
 /// Runs workers until told to stop.
 ///
 /// # Errors
 /// When the primary cannot start; what happens later is no error but a state.
-pub async fn run(config: Config) -> Result<(), StartError> {
+pub async fn run(mut config: Config) -> Result<(), StartError> {
     let system = |action| move |cause| StartError::System { action, cause };
     let file = config.command.first().map(|name| resolve(name, std::env::var_os("PATH").as_deref()));
     if let (Some(Err(error)), None) = (&file, config.admin) {
         return Err(error.clone().into());
     }
     let kind = Kind::of(&config.command, file.and_then(Result::ok).as_deref());
-    let channel = kind.wants_channel(config.ipc);
+    let channel = config.gives_channel(kind);
     let admin = match config.admin {
         Some(address) => Some(admin::open(address).map_err(|cause| busy("--admin", address, cause))?),
         None => None,
     };
     let main = match config.listen {
-        Some(address) => Some(open_main(address).map_err(|cause| busy("--listen", address, cause))?),
+        Some(address) => {
+            let steered = config.balancing == Balancing::Steered;
+            Some(Main::open(address, steered).map_err(|cause| busy("--listen", address, cause))?)
+        }
         None => None,
     };
     let cgroups = Cgroups::of_this_process();
@@ -135,11 +163,11 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let count = count::resolve(config.count, processors);
     let control = control::open(&config.control, config.name.as_deref())?;
     let port = config.listen.map(|address| address.port());
-    let launcher = Launcher::new(config.command.clone(), port, channel, config.hang.map(|hang| hang.after))
-        .map_err(system("take the command"))?;
+    let launcher = Launcher::new(config.command.clone(), port, channel).map_err(system("take the command"))?;
     // As PID 1 orphans fall to us anyway; elsewhere only this way, and then whole trees can be ended.
     let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
 
+    let remote = remote(&mut config)?;
     let signals = events::Signals::new().map_err(system("watch signals"))?;
     let log = Log::start(config.log_format, config.name.clone()).map_err(system("start the log"))?;
     let mut tasks = JoinSet::new();
@@ -154,23 +182,32 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     }
     let (channel_events, channel_messages) = mpsc::channel(CHANNEL_QUEUE);
 
+    let passing = Passing::default();
     let mut primary = Primary {
         machine: Machine::new(policy(&config, channel, kind), settings(&config, count)),
         started: Instant::now(),
         launcher,
         main,
-        servers: Servers::default(),
+        servers: Servers::new(config.balancing == Balancing::Passing),
+        passing: passing.clone(),
+        broker: Broker::default(),
         children: BTreeMap::new(),
+        forked: 0,
         notify: BTreeMap::new(),
         said,
         pending: VecDeque::new(),
-        channel_events,
+        ears: Ears::new(channel_events, passing, config.gather),
         tasks,
         probe: Probe::default(),
+        door: Door::default(),
+        gathering: Gathering::default(),
+        steering: Steering::default(),
         samples: Readings::new(cgroups),
         sampler: Sampler::default(),
+        remote,
         processors,
-        wording: Wording { command: command_line(&config), port },
+        resize: Resize::new(config.count),
+        wording: Wording { command: command_line(&config), port, inherits: config.balancing != Balancing::Passing },
         channel_swallowed: kind == Kind::PackageRunner && config.ipc != Ipc::None,
         log,
         config,
@@ -180,8 +217,19 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     primary.greet();
     let inputs = events::Inputs { signals, channel_messages, what_is_said, asked };
     primary.turn(inputs).await;
+    primary.servers.unlink_files();
     primary.log.finish();
     Ok(())
+}
+
+/// Who may give orders over the network.
+fn remote(config: &mut Config) -> Result<Remote, StartError> {
+    let mut secret = [0_u8; 32];
+    // Without it anybody could make nonces of ours.
+    getrandom(&mut secret, GetRandomFlags::empty())
+        .map_err(|error| StartError::System { action: "give random bytes", cause: error.into() })?;
+    let guard = Guard::new(std::mem::take(&mut config.control_keys), std::mem::take(&mut config.pod_uid), secret);
+    Ok(Remote { guard, told: config.told.take(), taken: 0, refusals: Refusals::default() })
 }
 
 fn policy(config: &Config, channel: bool, kind: Kind) -> Policy {
@@ -192,6 +240,8 @@ fn policy(config: &Config, channel: bool, kind: Kind) -> Policy {
         listens: config.listen.is_some(),
         channel,
         stop_group: kind.needs_group_signal(),
+        steered: config.balancing == Balancing::Steered,
+        slow_start: config.slow_start,
         seed: u64::from_ne_bytes(seed),
     }
 }
@@ -220,12 +270,6 @@ fn busy(flag: &'static str, address: std::net::SocketAddr, cause: io::Error) -> 
     StartError::Listen { flag, address, cause, next }
 }
 
-fn open_main(address: std::net::SocketAddr) -> io::Result<Main> {
-    let socket = listener::open_dual(address)?;
-    let address = listener::local_address(&socket).unwrap_or(address);
-    Ok(Main { socket: Arc::new(socket), address })
-}
-
 fn command_line(config: &Config) -> String {
     let words: Vec<String> = config.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     words.join(" ").chars().take(200).collect()
@@ -235,6 +279,13 @@ impl Primary {
     /// The time, as the machine counts it.
     fn now(&self) -> Moment {
         self.started.elapsed()
+    }
+
+    /// The ports on which workers serve.
+    fn ports(&self) -> BTreeSet<u16> {
+        let mut ports = self.servers.ports();
+        ports.extend(self.launcher.port());
+        ports
     }
 
     /// Says what was understood.
@@ -258,6 +309,7 @@ impl Primary {
             for effect in self.machine.step(event, now) {
                 self.perform(effect);
             }
+            self.choose_receivers();
         }
     }
 }

@@ -39,6 +39,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- include "workercluster-operator.fullname" . }}
 {{- end }}
 
+{{- /* The Secret with the key that orders to primaries are signed with. */ -}}
+{{- define "workercluster-operator.controlKeyName" -}}
+{{- include "workercluster-operator.fullname" . }}-control-key
+{{- end }}
+
 {{- /* An image from (list context {repository, tag, digest}). */ -}}
 {{- define "workercluster-operator.image" -}}
 {{- $root := index . 0 }}

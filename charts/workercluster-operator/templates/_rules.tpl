@@ -60,6 +60,11 @@
   resources: [leases]
   resourceNames: [{{ include "workercluster-operator.leaseName" . }}]
   verbs: [get, watch, update, patch]
+# The key that orders to primaries are signed with: the chart makes an empty Secret, and the operator fills it once.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "workercluster-operator.controlKeyName" . }}]
+  verbs: [get, patch]
 {{- end }}
 
 {{- define "workercluster-operator.rules.secrets" -}}

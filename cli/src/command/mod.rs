@@ -1,12 +1,15 @@
 //! The commands, one file each: they look, have a pure function decide, print and write.
 
+mod drain;
 mod follow;
 mod history;
 mod logs;
 mod pause;
+mod reload;
 mod restart;
 mod rollout_status;
 mod status;
+mod top;
 mod undo;
 
 use serde::Serialize;
@@ -33,6 +36,10 @@ pub async fn run(line: CommandLine) -> Result<(), Error> {
     match line.command {
         Command::Status(status) => status::run(&session, &status, style).await,
         Command::Logs(arguments) => logs::run(&session, &arguments, style).await,
+        Command::Top(arguments) => Box::pin(top::run(&session, &arguments, style)).await,
+        Command::Reload(arguments) => Box::pin(reload::run(&session, &arguments)).await,
+        Command::Drain(pod) => drain::run(&session, &pod.name, true).await,
+        Command::Undrain(pod) => drain::run(&session, &pod.name, false).await,
         Command::Rollout(Rollout::Status(status)) => rollout_status::run(&session, &status, style).await,
         Command::Rollout(Rollout::History(history)) => history::run(&session, &history, style).await,
         Command::Rollout(Rollout::Undo(undo)) => undo::run(&session, &undo, style).await,

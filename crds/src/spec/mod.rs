@@ -5,6 +5,7 @@ mod autoscaling;
 mod disruption;
 mod http;
 mod rollout;
+mod upkeep;
 mod workers;
 
 pub use amount::Amount;
@@ -14,7 +15,8 @@ pub use http::{Balancing, Http};
 use kube::{CustomResource, KubeSchema};
 pub use rollout::Rollout;
 use serde::{Deserialize, Serialize};
-pub use workers::{Ipc, Ready, Restart, WorkerCount, Workers};
+pub use upkeep::{Adaptive, Hang, HangSignal, Recycle};
+pub use workers::{Ipc, LIVE_FIELDS, Ready, Restart, WorkerCount, Workers};
 
 use crate::{status::WorkerClusterStatus, template::PodTemplate};
 
@@ -46,6 +48,12 @@ use crate::{status::WorkerClusterStatus, template::PodTemplate};
     validation = Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be a DNS-1035 label (lower-case letters, digits and '-', beginning with a letter) of at most 52 characters, because pods and Services are named after it")
         .field_path(".metadata.name"),
+    validation = Rule::new("!has(self.spec.http) || self.spec.http.balancing != 'Passing' || self.spec.workers.ipc != 'None'")
+        .message("balancing Passing hands connections over Node's channel: set workers.ipc to Auto or Node, or use Shared")
+        .field_path(".spec.http.balancing"),
+    validation = Rule::new("!has(self.spec.http) || !has(self.spec.http.slowStartSeconds) || self.spec.http.slowStartSeconds == 0 || self.spec.http.balancing == 'Steered'")
+        .message("slowStartSeconds needs balancing Steered: otherwise whoever is free takes the next connection")
+        .field_path(".spec.http.slowStartSeconds"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerClusterSpec {

@@ -7,19 +7,31 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+use super::upkeep::{Adaptive, Hang, Recycle};
+
 /// The workers (processes) in each pod.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Workers {
     /// Workers in each pod: a number from 1 to 1024, or `Auto`: the container's processor limit as the kernel enforces it,
-    /// rounded up, else its processor request, else 1. Default Auto.
+    /// rounded up, else its processor request, else 1. Live: a change reaches the pods that run, and restarts none. Default Auto.
     pub count: WorkerCount,
     /// What shows that a worker is ready. `Auto`: Node's `listening` message, or `READY=1` (`sd_notify`), or, where neither comes,
     /// being alive for one second. `Listening`: only a listening socket. `Notify`: only `READY=1` or `process.send('ready')`.
     /// `Immediate`: being forked. Default Auto.
     pub ready: Ready,
-    /// How a worker that ended is replaced.
+    /// Bounds between which the number of workers follows the load: more while connections wait or the workers that are there are busy,
+    /// fewer after a while in which that was not so. In place of `count`. Live. Default: none, `count` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
+    /// How a worker that ended is replaced. Live.
     pub restart: Restart,
+    /// When a worker gives way to a fresh one, which is ready before the old one is asked to leave. Live. Default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recycle: Option<Recycle>,
+    /// When a worker counts as hung, and is killed and replaced. Live. Default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hang: Option<Hang>,
     /// Seconds that a worker may take to finish its work when it is asked to stop; then it is killed. Also the greater part of the pod's
     /// termination grace period. Default 30.
     #[schemars(range(min = 0, max = 86400))]
@@ -34,14 +46,21 @@ impl Default for Workers {
     fn default() -> Self {
         Self {
             count: WorkerCount::Auto,
+            adaptive: None,
             ready: Ready::Auto,
             restart: Restart::default(),
+            recycle: None,
+            hang: None,
             // Kubernetes' own grace period and gunicorn's graceful timeout.
             drain_seconds: 30,
             ipc: Ipc::Auto,
         }
     }
 }
+
+/// The fields of `spec.workers` that reach pods that run. They are no part of a revision: their change replaces no pod, and a revision that comes
+/// back leaves them as they are.
+pub const LIVE_FIELDS: [&str; 5] = ["count", "adaptive", "restart", "recycle", "hang"];
 
 /// How many workers each pod has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -108,6 +108,21 @@ impl ApiServer {
         }
     }
 
+    /// A Secret of our own.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, ApiError> {
+        self.read("secrets", Api::<Secret>::namespaced(self.client(), namespace).get_opt(name)).await
+    }
+
+    /// Puts a value into a Secret of our own, if it is still as it was read.
+    pub async fn keep_secret(&self, namespace: &str, read: &Secret, key: &str, value: &str) -> Result<(), ApiError> {
+        let meta = &read.metadata;
+        let patch = json!({"metadata": {"resourceVersion": meta.resource_version}, "stringData": {(key): value}});
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+        let api = Api::<Secret>::namespaced(self.client(), namespace);
+        let name = meta.name.clone().unwrap_or_default();
+        self.write("patch", "secrets", api.patch(&name, &params, &Patch::Merge(patch))).await.map(drop)
+    }
+
     /// Makes the pod ours, if it is still the one that was looked at.
     pub async fn adopt_pod(
         &self,

@@ -1,6 +1,7 @@
 //! Objects from a validated spec: pure, and unable to fail once `validate` has passed.
 
 pub mod budget;
+pub mod live;
 pub mod pod;
 pub mod revision;
 pub mod security;

@@ -1,10 +1,10 @@
 //! A replica's pod: the user's template with the primary put in front of the command.
 
-use crds::{Ipc, Ready, WorkerClusterSpec, WorkerCount, names};
+use crds::{Balancing, Ipc, Ready, WorkerClusterSpec, names};
 use primary_protocol::ADMIN_PORT;
 use serde_json::{Map, Value, json};
 
-use super::{Valid, security, tolerations};
+use super::{Valid, live, security, tolerations};
 
 /// What a pod needs to know beside the spec.
 pub struct Context<'a> {
@@ -16,6 +16,19 @@ pub struct Context<'a> {
     /// Image of the primary, and when it is pulled.
     pub primary_image: &'a str,
     pub pull_policy: &'a str,
+    /// `None` where primaries are given no orders.
+    pub control: Option<Control<'a>>,
+}
+
+/// What a primary needs to know to take orders.
+#[derive(Clone, Copy)]
+pub struct Control<'a> {
+    /// The key that they are signed with.
+    pub public_key: &'a str,
+    /// The name of the settings that it begins with.
+    pub revision: &'a str,
+    /// The last reload that was ordered: the pod is fresh anyway.
+    pub reload: Option<&'a str>,
 }
 
 /// Seconds that a replica goes on serving after SIGTERM, while Kubernetes takes it out of its Services.
@@ -32,7 +45,7 @@ pub fn build(spec: &WorkerClusterSpec, valid: &Valid, context: &Context<'_>, nam
     if let Some(Value::Array(containers)) = pod.get_mut("containers")
         && let Some(Value::Object(worker)) = containers.get_mut(valid.worker)
     {
-        wrap(worker, spec, valid);
+        wrap(worker, spec, valid, context.control.as_ref());
     }
     push_first(&mut pod, "initContainers", init_container(context, resources));
     push(&mut pod, "volumes", json!({"name": names::VOLUME, "emptyDir": {}}));
@@ -81,10 +94,10 @@ fn metadata(valid: &Valid, context: &Context<'_>, name: &str, slot: u32) -> Valu
 }
 
 /// Puts the primary before the user's command.
-fn wrap(worker: &mut Map<String, Value>, spec: &WorkerClusterSpec, valid: &Valid) {
+fn wrap(worker: &mut Map<String, Value>, spec: &WorkerClusterSpec, valid: &Valid, control: Option<&Control<'_>>) {
     worker.insert("command".into(), json!([format!("{}/primary", names::MOUNT)]));
     worker.insert("args".into(), std::iter::once(json!("--")).chain(valid.command.iter().cloned()).collect());
-    for variable in environment(spec).into_iter().rev() {
+    for variable in environment(spec, control).into_iter().rev() {
         push_first(worker, "env", variable);
     }
     push(worker, "volumeMounts", json!({"name": names::VOLUME, "mountPath": names::MOUNT, "readOnly": true}));
@@ -97,13 +110,9 @@ fn wrap(worker: &mut Map<String, Value>, spec: &WorkerClusterSpec, valid: &Valid
 }
 
 /// The primary's settings. The environment and not flags, so that `ps` and the logs show the user's own command.
-fn environment(spec: &WorkerClusterSpec) -> Vec<Value> {
+fn environment(spec: &WorkerClusterSpec, control: Option<&Control<'_>>) -> Vec<Value> {
     let variable = |name: &str, value: String| json!({"name": format!("WORKERCLUSTER_{name}"), "value": value});
     let workers = &spec.workers;
-    let count = match workers.count {
-        WorkerCount::Auto => "max".to_owned(),
-        WorkerCount::Fixed(count) => count.to_string(),
-    };
     let ready = match workers.ready {
         Ready::Auto => "auto",
         Ready::Listening => "listening",
@@ -117,17 +126,29 @@ fn environment(spec: &WorkerClusterSpec) -> Vec<Value> {
     };
     let mut environment = vec![
         variable("ADMIN", format!("[::]:{ADMIN_PORT}")),
-        variable("INSTANCES", count),
         variable("READY", ready.into()),
         variable("IPC", ipc.into()),
         variable("DRAIN_SECONDS", workers.drain_seconds.to_string()),
         variable("ENDPOINTS_DELAY_SECONDS", ENDPOINTS_DELAY_SECONDS.to_string()),
-        variable("RESTART_INITIAL_MILLISECONDS", workers.restart.initial_milliseconds.to_string()),
-        variable("RESTART_MAX_SECONDS", workers.restart.max_seconds.to_string()),
-        variable("RESTART_RESET_AFTER_SECONDS", workers.restart.reset_after_seconds.to_string()),
         json!({"name": "WORKERCLUSTER_CPU_REQUEST_MILLICORES", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}}),
     ];
+    environment.extend(live::environment(workers).into_iter().map(|(name, value)| variable(name, value)));
+    if let Some(control) = control {
+        environment
+            .push(json!({"name": "WORKERCLUSTER_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}));
+        environment.push(variable("CONTROL_KEYS", control.public_key.to_owned()));
+        environment.push(variable("CONFIG_REVISION", control.revision.to_owned()));
+        environment.extend(control.reload.map(|reload| variable("RELOAD_ID", reload.to_owned())));
+    }
     if let Some(http) = &spec.http {
+        match http.balancing {
+            Balancing::Shared => {}
+            Balancing::Steered => environment.push(variable("BALANCING", "steered".into())),
+            Balancing::Passing => environment.push(variable("BALANCING", "passing".into())),
+        }
+        if http.slow_start_seconds > 0 {
+            environment.push(variable("SLOW_START_SECONDS", http.slow_start_seconds.to_string()));
+        }
         environment.insert(0, variable("LISTEN", format!("[::]:{}", http.port)));
     }
     environment
@@ -181,6 +202,7 @@ mod tests {
             revision: "rev",
             primary_image: "workercluster/primary:1",
             pull_policy: "IfNotPresent",
+            control: Some(Control { public_key: "abc", revision: "live", reload: Some("yesterday") }),
         };
         build(spec, &validate(spec).unwrap(), &context, "web-x", 3)
     }
@@ -198,6 +220,10 @@ mod tests {
         assert_eq!(pod["spec"]["initContainers"][0]["name"], "workercluster-primary");
         assert_eq!(pod["spec"]["initContainers"][1]["name"], "mine");
         assert_eq!(worker["env"][0], json!({"name": "WORKERCLUSTER_LISTEN", "value": "[::]:8000"}));
+        for (name, value) in [("CONTROL_KEYS", "abc"), ("CONFIG_REVISION", "live"), ("RELOAD_ID", "yesterday")] {
+            let variable = json!({"name": format!("WORKERCLUSTER_{name}"), "value": value});
+            assert!(worker["env"].as_array().unwrap().contains(&variable), "{variable}");
+        }
     }
 
     #[test]

@@ -4,15 +4,21 @@ use crds::{Http, NodeLoss, WorkerClusterSpec, Workers, names};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::pod::{labels, owner};
+use super::{
+    live,
+    pod::{labels, owner},
+};
 use crate::text::short_hash;
 
-/// What the user wrote about pods: the template, and what in `workers`, `http` and `nodeLoss` differs from the defaults. Not the primary's
-/// image: an upgrade of the operator replaces no pod.
+/// What the user wrote about pods: the template, and what in `workers`, `http` and `nodeLoss` differs from the defaults. Not what reaches pods
+/// that run ([`live`]), and not the primary's image: an upgrade of the operator replaces no pod.
 pub fn wishes(spec: &WorkerClusterSpec) -> Value {
-    let mut wishes = json!({"template": spec.template, "workers": differing(&spec.workers, &Workers::default())});
+    let mut workers = differing(&spec.workers, &Workers::default());
+    live::take_out(&mut workers);
+    let mut wishes = json!({"template": spec.template, "workers": workers});
     if let Some(http) = &spec.http {
-        wishes["http"] = differing(http, &Http { port: 0, balancing: crds::Balancing::default() });
+        wishes["http"] =
+            differing(http, &Http { port: 0, balancing: crds::Balancing::default(), slow_start_seconds: 0 });
     }
     if spec.node_loss != NodeLoss::default() {
         wishes["nodeLoss"] = json!(spec.node_loss);
@@ -57,6 +63,7 @@ pub fn revision(spec: &WorkerClusterSpec) -> String {
 /// Where a newer operator has stored what this one cannot read.
 pub fn restored(spec: &WorkerClusterSpec, wishes: &Value) -> Result<WorkerClusterSpec, serde_json::Error> {
     let mut all = serde_json::to_value(spec)?;
+    let workers = all.get("workers").cloned().unwrap_or_default();
     if let Value::Object(all) = &mut all {
         for field in ["template", "workers", "http", "nodeLoss"] {
             match wishes.get(field) {
@@ -64,6 +71,7 @@ pub fn restored(spec: &WorkerClusterSpec, wishes: &Value) -> Result<WorkerCluste
                 None => all.remove(field),
             };
         }
+        live::put_in(all.entry("workers").or_insert_with(|| json!({})), &workers);
     }
     serde_json::from_value(all)
 }
@@ -125,13 +133,23 @@ mod tests {
     }
 
     #[test]
+    fn what_reaches_pods_that_run_is_no_part_of_it_and_stays_when_another_comes_back() {
+        let mut live = spec();
+        live.workers.count = crds::WorkerCount::Fixed(7);
+        live.workers.recycle = Some(crds::Recycle { memory: Some("256Mi".into()), age_seconds: None });
+        assert_eq!(revision(&live), revision(&spec()));
+        let back = restored(&live, &wishes(&spec())).unwrap();
+        assert_eq!(back.workers, live.workers);
+    }
+
+    #[test]
     fn the_template_the_workers_and_the_port_are() {
         let mut template = spec();
         template.template.0.insert("metadata".into(), json!({"labels": {"a": "b"}}));
         let mut workers = spec();
         workers.workers.drain_seconds = 5;
         let mut port = spec();
-        port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared });
+        port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared, slow_start_seconds: 0 });
         let all = [revision(&spec()), revision(&template), revision(&workers), revision(&port)];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
     }

@@ -97,6 +97,11 @@ pub fn pod_context<'a>(
         revision,
         primary_image,
         pull_policy: context.settings.pull_policy,
+        control: seen.orders.public_key.as_deref().map(|public_key| build::pod::Control {
+            public_key,
+            revision: &seen.orders.fresh,
+            reload: seen.orders.reload.as_ref().map(|reload| reload.id.as_str()),
+        }),
     }
 }
 

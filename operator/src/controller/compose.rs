@@ -34,7 +34,7 @@ pub struct Facts<'a> {
     /// Why the spec's revision could not be kept, where the API server will refuse it again.
     pub refused: Option<&'a str>,
     /// What is to be told first.
-    pub told: Option<Happening>,
+    pub told: Vec<Happening>,
 }
 
 /// Figures that change all the time are written no more often than this.
@@ -56,7 +56,9 @@ pub fn compose(
     let pods = context.cache.pods.of(&seen.key);
     let owned: Vec<_> =
         pods.iter().map(AsRef::as_ref).filter(|pod: &&PodView| pod.controller.as_deref() == Some(&seen.uid)).collect();
-    let active: Vec<_> = owned.iter().copied().filter(|pod| pod.is_active()).collect();
+    // Who serves out is on its way already.
+    let retires = |pod: &PodView| facts.decision.retire.contains(&pod.uid);
+    let active: Vec<_> = owned.iter().copied().filter(|pod| pod.is_active() && !retires(pod)).collect();
     let ready = active.iter().filter(|pod| pod.is_ready()).count();
     let min_ready = seconds(seen.cluster.spec.rollout.min_ready_seconds);
     let available = |pods: &mut dyn Iterator<Item = &PodView>| {
@@ -99,6 +101,7 @@ pub fn compose(
             refused: facts.refused,
             trouble: troubled.or(silent),
             workers,
+            settings: seen.orders.settings(&active, &seen.readings),
             scaling: facts.scaling.map(|scaling| (&scaling.scaling_active, &scaling.scaling_limited)),
         },
         &before.conditions,
@@ -113,6 +116,8 @@ pub fn compose(
         available_replicas: available(&mut active.iter().copied()),
         updated_replicas: count(updated.len()),
         rollout: progress.map_or_else(|| before.rollout.clone(), |Progress { status, .. }| Some(status)),
+        reload: seen.orders.reload_status(),
+        retiring_replicas: count(owned.iter().filter(|pod| pod.is_active() && retires(pod)).count()),
         terminating_replicas: count(owned.iter().filter(|pod| pod.deleting).count()),
         workers: totals,
         selector: format!("{}={}", names::LABEL_NAME, seen.name),
@@ -210,6 +215,9 @@ fn reason(reason: WarningReason) -> &'static str {
         WarningReason::NeverReady => "NeverReady",
         WarningReason::CommandNotFound => "CommandNotFound",
         WarningReason::ChannelSwallowed => "ChannelSwallowed",
+        WarningReason::Hung => "WorkersHung",
+        WarningReason::OverMemory => "WorkersOverMemory",
+        WarningReason::OutOfMemory => "WorkersOutOfMemory",
         WarningReason::Unknown => "WorkersWarn",
     }
 }

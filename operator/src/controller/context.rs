@@ -11,7 +11,7 @@ use crds::{RolloutStatus, WorkerCluster};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::{sync::watch, time::Instant};
 
-use super::{check::Verdict, events::Events, observe::Seen};
+use super::{check::Verdict, events::Events, observe::Seen, retire::Retiring};
 use crate::{
     api::{ApiError, ApiServer},
     decide::{autoscale::History, backoff::Backoff},
@@ -87,6 +87,8 @@ pub struct Memory {
     pub mirrored: Option<(String, i32)>,
     /// Passwords of queues by Secret and key, with the time of reading.
     pub passwords: BTreeMap<(String, String), (StdInstant, Password)>,
+    /// Pods that serve out before they are deleted.
+    pub retiring: Retiring,
     /// What the primaries last said that status shows: the same again is no news.
     pub digest: u64,
     /// Each reading is news: the autoscaler decides on it.
@@ -124,6 +126,11 @@ impl Context {
     ) -> Self {
         let epoch = Instant::now();
         Self { api, cache, signals, nodes, events, metrics, settings, epoch, memories: Mutex::default() }
+    }
+
+    /// What new pods check orders with; `None` where none are given.
+    pub fn public_key(&self) -> Option<Arc<str>> {
+        self.signals.voice().borrow().as_ref().map(|voice| voice.signer.public_key())
     }
 
     /// Reads or changes what is remembered of a WorkerCluster.
@@ -222,9 +229,14 @@ fn digest(readings: &Readings, max_age: Duration, now: Instant) -> u64 {
     for (uid, reading) in pods {
         uid.hash(&mut hasher);
         reading.trouble().map(|trouble| &trouble.message).hash(&mut hasher);
+        reading.order.as_ref().map(ToString::to_string).hash(&mut hasher);
         if let Some((stats, at)) = &reading.stats {
             (now.saturating_duration_since(*at) > max_age).hash(&mut hasher);
             (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);
+            stats.told.as_ref().map(|told| (&told.revision, &told.reload)).hash(&mut hasher);
+            let waits = stats.listeners.iter().any(|listener| listener.queue_depth.is_some_and(|depth| depth > 0));
+            (stats.drained, stats.drained && stats.workers.busy == Some(0) && !waits).hash(&mut hasher);
+            stats.reload.as_ref().map(|reload| (reload.number, reload.ended, &reload.failure)).hash(&mut hasher);
             for warning in &stats.warnings {
                 (warning.reason, &warning.message).hash(&mut hasher);
             }

@@ -1,5 +1,7 @@
 //! What is worth an event: pods that came and went, and every new reason of trouble.
 
+use std::borrow::Borrow;
+
 use crds::WorkerClusterStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -20,7 +22,7 @@ pub fn happenings(
     let mut happenings = Vec::new();
     let created = &facts.outcome.created;
     if let Some(first) = created.first() {
-        let note = format!("created {}", listed(created.iter().map(String::as_str)));
+        let note = format!("created {}", listed(created));
         happenings.push(Happening::normal("PodsCreated", format!("Create-{first}"), note));
     }
     for why in
@@ -34,7 +36,7 @@ pub fn happenings(
             .map(|removal| removal.name.as_str())
             .collect();
         if let Some(first) = gone.first() {
-            let note = format!("deleted {} ({})", listed(gone.iter().copied()), why.as_str());
+            let note = format!("deleted {} ({})", listed(&gone), why.as_str());
             happenings.push(Happening::normal("PodsDeleted", format!("Delete-{first}"), note));
         }
     }
@@ -74,9 +76,9 @@ pub fn happenings(
     happenings
 }
 
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    let shown = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+/// Names, the first five of many.
+pub fn listed<T: Borrow<str>>(names: &[T]) -> String {
+    let shown = names.iter().take(5).map(Borrow::borrow).collect::<Vec<&str>>().join(", ");
     match names.len() {
         1 => format!("pod {shown}"),
         number @ 2..=5 => format!("{number} pods: {shown}"),

@@ -12,9 +12,11 @@ mod context;
 pub mod events;
 mod happenings;
 mod observe;
+mod orders;
 mod pace;
 mod release;
 mod report;
+mod retire;
 mod revisions;
 mod scale;
 mod unreadable;
@@ -123,6 +125,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             pods: &seen.owned(),
             holder: &|name| seen.holder(name),
             busy: &|uid| seen.busy(uid),
+            standing: &|pod| retire::standing(&seen, pod),
             hold,
             nodes: &seen.nodes,
             since_create: context.memory(&key, |memory| memory.last_create.map(|at| at.elapsed())),
@@ -130,6 +133,9 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
         }),
         None => replicas::Decision::default(), // nothing can be built, and what runs is left alone
     };
+    // Where nothing can be built, what runs is left alone.
+    let retired = target.as_ref().map(|_| retire::settle(context, &mut seen, &decision));
+    let told = told.into_iter().chain(retired.into_iter().flatten()).collect();
     let mut outcome = apply::apply(context, &seen, target.as_ref(), &decision).await;
     let spec = target.as_ref().map_or(&seen.cluster.spec, |target| &target.spec);
     match children::apply(context, &seen, spec).await {

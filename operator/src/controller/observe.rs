@@ -10,7 +10,9 @@ use tokio::time::{Duration, Instant};
 use super::{
     adopt::{self, Orphans},
     context::Context,
+    orders::{self, Orders},
     release,
+    retire::Retiring,
 };
 use crate::{
     api::ApiError,
@@ -35,6 +37,10 @@ pub struct Seen {
     /// Pods without the label that have a name of ours: UID by name.
     strangers: BTreeMap<String, String>,
     pub readings: Readings,
+    /// What the primaries are to be told.
+    pub orders: Orders,
+    /// Those that serve out before they are deleted.
+    pub retiring: Retiring,
     /// Closed where nodes cannot be seen.
     pub nodes: Arc<Breaker>,
     /// The queue of each metric, in the order of the spec; an error where its password cannot be had.
@@ -114,8 +120,9 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     let adoption = adoption.or(released.err());
     let queues = queues(context, key, &cluster).await;
     let pods = context.cache.pods.of(key);
-    context.signals.publish(key, targets(&pods, &uid, &queues));
-    Ok(Seen {
+    let readings = context.signals.readings(key);
+    let (strangers, retiring) = context.memory(key, |memory| (memory.strangers.clone(), memory.retiring.clone()));
+    let mut seen = Seen {
         name: key.name.to_string(),
         namespace,
         uid,
@@ -123,15 +130,34 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         orphaned,
         adoption,
         pods,
-        strangers: context.memory(key, |memory| memory.strangers.clone()),
-        readings: context.signals.readings(key),
+        strangers,
+        readings,
+        orders: Orders::default(),
+        retiring,
         nodes: context.nodes.borrow().clone().unwrap_or_default(),
         queues,
         wall: Timestamp::now(),
         now: Instant::now(),
         stats_max_age: context.signals.sample_max_age(),
         key: key.clone(),
-    })
+    };
+    publish(context, &mut seen);
+    Ok(seen)
+}
+
+/// Says what is to be read, and what the primaries are to be told.
+pub fn publish(context: &Context, seen: &mut Seen) {
+    let owned = seen.owned();
+    let orders = match context.public_key() {
+        Some(key) => {
+            let mut orders = orders::of(&seen.cluster, &owned, &seen.readings, &seen.retiring);
+            orders.public_key = Some(key);
+            orders
+        }
+        None => Orders::default(),
+    };
+    context.signals.publish(&seen.key, targets(&owned, &seen.queues, &orders));
+    seen.orders = orders;
 }
 
 /// Whether there are pods of this name that another controls: a `WorkerCluster` that was deleted without its pods and made anew finds them as
@@ -142,12 +168,13 @@ fn inherits(pods: &[Arc<PodView>], uid: &str) -> bool {
 }
 
 /// Only pods of its own are ever dialled.
-fn targets(pods: &[Arc<PodView>], uid: &str, queues: &[Option<Result<QueueSource, String>>]) -> Targets {
-    let ours = pods.iter().filter(|pod| pod.controller.as_deref() == Some(uid) && !pod.is_finished());
-    let pods = ours.filter_map(|pod| Some(PodTarget { uid: pod.uid.clone(), ip: pod.ip? }));
+fn targets(owned: &[&PodView], queues: &[Option<Result<QueueSource, String>>], orders: &Orders) -> Targets {
+    let pods = owned.iter().filter(|pod| !pod.is_finished());
+    let pods = pods.filter_map(|pod| Some(PodTarget { uid: pod.uid.clone(), ip: pod.ip? }));
     Targets {
         pods: pods.collect(),
         queues: queues.iter().flatten().filter_map(|queue| queue.as_ref().ok().cloned()).collect(),
+        orders: orders.by_pod.clone(),
     }
 }
 

@@ -63,6 +63,7 @@ fn without_numbers(status: &WorkerClusterStatus) -> WorkerClusterStatus {
         ready_replicas: 0,
         available_replicas: 0,
         updated_replicas: 0,
+        retiring_replicas: 0,
         terminating_replicas: 0,
         workers: WorkerTotals::default(),
         rollout,

@@ -66,7 +66,8 @@ fn sampled(seen: &Seen, pod: &PodView) -> autoscale::Pod {
             Phase::Failed => autoscale::Phase::Failed,
             Phase::Unknown => autoscale::Phase::Unknown,
         },
-        deleting: pod.deleting,
+        // Who serves out is on its way: its idle processor says nothing about those that serve.
+        deleting: pod.deleting || seen.retiring.contains_key(&pod.uid),
         ready: match pod.readiness {
             Readiness::Ready(moved) => ready(ReadyStatus::True, Some(moved)),
             Readiness::NotReady(moved) => ready(ReadyStatus::False, moved),

@@ -8,7 +8,7 @@ use kube::{core::error_boundary::InvalidObject, runtime::controller::Action};
 use super::{Error, context::Context};
 use crate::{
     build::{Problem, validate::Category},
-    status::{self, Workers},
+    status::{self, Settings, Workers},
     view::Key,
 };
 
@@ -35,6 +35,7 @@ pub async fn unreadable(context: &Context, key: &Key, invalid: &InvalidObject) -
         refused: None,
         trouble: None,
         workers: Workers::Unknown,
+        settings: Settings::NoReplicas,
         scaling: None,
     };
     let generation = invalid.metadata.generation.unwrap_or(0);

@@ -5,5 +5,7 @@ pub mod backoff;
 pub mod nodes;
 pub mod progress;
 pub mod ranking;
+pub mod reload;
 pub mod replicas;
+pub mod retire;
 pub mod revisions;

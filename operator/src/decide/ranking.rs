@@ -13,6 +13,8 @@ pub struct Ranked<'a> {
     pub available: bool,
     /// Of a revision that is not the current one.
     pub outdated: bool,
+    /// Told to serve out, and else in service: it can be called back.
+    pub retiring: bool,
     /// Whether a worker holds work; `None` where that is not known, which counts as busy.
     pub busy: Option<bool>,
     /// Pods of the same WorkerCluster on the same node.
@@ -20,7 +22,8 @@ pub struct Ranked<'a> {
 }
 
 /// Compares two pods: `Less` goes first. A ReplicaSet's order (kubernetes `ActivePodsWithRanks`) with ranks added: what a
-/// user asks to go first, not available, old revision, and idle before busy.
+/// user asks to go first, not available, retiring already, old revision, and idle before busy. Who retires is not ready by our own word, so it
+/// ranks as what it would be without: one that cannot serve goes before it.
 pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
     let key = |ranked: &Ranked<'_>| {
         let pod = ranked.pod;
@@ -32,8 +35,9 @@ pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
                 Phase::Unknown => 1,
                 _ => 2,
             },
-            pod.is_ready(),
-            ranked.available,
+            pod.is_ready() || ranked.retiring,
+            ranked.available || ranked.retiring,
+            !ranked.retiring,
             !ranked.outdated,
             ranked.busy.unwrap_or(true),
             pod.deletion_cost,
@@ -80,7 +84,7 @@ mod tests {
     use crate::view::pod::tests::pod;
 
     fn ranked(pod: &PodView) -> Ranked<'_> {
-        Ranked { pod, available: true, outdated: false, busy: Some(false), together: 1 }
+        Ranked { pod, available: true, outdated: false, retiring: false, busy: Some(false), together: 1 }
     }
 
     fn now() -> Timestamp {
@@ -127,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn who_retires_goes_before_who_serves_and_after_who_cannot() {
+        let (a, b, c) = (pod("a").not_ready(), pod("b"), pod("c").not_ready());
+        let retiring = Ranked { available: false, retiring: true, busy: Some(true), ..ranked(&a) };
+        let old = Ranked { outdated: true, ..ranked(&b) };
+        let broken = Ranked { available: false, ..ranked(&c) };
+        assert_eq!(order(&retiring, &old, now()), Ordering::Less);
+        assert_eq!(order(&broken, &retiring, now()), Ordering::Less);
+    }
+
+    #[test]
     fn an_old_revision_goes_before_an_idle_new_one() {
         let (a, b) = (pod("a"), pod("b"));
         let old_busy = Ranked { outdated: true, busy: Some(true), ..ranked(&b) };
@@ -135,19 +149,19 @@ mod tests {
 
     prop_compose! {
         fn any_pod()(uid in "[a-d]{1,2}", node in any::<bool>(), phase in 0..3u8, ready in any::<bool>(), since in 0i64..1_000_000,
-                     cost in -2i64..3, restarts in 0..3i32, first in any::<bool>(), available in any::<bool>(), outdated in any::<bool>(), busy in any::<Option<bool>>(), together in 0usize..3)
-                     -> (PodView, bool, bool, Option<bool>, usize) {
+                     cost in -2i64..3, restarts in 0..3i32, first in any::<bool>(), available in any::<bool>(), outdated in any::<bool>(), retiring in any::<bool>(), busy in any::<Option<bool>>(), together in 0usize..3)
+                     -> (PodView, bool, bool, bool, Option<bool>, usize) {
             let phase = [Phase::Pending, Phase::Unknown, Phase::Running][usize::from(phase)];
             let mut pod = pod(&uid).node(node.then_some("n")).phase(phase);
             if ready { pod = pod.ready_since(since); }
-            (PodView { deletion_cost: cost, restarts, delete_first: first, ..pod }, available, outdated, busy, together)
+            (PodView { deletion_cost: cost, restarts, delete_first: first, ..pod }, available, outdated, retiring, busy, together)
         }
     }
 
     proptest! {
         #[test]
         fn the_order_is_total_and_transitive(pods in proptest::collection::vec(any_pod(), 3)) {
-            let of = |i: usize| { let (pod, available, outdated, busy, together) = &pods[i]; Ranked { pod, available: *available, outdated: *outdated, busy: *busy, together: *together } };
+            let of = |i: usize| { let (pod, available, outdated, retiring, busy, together) = &pods[i]; Ranked { pod, available: *available, outdated: *outdated, retiring: *retiring, busy: *busy, together: *together } };
             let cmp = |a: usize, b: usize| order(&of(a), &of(b), now());
             for (a, b, c) in [(0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1)] {
                 prop_assert_eq!(cmp(a, b), cmp(b, a).reverse());

@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     nodes::Breaker,
     ranking::{Ranked, rank},
+    retire::{self, Standing, Step},
 };
 use crate::{
     text::short_hash,
@@ -38,6 +39,8 @@ pub struct Input<'a> {
     pub holder: &'a dyn Fn(&str) -> Option<String>,
     /// For a pod's UID: whether a worker of it holds work, where that is known.
     pub busy: &'a dyn Fn(&str) -> Option<bool>,
+    /// Whether a pod is in service, and has been told to serve out.
+    pub standing: &'a dyn Fn(&PodView) -> Standing,
     /// How long nothing may be created yet (failures).
     pub hold: Option<Duration>,
     pub nodes: &'a Breaker,
@@ -59,6 +62,8 @@ pub struct Strategy {
     pub replacement: PodReplacementPolicy,
     /// Failed pods that are kept to be looked at.
     pub failed_history: usize,
+    /// How long a pod that is too many may serve out before it is deleted.
+    pub retirement: Duration,
 }
 
 /// What to do, in one pass.
@@ -66,13 +71,16 @@ pub struct Strategy {
 pub struct Decision {
     pub create: Vec<NewPod>,
     pub delete: Vec<Removal>,
+    /// UIDs of pods that serve out: they are to be told so, and all others that they are in service. Who has served out and is deleted is among
+    /// them: until it is gone, nothing new is to come to it.
+    pub retire: BTreeSet<Arc<str>>,
     /// Pods that are missing and wait for the back-off, or until nodes are back.
     pub held: usize,
     /// Pods that are missing and wait for others to be gone (`TerminationComplete`).
     pub awaiting: usize,
     /// Pods of an older revision are still there.
     pub rolling: bool,
-    /// When the next ready pod counts as available, or another pod may be created.
+    /// When the next ready pod counts as available, another pod may be created, or one may have served out.
     pub wake: Option<Duration>,
 }
 
@@ -112,6 +120,15 @@ pub const PASS_WRITES: usize = 96;
 /// What is decided at a time: more than a pass writes, so that it is cut off and the next begins at once.
 const BURST: usize = 2 * PASS_WRITES;
 
+/// Pods that go, now or when they have served out.
+#[derive(Default)]
+struct Leaving {
+    delete: Vec<Removal>,
+    retire: BTreeSet<Arc<str>>,
+    /// When the first of those is to be looked at again.
+    again: Option<Duration>,
+}
+
 /// The active pods, sorted by what a rollout does with them.
 struct Sorted<'a> {
     /// Of the revision that is wanted.
@@ -137,6 +154,7 @@ impl Strategy {
             min_ready: Duration::from_secs(u64::try_from(rollout.min_ready_seconds).unwrap_or(0)),
             replacement: spec.pod_replacement_policy,
             failed_history: usize::try_from(spec.failed_pods_history_limit).unwrap_or(0),
+            retirement: Duration::from_secs(u64::try_from(spec.workers.drain_seconds).unwrap_or(0)),
         }
     }
 }
@@ -172,27 +190,49 @@ pub fn decide(input: &Input<'_>) -> Decision {
     if !input.paused {
         delete.extend(pods.useless.iter().map(|pod| removal(pod, RemovalReason::NeverReady)));
     }
-    delete.extend(leaving(input, &pods, live.saturating_sub(room)));
+    let leaving = leaving(input, &pods, live.saturating_sub(room));
+    delete.extend(leaving.delete);
     delete.truncate(BURST);
 
     let waits = active.iter().filter_map(|pod| pod.available_in(strategy.min_ready, input.now));
-    let wake = waits.filter(|wait| !wait.is_zero()).chain(slow.again.filter(|_| now > allowed)).min();
-    Decision { create, delete, held: now - allowed, awaiting: missing - now, rolling, wake }
+    let waits = waits.filter(|wait| !wait.is_zero()).chain(slow.again.filter(|_| now > allowed));
+    let wake = waits.chain(leaving.again).min();
+    Decision { create, delete, retire: leaving.retire, held: now - allowed, awaiting: missing - now, rolling, wake }
 }
 
 /// The pods that go: `excess` of them because they are too many, whatever their revision, and old ones as far as enough others are available.
-fn leaving(input: &Input<'_>, pods: &Sorted<'_>, excess: usize) -> Vec<Removal> {
+/// Who is replaced is deleted at once: another is there in its place, and the termination lets it finish.
+fn leaving(input: &Input<'_>, pods: &Sorted<'_>, excess: usize) -> Leaving {
+    let mut gone = Leaving::default();
     if input.nodes.outage().is_some() {
-        return Vec::new(); // who is available, and how many, is hearsay while most nodes are lost
+        // Who is available, and how many, is hearsay while most nodes are lost: all stay as they are.
+        let too_many = ranked(input, pods).into_iter().take(excess);
+        gone.retire = too_many.filter(|pod| (input.standing)(pod).is_retiring()).map(|pod| pod.uid.clone()).collect();
+        return gone;
     }
     if excess == 0 && (input.paused || pods.old.is_empty()) {
-        return Vec::new(); // nobody has to go: no need to ask who would be the first of thousands
+        return gone; // nobody has to go: no need to ask who would be the first of thousands
     }
     let strategy = input.strategy;
     let available = |pod: &PodView| pod.is_available(strategy.min_ready, input.now);
     let order = ranked(input, pods);
     let (too_many, staying) = order.split_at(excess.min(order.len()));
-    let mut gone: Vec<Removal> = too_many.iter().map(|pod| removal(pod, RemovalReason::ScaledDown)).collect();
+    for pod in too_many {
+        let standing = (input.standing)(pod);
+        let wait = match retire::step(standing, strategy.retirement) {
+            Step::Delete => {
+                gone.retire.extend(standing.is_retiring().then(|| pod.uid.clone()));
+                gone.delete.push(removal(pod, RemovalReason::ScaledDown));
+                continue;
+            }
+            Step::Retire(wait) => {
+                gone.retire.insert(pod.uid.clone());
+                wait
+            }
+            Step::Wait(wait) => wait,
+        };
+        gone.again = Some(gone.again.map_or(wait, |other| other.min(wait)));
+    }
     if input.paused {
         return gone;
     }
@@ -210,7 +250,8 @@ fn leaving(input: &Input<'_>, pods: &Sorted<'_>, excess: usize) -> Vec<Removal> 
         let budget = if available(pod) { &mut serving_budget } else { &mut idle_budget };
         if *budget > 0 {
             *budget -= 1;
-            gone.push(removal(pod, RemovalReason::Replaced));
+            gone.retire.extend((input.standing)(pod).is_retiring().then(|| pod.uid.clone()));
+            gone.delete.push(removal(pod, RemovalReason::Replaced));
         }
     }
     gone
@@ -237,6 +278,7 @@ fn ranked<'a>(input: &Input<'_>, pods: &Sorted<'a>) -> Vec<&'a PodView> {
         pod,
         available: pod.is_available(input.strategy.min_ready, input.now),
         outdated,
+        retiring: (input.standing)(pod).is_retiring(),
         busy: (input.busy)(&pod.uid),
         together: on_node.get(pod.node.as_deref().unwrap_or_default()).copied().unwrap_or(0),
     };

@@ -26,19 +26,10 @@ fn again<T: Serialize + DeserializeOwned>(value: &T) -> T {
     }
 }
 
-/// Whether all numbers come back as they were written: `serde_json` reads some of many digits as their neighbour. No field of a pod has such a
-/// number; what is kept of one that has makes another revision each time.
-pub fn is_read_back(value: &Value) -> bool {
-    serde_json::from_str::<Value>(&value.to_string()).is_ok_and(|again| again == *value)
-}
-
 /// A WorkerCluster as the API server sends it, whatever its schema has become.
 pub(super) fn workercluster(data: &[u8]) {
     let _ = serde_json::from_slice::<Object>(data).map(|object| object.0.is_ok());
     let Ok(cluster) = serde_json::from_slice::<WorkerCluster>(data) else { return };
-    if !serde_json::to_value(&cluster.spec).is_ok_and(|spec| is_read_back(&spec)) {
-        return;
-    }
     assert_eq!(again(&cluster.spec), cluster.spec);
     everything(&cluster.spec);
 }
@@ -76,6 +67,7 @@ fn pod(spec: &WorkerClusterSpec, valid: &Valid) {
         revision: "rev",
         primary_image: "primary",
         pull_policy: "IfNotPresent",
+        control: Some(build::pod::Control { public_key: "ab", revision: "live", reload: Some("x") }),
     };
     let built = build::pod::build(spec, valid, &context, "web-x", 7);
     let template = serde_json::from_value::<PodTemplateSpec>(Value::Object(spec.template.0.clone()));

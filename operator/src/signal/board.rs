@@ -4,14 +4,17 @@ use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use tokio::sync::{Notify, watch};
+
 use super::{
     news::News,
+    order::{Order, Voice},
     reading::{PodReading, QueueReading, Readings},
     target::{ClusterKey, PodTarget, QueueSource, Targets},
 };
@@ -20,6 +23,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Handle {
     board: Arc<Board>,
+    voice: watch::Receiver<Option<Voice>>,
 }
 
 /// The readers' side.
@@ -28,6 +32,9 @@ pub(super) struct Board {
     clusters: RwLock<HashMap<ClusterKey, Entry>>,
     news: News,
     interval_milliseconds: AtomicU64,
+    /// Pods that are to be told something else, until the reader has taken them.
+    changed: Mutex<HashSet<PodTarget>>,
+    change: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -41,8 +48,14 @@ struct Entry {
 // === impl Handle ===
 
 impl Handle {
-    pub(super) fn new(board: Arc<Board>) -> Self {
-        Self { board }
+    pub(super) fn new(board: Arc<Board>, voice: watch::Receiver<Option<Voice>>) -> Self {
+        Self { board, voice }
+    }
+
+    /// Who tells primaries what is wanted; nobody yet where it is `None`.
+    #[must_use]
+    pub fn voice(&self) -> &watch::Receiver<Option<Voice>> {
+        &self.voice
     }
 
     /// Says what is to be read for a WorkerCluster from now on, in place of what was said before. What was read of targets that stay
@@ -59,6 +72,11 @@ impl Handle {
             Arc::make_mut(&mut entry.readings.pods).retain(|uid, _| !moved(uid));
         }
         entry.addresses = addresses;
+        let told = |pod: &&PodTarget| {
+            let before = entry.targets.orders.get(&pod.uid);
+            before.is_some() && before != targets.orders.get(&pod.uid)
+        };
+        self.board.change(targets.pods.iter().filter(told).cloned().collect());
         let queues: HashSet<_> = targets.queues.iter().collect();
         entry.readings.queues.retain(|queue, _| queues.contains(queue));
         entry.targets = targets;
@@ -103,6 +121,22 @@ impl Board {
         with_pods.map(|(key, entry)| (key.clone(), entry.targets.pods.clone())).collect()
     }
 
+    /// What is wanted of a pod's primary.
+    pub(super) fn order(&self, cluster: &ClusterKey, pod_uid: &str) -> Option<Arc<Order>> {
+        self.read().get(cluster)?.targets.orders.get(pod_uid).cloned()
+    }
+
+    /// The pods that are to be told something else than when this was last asked.
+    pub(super) async fn changed(&self) -> HashSet<PodTarget> {
+        loop {
+            let changed = std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
+            if !changed.is_empty() {
+                return changed;
+            }
+            self.change.notified().await;
+        }
+    }
+
     /// Every queue that is to be read, with the WorkerClusters that want it.
     pub(super) fn queues(&self) -> HashMap<QueueSource, Vec<ClusterKey>> {
         let clusters = self.read();
@@ -142,6 +176,15 @@ impl Board {
 
     pub(super) fn announce(&self, keys: impl IntoIterator<Item = ClusterKey>) {
         self.news.announce(keys);
+    }
+
+    /// Has the reader ask these pods now, and tell them. Whoever reads takes all.
+    fn change(&self, pods: Vec<PodTarget>) {
+        if pods.is_empty() {
+            return;
+        }
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(pods);
+        self.change.notify_one();
     }
 
     pub(super) fn set_interval(&self, interval: Duration) {

@@ -9,9 +9,9 @@ use std::{
 };
 
 use futures::FutureExt;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Request, StatusCode,
+    Method, Request, StatusCode,
     body::Bytes,
     client::conn::http1::{self, SendRequest},
     header::HOST,
@@ -39,22 +39,49 @@ type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that has answered and can be asked again.
 pub(super) struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     driver: Option<Driver>,
 }
 
-/// Asks the primary at an address, all within the deadline. A kept connection that turns out to be closed is replaced by a new one, once.
+/// One question or order.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Bytes,
+}
+
+/// What came back, and the connection if it can be used again.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+    pub(super) connection: Option<Connection>,
+}
+
+/// Asks the primary at an address for its stats, all within the deadline.
 pub(super) async fn ask(
     address: SocketAddr,
     kept: Option<Connection>,
     deadline: Instant,
 ) -> Result<(Bytes, Option<Connection>), ScrapeError> {
+    let Reply { status, body, connection } = call(address, kept, &Call::get(PATH), deadline).await?;
+    if status == StatusCode::OK { Ok((body, connection)) } else { Err(ScrapeError::Status(status)) }
+}
+
+/// One call to the primary at an address. A kept connection that turns out to be closed is replaced by a new one, once; but for an order, which
+/// may have been carried out: its nonce is good for one, and what the primary was told it says at the next reading.
+pub(super) async fn call(
+    address: SocketAddr,
+    kept: Option<Connection>,
+    call: &Call,
+    deadline: Instant,
+) -> Result<Reply, ScrapeError> {
     let answer = async |connection: Connection| {
-        timeout_at(deadline, connection.ask(address)).await.unwrap_or(Err(ScrapeError::Timeout))
+        timeout_at(deadline, connection.call(address, call)).await.unwrap_or(Err(ScrapeError::Timeout))
     };
     if let Some(connection) = kept {
         match answer(connection).await {
-            Err(ScrapeError::Broken) => {}
+            Err(ScrapeError::Broken) if call.method == Method::GET => {}
             answer => return answer,
         }
     }
@@ -97,37 +124,51 @@ impl Connection {
         Ok(Self { sender, driver: Some(Box::pin(driver.map(drop))) })
     }
 
-    pub(super) async fn ask(self, address: SocketAddr) -> Result<(Bytes, Option<Self>), ScrapeError> {
+    pub(super) async fn call(self, address: SocketAddr, call: &Call) -> Result<Reply, ScrapeError> {
         let Self { mut sender, mut driver } = self;
-        let body = {
-            let exchange = exchange(&mut sender, address);
+        let (status, body) = {
+            let exchange = exchange(&mut sender, address, call);
             tokio::pin!(exchange);
             loop {
                 let Some(running) = driver.as_mut() else { break exchange.await? };
                 tokio::select! {
                     biased;
-                    body = &mut exchange => break body?,
+                    answer = &mut exchange => break answer?,
                     // What arrived before the end is still to be read by the exchange; without a driver it ends by itself.
                     () = running => driver = None,
                 }
             }
         };
         let open = driver.is_some() && !sender.is_closed();
-        Ok((body, open.then_some(Self { sender, driver })))
+        Ok(Reply { status, body, connection: open.then_some(Self { sender, driver }) })
     }
 }
 
-async fn exchange(sender: &mut SendRequest<Empty<Bytes>>, address: SocketAddr) -> Result<Bytes, ScrapeError> {
+// === impl Call ===
+
+impl Call {
+    /// A question.
+    pub(super) fn get(path: &'static str) -> Self {
+        Self { method: Method::GET, path, headers: Vec::new(), body: Bytes::new() }
+    }
+}
+
+async fn exchange(
+    sender: &mut SendRequest<Full<Bytes>>,
+    address: SocketAddr,
+    call: &Call,
+) -> Result<(u16, Bytes), ScrapeError> {
     let broken = |_| ScrapeError::Broken;
     sender.ready().await.map_err(broken)?;
-    let request =
-        Request::get(PATH).header(HOST, address.to_string()).body(Empty::new()).map_err(|_| ScrapeError::Broken)?;
-    let response = sender.send_request(request).await.map_err(broken)?;
-    if response.status() != StatusCode::OK {
-        return Err(ScrapeError::Status(response.status().as_u16()));
+    let mut request = Request::builder().method(&call.method).uri(call.path).header(HOST, address.to_string());
+    for (name, value) in &call.headers {
+        request = request.header(*name, value);
     }
+    let request = request.body(Full::new(call.body.clone())).map_err(|_| ScrapeError::Broken)?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), LONGEST_BODY).collect().await;
-    body.map(http_body_util::Collected::to_bytes).map_err(|error| {
+    body.map(|body| (status, body.to_bytes())).map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             ScrapeError::TooLarge { limit: LONGEST_BODY }
         } else {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::error::{QueueError, ScrapeError};
+use super::{
+    error::{QueueError, ScrapeError},
+    order::OrderError,
+};
 
 /// Result label of what went well.
 const OK: &str = "ok";
@@ -14,6 +17,7 @@ const OK: &str = "ok";
 pub struct Counters {
     scrapes: IntCounterVec,
     scrape_seconds: Histogram,
+    orders: IntCounterVec,
     targets: IntGauge,
     interval_seconds: IntGauge,
     reads: IntCounterVec,
@@ -41,6 +45,10 @@ impl Counters {
                 )
                 .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0]),
             )?,
+            orders: IntCounterVec::new(
+                Opts::new("workercluster_orders_total", "Orders given to primaries, by result."),
+                &["result"],
+            )?,
             targets: IntGauge::new("workercluster_scrape_targets", "Pods whose primaries are asked.")?,
             interval_seconds: IntGauge::new(
                 "workercluster_scrape_interval_seconds",
@@ -61,6 +69,7 @@ impl Counters {
         };
         registry.register(Box::new(counters.scrapes.clone()))?;
         registry.register(Box::new(counters.scrape_seconds.clone()))?;
+        registry.register(Box::new(counters.orders.clone()))?;
         registry.register(Box::new(counters.targets.clone()))?;
         registry.register(Box::new(counters.interval_seconds.clone()))?;
         registry.register(Box::new(counters.reads.clone()))?;
@@ -69,6 +78,9 @@ impl Counters {
         // Every series from the start, so that a rate over the first failure is one.
         for result in ScrapeError::CATEGORIES.into_iter().chain([OK]) {
             counters.scrapes.with_label_values(&[result]);
+        }
+        for result in OrderError::CATEGORIES.into_iter().chain([OK]) {
+            counters.orders.with_label_values(&[result]);
         }
         for result in QueueError::CATEGORIES.into_iter().chain([OK]) {
             counters.reads.with_label_values(&[result]);
@@ -79,6 +91,10 @@ impl Counters {
     pub(super) fn scraped(&self, error: Option<&ScrapeError>, took: Duration) {
         self.scrapes.with_label_values(&[error.map_or(OK, ScrapeError::category)]).inc();
         self.scrape_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn ordered(&self, error: Option<&OrderError>) {
+        self.orders.with_label_values(&[error.map_or(OK, OrderError::category)]).inc();
     }
 
     pub(super) fn read(&self, error: Option<&QueueError>) {

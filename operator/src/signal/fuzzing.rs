@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub use super::redis::fuzzing::replies as redis;
 use super::{
-    connection::{Connection, LONGEST_BODY},
+    connection::{Call, Connection, LONGEST_BODY, Reply},
     error::ScrapeError,
     stats::decode,
 };
@@ -55,7 +55,12 @@ pub fn scrape(data: &[u8]) {
             let mut connection = Connection::over(ours).await;
             for _ in 0..4 {
                 let Ok(open) = connection else { return };
-                let Ok((body, kept)) = open.ask(([192, 0, 2, 1], 9180).into()).await else { return };
+                let ask = Call::get("/v1/stats");
+                let Ok(Reply { status: 200, body, connection: kept }) =
+                    open.call(([192, 0, 2, 1], 9180).into(), &ask).await
+                else {
+                    return;
+                };
                 assert!(body.len() <= LONGEST_BODY);
                 check(&decode(&body));
                 let Some(kept) = kept else { return };

@@ -12,6 +12,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod news;
+mod order;
 mod queues;
 mod rate;
 mod reading;
@@ -27,6 +28,7 @@ mod witness;
 pub use board::Handle;
 pub use counters::Counters;
 pub use doubt::Trouble;
+pub use order::{Order, OrderError, Voice};
 pub use reading::Readings;
 pub use runner::{Config, new};
 pub use target::{ClusterKey, PodTarget, QueueSource, Targets};

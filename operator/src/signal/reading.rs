@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     doubt::{Doubt, Trouble},
     error::{QueueError, ScrapeError},
+    order::OrderError,
     rate::CpuRate,
     target::QueueSource,
     witness::Heard,
@@ -33,6 +34,8 @@ pub struct PodReading {
     pub cpu: Option<CpuRate>,
     /// Why the last attempt failed; `None` where it did not.
     pub failure: Option<Failure>,
+    /// Why the last order was not carried out; `None` where it was, or there was none.
+    pub order: Option<OrderError>,
     doubt: Doubt,
 }
 
@@ -85,6 +88,13 @@ impl PodReading {
     #[must_use]
     pub fn trouble(&self) -> Option<&Trouble> {
         self.doubt.trouble()
+    }
+
+    /// Takes what came of an order.
+    pub(super) fn take_order(&mut self, order: Option<Result<(), OrderError>>) {
+        if let Some(order) = order {
+            self.order = order.err();
+        }
     }
 
     /// Takes what came of an attempt.

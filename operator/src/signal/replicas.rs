@@ -11,13 +11,17 @@ use std::{
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use primary_protocol::Stats;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     board::Board,
     connection::{self, Connection},
     counters::Counters,
     error::ScrapeError,
+    order::{self, Order, OrderError, Voice},
     runner::Config,
     stats,
     target::{ClusterKey, PodTarget},
@@ -29,6 +33,8 @@ const PODS_PER_SECOND: usize = 1000;
 /// Most connections that are kept open between two questions; further ones are opened anew each time. With the places, the queue
 /// servers and the API server it stays below the 1024 open files that a container may have by default.
 const MOST_KEPT: usize = 512;
+/// Rounds in which an order that a primary has refused is not given again: it says no to the same words until something changes.
+const REFUSED_REST: u32 = 30;
 
 /// The loop over all primaries.
 pub(super) struct Replicas {
@@ -42,6 +48,8 @@ pub(super) struct Replicas {
     /// Pods whose answers a WorkerCluster's news of this round waits for.
     outstanding: HashMap<ClusterKey, usize>,
     kept: usize,
+    /// `None` while this operator cannot sign.
+    voice: watch::Receiver<Option<Voice>>,
 }
 
 /// One pod.
@@ -53,6 +61,8 @@ struct Probe {
     suspect: bool,
     asking: bool,
     counted: bool,
+    /// Of an order that was refused: its name, and for how many rounds it is not given again.
+    refused: Option<(Arc<str>, u32)>,
 }
 
 /// Pods that wait for a place, and how many places there are.
@@ -68,6 +78,8 @@ struct Answer {
     target: PodTarget,
     suspect: bool,
     result: Result<Stats, ScrapeError>,
+    /// What came of an order, where there was one to give.
+    order: Option<(Arc<str>, Result<(), OrderError>)>,
     connection: Option<Connection>,
     took: Duration,
 }
@@ -75,7 +87,12 @@ struct Answer {
 // === impl Replicas ===
 
 impl Replicas {
-    pub(super) fn new(config: Config, board: Arc<Board>, counters: Counters) -> Self {
+    pub(super) fn new(
+        config: Config,
+        board: Arc<Board>,
+        counters: Counters,
+        voice: watch::Receiver<Option<Voice>>,
+    ) -> Self {
         // A quarter of the places for those that hung: 64 black holes among them do not keep the others waiting.
         let suspects = (config.concurrency / 4).max(1);
         Self {
@@ -87,6 +104,7 @@ impl Replicas {
             probes: HashMap::new(),
             outstanding: HashMap::new(),
             kept: 0,
+            voice,
         }
     }
 
@@ -96,10 +114,12 @@ impl Replicas {
         let mut next_round = Instant::now();
         let mut deadline = None;
         tokio::pin!(stop);
+        let board = self.board.clone();
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return,
+                changed = board.changed() => self.hasten(changed),
                 Some(answer) = asking.next(), if !asking.is_empty() => self.finish(answer),
                 () = sleep_until(next_round) => {
                     let interval = self.begin_round();
@@ -132,6 +152,7 @@ impl Replicas {
             for target in pods {
                 let probe = self.probes.entry(target.uid.clone()).or_insert_with(|| Probe::new(&cluster, &target));
                 probe.counted = !probe.suspect && !probe.asking;
+                probe.rest();
                 *outstanding += usize::from(probe.counted);
                 if !probe.asking && !queued.contains(&target) {
                     let lane = if probe.suspect { &mut self.suspect } else { &mut self.healthy };
@@ -140,6 +161,23 @@ impl Replicas {
             }
         }
         interval
+    }
+
+    /// These are asked before all others, and told what is wanted now.
+    fn hasten(&mut self, changed: HashSet<PodTarget>) {
+        // One that is being asked is told in the next round, if it was not in this question.
+        let idle = |target: &PodTarget| {
+            self.probes.get(&target.uid).is_some_and(|probe| probe.target == *target && !probe.asking)
+        };
+        let hasty: HashSet<PodTarget> = changed.into_iter().filter(idle).collect();
+        for lane in [&mut self.healthy, &mut self.suspect] {
+            lane.waiting.retain(|waiting| !hasty.contains(waiting));
+        }
+        for target in hasty {
+            let suspect = self.probes.get(&target.uid).is_some_and(|probe| probe.suspect);
+            let lane = if suspect { &mut self.suspect } else { &mut self.healthy };
+            lane.waiting.push_front(target);
+        }
     }
 
     fn forget_all_but(&mut self, clusters: &[(ClusterKey, Vec<PodTarget>)]) {
@@ -167,7 +205,9 @@ impl Replicas {
                 lane.running += 1;
                 let connection = probe.connection.take();
                 self.kept -= usize::from(connection.is_some());
-                asking.push(Box::pin(ask(self.config, target, suspect, connection)));
+                let order = self.board.order(&probe.cluster, &target.uid).filter(|order| !probe.has_refused(order));
+                let order = order.zip(self.voice.borrow().clone());
+                asking.push(Box::pin(ask(self.config, target, suspect, connection, order)));
             }
         }
     }
@@ -190,7 +230,15 @@ impl Replicas {
         let heard = answer.result.and_then(|stats| probe.witness.hear(stats, now));
         self.counters.scraped(heard.as_ref().map_or_else(Some, |heard| heard.oddity.as_ref()), answer.took);
         let cpu = probe.witness.rate();
-        self.board.update_pod(&probe.cluster, &probe.target, |reading| reading.take(heard, cpu, now));
+        if let Some((revision, order)) = &answer.order {
+            self.counters.ordered(order.as_ref().err());
+            let refused = matches!(order, Err(OrderError::Refused(_)));
+            probe.refused = refused.then(|| (revision.clone(), REFUSED_REST));
+        }
+        self.board.update_pod(&probe.cluster, &probe.target, |reading| {
+            reading.take(heard, cpu, now);
+            reading.take_order(answer.order.map(|(_, order)| order));
+        });
         if std::mem::take(&mut probe.counted)
             && let Some(outstanding) = self.outstanding.get_mut(&probe.cluster)
         {
@@ -215,12 +263,28 @@ impl Probe {
             suspect: false,
             asking: false,
             counted: false,
+            refused: None,
         }
+    }
+
+    /// A round begins.
+    fn rest(&mut self) {
+        self.refused = self.refused.take().filter(|(_, rounds)| *rounds > 0).map(|(order, rounds)| (order, rounds - 1));
+    }
+
+    fn has_refused(&self, order: &Order) -> bool {
+        self.refused.as_ref().is_some_and(|(refused, _)| *refused == order.revision)
     }
 }
 
-/// One question with its deadline.
-async fn ask(config: Config, target: PodTarget, suspect: bool, kept: Option<Connection>) -> Answer {
+/// One question with its deadline, and, where the answer shows that something is to be told, the order with one of its own.
+async fn ask(
+    config: Config,
+    target: PodTarget,
+    suspect: bool,
+    kept: Option<Connection>,
+    order: Option<(Arc<Order>, Voice)>,
+) -> Answer {
     let started = Instant::now();
     let answer = if config.any_address || connection::may_be_dialled(target.ip) {
         let address = SocketAddr::new(target.ip, config.port);
@@ -228,11 +292,27 @@ async fn ask(config: Config, target: PodTarget, suspect: bool, kept: Option<Conn
     } else {
         Err(ScrapeError::ForbiddenAddress)
     };
-    let (result, connection) = match answer {
+    let (mut result, mut connection) = match answer {
         Ok((body, connection)) => (stats::decode(&body), connection),
         Err(error) => (Err(error), None),
     };
-    Answer { target, suspect, result, connection, took: started.elapsed() }
+    let took = started.elapsed();
+    let mut outcome = None;
+    if let (Ok(stats), Some((order, voice))) = (&result, &order)
+        && order.is_news_to(stats)
+    {
+        let address = SocketAddr::new(target.ip, config.port);
+        let deadline = Instant::now() + config.timeout;
+        match order::tell(order, &target.uid, voice, address, connection.take(), deadline).await {
+            Ok((body, open)) => {
+                // The newest words count, so that what was told is seen at once.
+                (result, connection) = (stats::decode(&body), open);
+                outcome = Some((order.revision.clone(), Ok(())));
+            }
+            Err(error) => outcome = Some((order.revision.clone(), Err(error))),
+        }
+    }
+    Answer { target, suspect, result, order: outcome, connection, took }
 }
 
 /// Time between two scrapes of a pod: `base` up to a thousand pods, as much again for each further thousand.

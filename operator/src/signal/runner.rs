@@ -8,6 +8,7 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     board::{Board, Handle},
     counters::Counters,
+    order::Voice,
     queues::Queues,
     replicas::Replicas,
 };
@@ -35,14 +36,15 @@ pub struct Runner {
     config: Config,
     board: Arc<Board>,
     counters: Counters,
+    voice: watch::Receiver<Option<Voice>>,
 }
 
-/// Readers and the handle to them.
+/// Readers and the handle to them. While there is no voice nobody is told anything.
 #[must_use]
-pub fn new(config: Config, counters: Counters) -> (Handle, Runner) {
+pub fn new(config: Config, counters: Counters, voice: watch::Receiver<Option<Voice>>) -> (Handle, Runner) {
     let board = Arc::new(Board::default());
     board.set_interval(config.interval);
-    (Handle::new(board.clone()), Runner { config, board, counters })
+    (Handle::new(board.clone(), voice.clone()), Runner { config, board, counters, voice })
 }
 
 // === impl Config ===
@@ -68,10 +70,10 @@ impl Runner {
     /// # Errors
     /// If one of the readers ended by itself, which is a fault in it: the caller should end the program.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), tokio::task::JoinError> {
-        let Self { config, board, counters } = self;
+        let Self { config, board, counters, voice } = self;
         let (stopped, stopping) = watch::channel(false);
         let mut readers = JoinSet::new();
-        readers.spawn(Replicas::new(config, board.clone(), counters.clone()).run(told(stopping.clone())));
+        readers.spawn(Replicas::new(config, board.clone(), counters.clone(), voice).run(told(stopping.clone())));
         readers.spawn(Queues::new(config, board, counters).run(told(stopping)));
         tokio::pin!(stop);
         let ended = tokio::select! {

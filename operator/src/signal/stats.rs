@@ -1,6 +1,6 @@
 //! A primary's answer, taken apart with suspicion: whoever owns the pod may answer anything.
 
-use primary_protocol::{STATS_VERSION, Stats};
+use primary_protocol::{Listener, Orders, STATS_VERSION, Stats};
 use serde::Deserialize;
 
 use super::error::ScrapeError;
@@ -34,8 +34,16 @@ pub(super) fn decode(body: &[u8]) -> Result<Stats, ScrapeError> {
     let mut stats: Stats = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     check(&stats).map_err(ScrapeError::Implausible)?;
     // Nobody here reads them, and of every pod the last document is kept: whoever has a hundred pods that lie must not fill our memory.
-    (stats.slots, stats.listeners) = (Vec::new(), Vec::new());
+    (stats.slots, stats.orders) = (Vec::new(), Orders::default());
+    stats.listeners = whole(&stats.listeners).into_iter().collect();
     Ok(stats)
+}
+
+/// How many connections wait in all accept queues together: all that is read of them here. `None` where there is no queue.
+fn whole(listeners: &[Listener]) -> Option<Listener> {
+    let depths = listeners.iter().filter_map(|listener| listener.queue_depth);
+    let depth = depths.fold(None, |sum: Option<u32>, depth| Some(sum.unwrap_or(0).saturating_add(depth)))?;
+    Some(Listener { address: String::new(), queue_depth: Some(depth), backlog: None })
 }
 
 fn malformed(error: &serde_json::Error) -> ScrapeError {
@@ -55,8 +63,13 @@ fn check(stats: &Stats) -> Result<(), &'static str> {
     if stats.warnings.iter().any(|warning| warning.message.len() > LONGEST_MESSAGE) {
         return Err("a warning's message is too long");
     }
+    let failure = stats.reload.as_ref().and_then(|reload| reload.failure.as_ref());
+    if failure.is_some_and(|failure| failure.len() > LONGEST_MESSAGE) {
+        return Err("the reason of a failed reload is too long");
+    }
+    let told = stats.told.iter().flat_map(|told| std::iter::once(&told.revision).chain(&told.reload));
     let exits = stats.slots.iter().filter_map(|slot| slot.last_exit.as_ref());
-    let mut texts = stats.listeners.iter().map(|listener| &listener.address).chain(exits);
+    let mut texts = stats.listeners.iter().map(|listener| &listener.address).chain(exits).chain(told);
     if stats.primary_version.len() > LONGEST_TEXT || texts.any(|text| text.len() > LONGEST_TEXT) {
         return Err("a text is too long");
     }

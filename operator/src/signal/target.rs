@@ -1,8 +1,10 @@
 //! What is to be read: the pods of a WorkerCluster, and its queues.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use crds::QueueMetric;
+
+use super::order::Order;
 
 /// A WorkerCluster. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +22,8 @@ pub struct Targets {
     pub pods: Vec<PodTarget>,
     /// The queues of its metrics.
     pub queues: Vec<QueueSource>,
+    /// What is wanted of the pods' primaries, by the pod's UID. Shared: most pods of a WorkerCluster are told the same.
+    pub orders: HashMap<Arc<str>, Arc<Order>>,
 }
 
 /// A pod whose primary is asked.

@@ -257,10 +257,13 @@ impl<T: Stored> Rows<T> {
             if known.is_some_and(|known| known.object.version() >= object.version()) {
                 return Vec::new();
             }
-            if place != key {
+            // Another label, or, from a server that is not sound, another name: it stands in one place.
+            if place != key || *old_name != name {
                 let place = place.clone();
                 self.take_out(&uid);
-                touched.push(place);
+                if place != *key {
+                    touched.push(place);
+                }
             }
         }
         // An object of the same name that is not this one has ended without our seeing it.
@@ -350,6 +353,14 @@ mod tests {
         let touched = cache.pods.put(&other, pod("a").version(6));
         assert_eq!((names(&cache, &key()), names(&cache, &other)), (vec![], vec!["a".to_owned()]));
         assert_eq!(touched, [other, key()]);
+    }
+
+    #[test]
+    fn one_uid_stands_in_one_place_whatever_its_name() {
+        let cache = Cache::default();
+        cache.pods.put(&key(), pod("a").version(5).uid("one"));
+        assert_eq!(cache.pods.put(&key(), pod("b").version(6).uid("one")), [key()]);
+        assert_eq!(names(&cache, &key()), ["b"]);
     }
 
     #[test]

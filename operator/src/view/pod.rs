@@ -15,6 +15,7 @@ use crate::decide::autoscale::{CpuRequest, worker_cpu_request};
 const OVERLOOKED_AFTER: Duration = Duration::from_secs(15);
 
 /// One pod of a WorkerCluster.
+#[expect(clippy::struct_excessive_bools, reason = "each is told by another part of the pod")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodView {
     pub name: String,
@@ -42,6 +43,8 @@ pub struct PodView {
     pub deletion_cost: i64,
     /// A user asks that this pod goes first when replicas are taken away (`workercluster.dev/delete-first: "true"`).
     pub delete_first: bool,
+    /// A user wants it to be not ready, and to serve on (`workercluster.dev/drain: "true"`).
+    pub drain: bool,
     /// The cluster itself took the pod away (drain, preemption, eviction): no fault of the pod.
     pub disrupted: bool,
     /// Why the pod failed, or what a container waits for, as `Evicted: The node was low on resource: memory`.
@@ -132,6 +135,7 @@ impl PodView {
                 .and_then(|cost| cost.parse().ok())
                 .unwrap_or(0),
             delete_first: annotation(names::ANNOTATION_DELETE_FIRST).is_some_and(|first| first == "true"),
+            drain: annotation(names::ANNOTATION_DRAIN).is_some_and(|drain| drain == "true"),
             disrupted: conditions
                 .iter()
                 .any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True"),
@@ -281,6 +285,7 @@ pub mod tests {
             restarts: 0,
             deletion_cost: 0,
             delete_first: false,
+            drain: false,
             disrupted: false,
             trouble: None,
             primary_image: None,

@@ -56,6 +56,9 @@ def node(policy):
 
 
 OURS = ours("primary", ["node", "app.js"])
+# The same with a listening socket for each worker, and with connections handed over, beside the shared one.
+STEERED = ours("primary, steered", ["node", "app.js"], ["--balancing", "steered"])
+PASSING = ours("primary, passing", ["node", "app.js"], ["--balancing", "passing"])
 NODE_RR = Side("Node cluster SCHED_RR", lambda port, workers: ["node", "app.js"], environment=node("rr"))
 NODE_NONE = Side("Node cluster SCHED_NONE", lambda port, workers: ["node", "app.js"], environment=node("none"))
 PM2 = Pm2Side("PM2", None)
@@ -99,7 +102,7 @@ def has_uwsgi():
 def groups(language):
     """Ours with the peers that it is compared with."""
     if language == "node":
-        return [(OURS, [NODE_RR, NODE_NONE, PM2])]
+        return [(OURS, [NODE_RR, NODE_NONE, PM2, STEERED, PASSING])]
     return [(OURS_UVICORN, PYTHON), (OURS_GUNICORN, [side for side in WSGI if side.name != "uWSGI" or has_uwsgi()])]
 
 

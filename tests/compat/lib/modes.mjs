@@ -2,8 +2,8 @@
 // rows of cells.json name them.
 const modes = {
   Shared: { options: [] },
-  Steered: { missing: 'not built yet' },
-  Passing: { missing: 'not built yet' },
+  Steered: { options: ['--balancing', 'steered'] },
+  Passing: { options: ['--balancing', 'passing'] },
   Queue: { missing: 'not built yet' },
 };
 

@@ -1,9 +1,18 @@
-//! What a primary tells the operator about its replica: the body of `GET /v1/stats`, version 1.
+//! What a primary tells the operator about its replica: the body of `GET /v1/stats`, version 1; and what the operator tells a
+//! primary ([`remote`]).
 //!
 //! Rules of the version: fields may be added with a default; a field is never removed or given another meaning
 //! within a version. A reader ignores what it does not know. No data is `None`, never zero.
 
+pub mod remote;
+mod shown;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+pub use remote::Told;
+pub use shown::{Shown, ShownWorker};
 
 /// The version of [`Stats`] that this crate writes.
 pub const STATS_VERSION: u32 = 1;
@@ -43,6 +52,62 @@ pub struct Stats {
     /// What the user should know and can act upon; at most 8.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+    /// Workers that were replaced although they had not died, by reason, since the primary started.
+    #[serde(default)]
+    pub replaced: Replaced,
+    /// The last reload. `None` where there was none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Reload>,
+    /// Whether the replica is not ready by order.
+    #[serde(default)]
+    pub drained: bool,
+    /// What the primary was told last. `None` where it takes no orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+    /// How many orders came over the network.
+    #[serde(default)]
+    pub orders: Orders,
+}
+
+/// Orders that came over the network since the primary started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Orders {
+    /// Carried out.
+    pub taken: u64,
+    /// Refused because of who gave them or how, by reason; reasons that did not occur are left out.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// Workers that were replaced although they had not died, by reason, since the primary started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Replaced {
+    /// By a reload.
+    pub reloaded: u64,
+    /// For their memory.
+    pub over_memory: u64,
+    /// For their age.
+    pub over_age: u64,
+    /// Found hung, and killed.
+    pub hung: u64,
+}
+
+/// A reload: fresh workers for all that run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reload {
+    /// Counts from 1.
+    pub number: u64,
+    /// Slots that it is about.
+    pub slots: u32,
+    /// Slots that have a fresh worker.
+    pub done: u32,
+    /// It is over, well or not.
+    pub ended: bool,
+    /// Why the rest of the workers stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// What a replica is doing.
@@ -214,6 +279,12 @@ pub enum WarningReason {
     CommandNotFound,
     /// The command swallows Node's channel (`npm start`).
     ChannelSwallowed,
+    /// Workers made no progress, and were killed.
+    Hung,
+    /// Workers pass their memory limit again and again, and are replaced.
+    OverMemory,
+    /// The kernel killed workers for memory.
+    OutOfMemory,
     /// A reason that a newer primary knows and this reader does not.
     #[serde(other)]
     Unknown,

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use primary_protocol::{SlotState, Stats};
+use primary_protocol::{Shown, SlotState, Stats};
 
-use crate::control::Shown;
 use crate::proc;
+use crate::remote::Refusal;
 
 /// One page of metrics under construction.
 #[derive(Default)]
@@ -46,7 +46,7 @@ pub fn text(shown: &Shown) -> String {
         page.sample("worker_deaths_total", &format!("verdict=\"{verdict}\""), number);
     }
     page.family("worker_replacements_total", "counter", "Workers replaced although they had not died, by reason.");
-    let replaced = &shown.replaced;
+    let replaced = &stats.replaced;
     for (reason, number) in [
         ("reload", replaced.reloaded),
         ("over_memory", replaced.over_memory),
@@ -73,6 +73,13 @@ pub fn text(shown: &Shown) -> String {
         if let Some(backlog) = listener.backlog {
             page.sample("listener_backlog", &address_label(&listener.address), backlog.into());
         }
+    }
+    page.family("orders_total", "counter", "Orders over the network that were carried out.");
+    page.sample("orders_total", "", stats.orders.taken);
+    page.family("orders_refused_total", "counter", "Orders over the network that were refused, by reason.");
+    for (_, reason) in Refusal::ALL {
+        let count = stats.orders.refused.get(reason).copied().unwrap_or_default();
+        page.sample("orders_refused_total", &format!("reason=\"{reason}\""), count);
     }
     page.container(stats);
     page.family("warning", "gauge", "1 for each warning that holds; the words are in /v1/stats.");

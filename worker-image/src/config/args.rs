@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{Count, Ipc, LogFormat, values};
+use super::{Balancing, Count, Ipc, LogFormat, values};
 use crate::control::{Ctl, Document, Place, Task, Watched};
 use crate::machine::{Adaptive, ReadyRule};
+use crate::remote::Key;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Ready {
@@ -21,6 +22,12 @@ pub(super) enum Ready {
     Immediate,
     /// It listens: by Node's cluster module, on a socket of its own, or by polling the inherited one
     Listening,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Library {
+    /// Programs that make an `AggregatorRegistry`
+    PromClient,
 }
 
 impl From<Ready> for ReadyRule {
@@ -41,7 +48,7 @@ impl From<Ready> for ReadyRule {
 #[derive(Debug, Parser)]
 #[command(name = "primary", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 #[command(
-    override_usage = "primary [OPTIONS] -- COMMAND [ARG]...\n       primary ctl <status|top|reload|drain|undrain|scale>\n       primary install DIR"
+    override_usage = "primary [OPTIONS] -- COMMAND [ARG]...\n       primary check [OPTIONS] -- COMMAND [ARG]...\n       primary ctl <status|top|logs|reload|drain|undrain|scale>\n       primary import-pm2 FILE\n       primary install DIR"
 )]
 #[command(after_help = "Signals: SIGTERM, SIGINT and SIGQUIT stop after a drain, a second one stops at once; SIGHUP, \
                         SIGUSR1 and SIGUSR2 go to every worker.\nExit codes: 0 stopped as asked, 64 wrong options, \
@@ -58,6 +65,19 @@ pub(super) struct Cli {
 pub(super) enum SubTask {
     /// Looks at a primary that runs on this machine, or tells it what to do
     Ctl(CtlArgs),
+    /// Says what would be run with these options, and whether it can be; runs nothing
+    Check(Box<RunArgs>),
+    /// Translates an ecosystem file of PM2 into files for --config, and says what of it has no equivalent
+    ImportPm2 {
+        /// ecosystem.config.js, or the same as .json or .yaml
+        file: PathBuf,
+        /// The part that is laid over env, as in `--env production`
+        #[arg(long, value_name = "NAME")]
+        env: Option<String>,
+        /// Write NAME.toml for each app into this folder, in place of printing them
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
     /// Copies this executable to DIR/primary, for an init container
     Install {
         /// An existing folder
@@ -67,6 +87,9 @@ pub(super) enum SubTask {
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
+    /// Take options from this file (.toml, .yaml or .json): their names in camelCase, and `command`; flags and variables win
+    #[arg(short, long, value_name = "FILE", env = "WORKERCLUSTER_CONFIG")]
+    pub config: Option<PathBuf>,
     /// How many workers: a number, or `max` for as many as the container's CPU limit allows
     #[arg(short, long, value_name = "COUNT", env = "WORKERCLUSTER_INSTANCES", default_value = "max")]
     pub instances: Count,
@@ -76,12 +99,31 @@ pub(super) struct RunArgs {
     /// Open this listening socket and share it among the workers
     #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_LISTEN")]
     pub listen: Option<SocketAddr>,
+    /// How new connections come to workers: all accept from one socket; each has its own, and none gets any while it drains; or the primary
+    /// accepts, and hands them over Node's channel
+    #[arg(long, env = "WORKERCLUSTER_BALANCING", value_enum, default_value = "shared", ignore_case = true)]
+    pub balancing: Balancing,
+    /// With `--balancing steered`: for so long a fresh worker gets fewer new connections than the others, at first a quarter of theirs
+    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_SLOW_START_SECONDS", default_value = "0", value_parser = values::seconds)]
+    pub slow_start_seconds: Duration,
     /// Serve /livez, /readyz, /metrics and /v1/stats here; off unless given
     #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_ADMIN")]
     pub admin: Option<SocketAddr>,
     /// Where `primary ctl` reaches this primary: `auto` (found by name or process id), `off`, or a path
     #[arg(long, value_name = "auto|off|PATH", env = "WORKERCLUSTER_CONTROL", default_value = "auto")]
     pub control: Place,
+    /// Take orders over the network, on --admin, that are signed with one of these keys of Ed25519 (hexadecimal, with commas)
+    #[arg(long, value_name = "KEYS", env = "WORKERCLUSTER_CONTROL_KEYS", value_delimiter = ',')]
+    pub control_keys: Vec<Key>,
+    /// The UID of this pod: orders over the network that name another one are refused
+    #[arg(long, value_name = "UID", env = "WORKERCLUSTER_POD_UID", default_value = "", hide_default_value = true)]
+    pub pod_uid: String,
+    /// What the operator calls the settings that this primary is started with
+    #[arg(long, value_name = "NAME", env = "WORKERCLUSTER_CONFIG_REVISION", default_value = "", hide = true)]
+    pub config_revision: String,
+    /// The reload that this primary is started after
+    #[arg(long, value_name = "ID", env = "WORKERCLUSTER_RELOAD_ID", hide = true)]
+    pub reload_id: Option<String>,
     /// Let the number of workers follow the load, between the least and the most
     #[arg(long, value_name = "MIN-MAX", env = "WORKERCLUSTER_ADAPTIVE", value_parser = values::adaptive)]
     pub adaptive: Option<Adaptive>,
@@ -97,6 +139,12 @@ pub(super) struct RunArgs {
     /// How long workers may finish what is in flight after they were told to stop
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_DRAIN_SECONDS", default_value = "30", value_parser = values::seconds)]
     pub drain_seconds: Duration,
+    /// Send Node workers the message `shutdown` before they are asked to stop, as PM2 does with `shutdown_with_message`
+    #[arg(long, env = "WORKERCLUSTER_SHUTDOWN_MESSAGE")]
+    pub shutdown_message: bool,
+    /// Put what Node workers measure with this library together into /metrics, as its cluster aggregation does
+    #[arg(long, value_name = "LIBRARY", env = "WORKERCLUSTER_WORKER_METRICS", value_enum, ignore_case = true)]
+    pub worker_metrics: Option<Library>,
     /// How long to keep serving after SIGTERM, while load balancers forget this replica
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_ENDPOINTS_DELAY_SECONDS", default_value = "0", value_parser = values::seconds)]
     pub endpoints_delay_seconds: Duration,
@@ -112,6 +160,10 @@ pub(super) struct RunArgs {
     /// Replace a worker that uses more memory than this (PSS): the next is ready before it drains
     #[arg(long, value_name = "SIZE", env = "WORKERCLUSTER_RECYCLE_MEMORY", value_parser = values::bytes)]
     pub recycle_memory: Option<u64>,
+    /// Replace the largest worker that has grown by half since it began, when the container uses so many hundredths of its memory limit; 100
+    /// for never
+    #[arg(long, value_name = "PERCENT", env = "WORKERCLUSTER_RECYCLE_CONTAINER_PERCENT", default_value = "85", value_parser = clap::value_parser!(u32).range(50..=100))]
+    pub recycle_container_percent: u32,
     /// Replace a worker of this age, less up to a tenth of it, so that not all go at once
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_RECYCLE_AGE_SECONDS", value_parser = values::age)]
     pub recycle_age_seconds: Option<Duration>,
@@ -155,6 +207,15 @@ enum CtlTask {
     Status,
     /// The same, again every second, until it is interrupted
     Top,
+    /// What the workers write, where the primary's output is a file; else where it is to be found
+    Logs {
+        /// So many of the last lines
+        #[arg(short = 'l', long, value_name = "COUNT", default_value = "20")]
+        lines: usize,
+        /// Go on as lines are written
+        #[arg(short, long)]
+        follow: bool,
+    },
     /// Replaces all workers, a few at a time: the next is ready before the one before it drains
     Reload {
         /// So many at a time
@@ -186,6 +247,7 @@ impl From<CtlArgs> for Ctl {
         let what = match args.what {
             CtlTask::Status => Watched::Status,
             CtlTask::Top => Watched::Top,
+            CtlTask::Logs { lines, follow } => Watched::Logs(lines, follow),
             CtlTask::Reload { at_once, no_wait } => {
                 Watched::Order(Task::Reload, Document { at_once: Some(at_once), ..Document::default() }, !no_wait)
             }

@@ -38,30 +38,30 @@ impl Count {
     }
 }
 
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<u64>().ok().filter(|seconds| *seconds <= MAX_SECONDS);
     seconds.map(Duration::from_secs).ok_or_else(|| format!("give whole seconds from 0 to {MAX_SECONDS}"))
 }
 
-pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+pub fn milliseconds(text: &str) -> Result<Duration, String> {
     let milliseconds = text.parse::<u64>().ok().filter(|milliseconds| *milliseconds <= MAX_SECONDS * 1000);
     milliseconds
         .map(Duration::from_millis)
         .ok_or_else(|| format!("give whole milliseconds from 0 to {}", MAX_SECONDS * 1000))
 }
 
-pub(super) fn age(text: &str) -> Result<Duration, String> {
+pub fn age(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<u64>().ok().filter(|seconds| (1..=MAX_AGE_SECONDS).contains(seconds));
     seconds.map(Duration::from_secs).ok_or_else(|| format!("give whole seconds from 1 to {MAX_AGE_SECONDS}"))
 }
 
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+pub fn timeout(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<u64>().ok().filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
     seconds.map(Duration::from_secs).ok_or_else(|| format!("give whole seconds from 1 to {MAX_SECONDS}"))
 }
 
 /// `2-8`
-pub(super) fn adaptive(text: &str) -> Result<Adaptive, String> {
+pub fn adaptive(text: &str) -> Result<Adaptive, String> {
     let bounds = text.split_once('-').and_then(|(min, max)| Some((Count::number(min)?, Count::number(max)?)));
     match bounds {
         Some((min, max)) if min <= max => Ok(Adaptive { min: min.get(), max: max.get() }),
@@ -70,7 +70,7 @@ pub(super) fn adaptive(text: &str) -> Result<Adaptive, String> {
 }
 
 /// Bytes as Kubernetes writes them (`256Mi`, `1Gi`, `500M`), as PM2 does (`200M`, `1G`, `512K`), or just a number.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit: u64 = match text.get(digits.len()..).unwrap_or_default() {
         "" => 1,
@@ -88,7 +88,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "give a size of at least 1Mi, as in 256Mi, 1Gi or 200M".to_string())
 }
 
-pub(super) fn signal(text: &str) -> Result<i32, String> {
+pub fn signal(text: &str) -> Result<i32, String> {
     signal_number(text)
         .ok_or_else(|| "give the name of a signal that can end a program, as SIGABRT or QUIT".to_string())
 }

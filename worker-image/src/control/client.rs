@@ -9,9 +9,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use primary_protocol::Shown;
 use tokio::net::UnixStream;
 
-use super::document::{Document, Shown, Task};
+use super::document::{Document, Task};
+use super::logs;
 use super::socket::{self, Found};
 use super::table;
 
@@ -47,6 +49,8 @@ pub enum Watched {
     Status,
     /// Again and again.
     Top,
+    /// What workers write: so many of the last lines, and whether to go on.
+    Logs(usize, bool),
     /// An order, and whether to wait until it is carried out.
     Order(Task, Document, bool),
 }
@@ -93,6 +97,10 @@ pub async fn run(ctl: &Ctl) -> Result<(), CtlError> {
     match &ctl.what {
         Watched::Status => show(&call(ctl, Method::GET, "/v1/status", None).await?, ctl.json),
         Watched::Top => top(ctl).await,
+        Watched::Logs(lines, follow) => {
+            let shown = call(ctl, Method::GET, "/v1/status", None).await?;
+            logs::run(shown.primary_pid, *lines, *follow).await
+        }
         Watched::Order(task, document, wait) => {
             let shown = call(ctl, Method::POST, task.path(), Some(document)).await?;
             if *task == Task::Reload && *wait { await_reload(ctl, shown).await } else { show(&shown, ctl.json) }
@@ -101,12 +109,17 @@ pub async fn run(ctl: &Ctl) -> Result<(), CtlError> {
 }
 
 fn show(shown: &Shown, json: bool) -> Result<(), CtlError> {
-    if json {
-        println!("{}", serde_json::to_string(shown).map_err(|error| CtlError::Refused(error.to_string()))?);
+    let text = if json {
+        serde_json::to_string(shown).map_err(|error| CtlError::Refused(error.to_string()))? + "\n"
     } else {
-        print!("{}", table::text(shown));
+        table::text(shown)
+    };
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CtlError::Refused(error.to_string())),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Draws until it is interrupted; once, where nobody looks on.
@@ -122,8 +135,9 @@ async fn top(ctl: &Ctl) -> Result<(), CtlError> {
         let mut out = io::stdout().lock();
         // Home, draw over, then clear what the last picture had beyond: no flicker.
         let text = table::text(&shown).replace('\n', "\x1b[K\n");
-        let _ = write!(out, "\x1b[H{text}\x1b[J");
-        let _ = out.flush();
+        if write!(out, "\x1b[H{text}\x1b[J").and_then(|()| out.flush()).is_err() {
+            return Ok(()); // the terminal is gone
+        }
         drop(out);
         tokio::time::sleep(EVERY).await;
     }
@@ -134,10 +148,14 @@ async fn await_reload(ctl: &Ctl, mut shown: Shown) -> Result<(), CtlError> {
     let mut said = None;
     let mut moved = tokio::time::Instant::now();
     loop {
-        let Some(reload) = shown.reload.clone() else { return show(&shown, ctl.json) };
-        if said != Some(reload.done) {
-            eprintln!("{} of {} workers are fresh", reload.done, reload.slots);
-            (said, moved) = (Some(reload.done), tokio::time::Instant::now());
+        let Some(reload) = shown.stats.reload.clone() else { return show(&shown, ctl.json) };
+        let finishing = shown.processes.iter().filter(|worker| worker.state.starts_with("leaving")).count();
+        let news = (reload.done, finishing);
+        if said != Some(news) {
+            let old =
+                if finishing > 0 { format!(", {finishing} old ones finish what they have") } else { String::new() };
+            eprintln!("{} of {} workers are fresh{old}", reload.done, reload.slots);
+            (said, moved) = (Some(news), tokio::time::Instant::now());
         }
         match reload.failure {
             Some(why) => return Err(CtlError::ReloadFailed { done: reload.done, slots: reload.slots, why }),

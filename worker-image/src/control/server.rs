@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::document::{Document, Task};
 use crate::admin::{Ask, Reply, Want};
-use crate::http::{self, REQUEST_TIME};
+use crate::http;
 
 /// More connections wait until one of these ends.
 const MAX_CONNECTIONS: usize = 16;
@@ -72,12 +72,7 @@ async fn document<B>(body: B) -> Result<Document, String>
 where
     B: Body<Error: std::error::Error + Send + Sync + 'static>,
 {
-    let collected = tokio::time::timeout(REQUEST_TIME, Limited::new(body, MAX_BODY).collect()).await;
-    let bytes = match collected {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) => return Err(format!("the body could not be read (at most {MAX_BODY} bytes): {error}")),
-        Err(_) => return Err(format!("the body did not come within {} s", REQUEST_TIME.as_secs())),
-    };
+    let bytes = http::body(body, MAX_BODY).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Document::default());
     }

@@ -2,19 +2,17 @@
 
 use std::fmt::Write;
 
-use primary_protocol::SlotState;
+use primary_protocol::{Shown, ShownWorker, SlotState};
 
-use super::document::{Shown, ShownWorker};
-
-/// Columns and their widths; numbers are flush right.
-const HEAD: &str = "SLOT      PID STATE                        AGE   CPU     MEMORY  CONN RESTARTS";
+/// The column of states is as wide as its words, and at least so.
+const STATE_WIDTH: usize = 16;
 
 /// The whole picture: what the replica is doing, a line for each worker process, and what the user should know.
 pub fn text(shown: &Shown) -> String {
     let mut text = String::new();
     let workers = &shown.stats.workers;
     let name = shown.name.as_deref().unwrap_or("primary");
-    let drained = if shown.drained { ", drained by order" } else { "" };
+    let drained = if shown.stats.drained { ", drained by order" } else { "" };
     let busy = workers.busy.map(|busy| format!(", {busy} busy")).unwrap_or_default();
     let _ = writeln!(
         text,
@@ -34,14 +32,19 @@ pub fn text(shown: &Shown) -> String {
         let _ = writeln!(text, "listening on {}: {depth} of {backlog} connections wait", listener.address);
     }
     reload(shown, &mut text);
-    let _ = writeln!(text, "\n{HEAD}");
+    let width = shown.processes.iter().map(|worker| worker.state.len()).fold(STATE_WIDTH, usize::max);
+    let _ = writeln!(
+        text,
+        "\n{:>4} {:>8} {:<width$} {:>7} {:>5} {:>10} {:>5} {:>8}",
+        "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS"
+    );
     for slot in &shown.stats.slots {
         let mut here = shown.processes.iter().filter(|worker| worker.slot == slot.slot).peekable();
         if here.peek().is_none() {
             let _ = writeln!(text, "{:>4} {:>8} {}", slot.slot, "-", empty_state(slot));
         }
         for worker in here {
-            line(worker, slot.restarts, &mut text);
+            line(worker, slot.restarts, width, &mut text);
         }
     }
     for warning in &shown.stats.warnings {
@@ -57,7 +60,7 @@ fn resources(shown: &Shown, text: &mut String) {
             shown.primary_memory_bytes.map(|own| format!(", {} of it the primary", bytes(own))).unwrap_or_default();
         let _ = writeln!(text, "memory: {}{limit}{own}", bytes(memory.usage_bytes));
     }
-    let replaced = &shown.replaced;
+    let replaced = &shown.stats.replaced;
     let parts = [
         (replaced.reloaded, "reloaded"),
         (replaced.over_memory, "over memory"),
@@ -72,13 +75,13 @@ fn resources(shown: &Shown, text: &mut String) {
 }
 
 fn reload(shown: &Shown, text: &mut String) {
-    let Some(reload) = &shown.reload else { return };
+    let Some(reload) = &shown.stats.reload else { return };
     let how = match &reload.failure {
         Some(why) => format!("failed: {why}"),
         None if reload.ended => "done".to_string(),
         None => "under way".to_string(),
     };
-    let _ = writeln!(text, "reload {}: {} of {} workers fresh, {how}", reload.id, reload.done, reload.slots);
+    let _ = writeln!(text, "reload {}: {} of {} workers fresh, {how}", reload.number, reload.done, reload.slots);
 }
 
 fn empty_state(slot: &primary_protocol::Slot) -> String {
@@ -90,13 +93,13 @@ fn empty_state(slot: &primary_protocol::Slot) -> String {
     }
 }
 
-fn line(worker: &ShownWorker, restarts: u64, text: &mut String) {
+fn line(worker: &ShownWorker, restarts: u64, width: usize, text: &mut String) {
     let cpu = worker.cpu_percent.map_or_else(|| "-".to_string(), |percent| format!("{percent:.0}%"));
     let memory = worker.memory_bytes.map_or_else(|| "-".to_string(), bytes);
     let connections = worker.connections.map_or_else(|| "-".to_string(), |connections| connections.to_string());
     let _ = writeln!(
         text,
-        "{:>4} {:>8} {:<24.24} {:>7} {cpu:>5} {memory:>10} {connections:>5} {restarts:>8}",
+        "{:>4} {:>8} {:<width$} {:>7} {cpu:>5} {memory:>10} {connections:>5} {restarts:>8}",
         worker.slot,
         worker.pid,
         worker.state,
@@ -156,7 +159,7 @@ mod tests {
                 {"slot": 2, "state": "BackOff", "retryMilliseconds": 2000, "restarts": 3, "lastExit": "exit code 1"}
             ],
             "name": "web", "primaryPid": 7, "command": "node app.js", "drained": false,
-            "reload": {"id": 1, "slots": 1, "done": 0, "ended": false},
+            "reload": {"number": 1, "slots": 1, "done": 0, "ended": false},
             "replaced": {"reloaded": 0, "overMemory": 2, "overAge": 0, "hung": 0},
             "processes": [
                 {"slot": 1, "pid": 11, "state": "ready", "ageMilliseconds": 61000, "memoryBytes": 44_040_192_u64, "cpuPercent": 12.4, "connections": 1},
@@ -170,7 +173,7 @@ mod tests {
             "listening on [::]:8000: 4 of 4096 connections wait",
             "replaced: 2 over memory",
             "reload 1: 0 of 1 workers fresh, under way",
-            "   1       11 ready                       1m1s   12%     42 MiB     1        0",
+            "   1       11 ready               1m1s   12%     42 MiB     1        0",
             "   1       12 successor",
             "   2        - next fork in 2s, the last ended with exit code 1",
         ] {

@@ -11,7 +11,7 @@ use crate::count::{Processors, resolve};
 pub(super) fn words(data: &[u8]) {
     let words = data.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec()));
     match parse(std::iter::once("primary".into()).chain(words)) {
-        Ok(Task::Run(config)) => {
+        Ok(Task::Run(config) | Task::Check(config)) => {
             assert!(!config.command.is_empty());
             assert!(config.listen.is_none_or(|listen| listen.port() != 0));
             assert!(config.backoff.initial <= config.backoff.max);
@@ -23,6 +23,7 @@ pub(super) fn words(data: &[u8]) {
             let workers = resolve(config.count, processors);
             assert!(workers >= 1 && (config.count != Count::Auto || workers <= 8));
         }
+        Ok(Task::Import(import)) => assert!(!import.file.as_os_str().is_empty()),
         Ok(Task::Install(dir)) => assert!(!dir.as_os_str().is_empty()),
         Ok(Task::Ctl(ctl)) => assert!(!format!("{ctl:?}").is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),

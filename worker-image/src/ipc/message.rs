@@ -3,9 +3,16 @@
 //! Wire-identical in Node 18 to 24: JSON lines; objects whose `cmd` starts with `NODE_` are Node's own, everything
 //! else is the program's and of no concern here, except `process.send('ready')`.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+use super::broker::{Relayed, SOURCES};
+use crate::gather::Metric;
 
 /// The first worker's data for a server (TLS ticket keys: 48 bytes) is kept for the others up to this length.
 const MAX_DATA: usize = 64 * 1024;
@@ -29,12 +36,46 @@ pub enum FromWorker {
         /// The sequence number to acknowledge.
         seq: u64,
     },
+    /// It takes a connection that it was handed, or does not.
+    Answered {
+        /// The sequence number of the connection's message.
+        seq: u64,
+        /// Whether it takes it.
+        accepted: bool,
+    },
+    /// Whether the next of the descriptors that were sent to it arrived.
+    Arrived(bool),
     /// It sent a handle along, which the primary drops; without an acknowledgement its next messages would wait.
     Handle,
+    /// It asks what became of sockets that it sent along: Node's own sender keeps them on a list.
+    AsksForSockets {
+        /// The list.
+        key: String,
+        /// What it wants to know.
+        question: Question,
+    },
     /// `process.send('ready')`.
     Ready,
+    /// What it measures with prom-client, as it was asked.
+    Metrics {
+        /// Of the question.
+        id: u64,
+        /// By registry; none where it could not be said.
+        metrics: Vec<Vec<Metric>>,
+    },
+    /// The program's own message, for other workers.
+    Relay(Box<Relayed>),
     /// The program's own message, or one of Node's that needs nothing.
     Other,
+}
+
+/// What a worker asks about sockets that it sent along (`lib/internal/socket_list.js` of Node).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// To be told when all are closed.
+    Closed,
+    /// How many are open.
+    Count,
 }
 
 /// A worker wants to listen.
@@ -142,6 +183,28 @@ pub struct BrokenFrame(#[from] serde_json::Error);
 struct Head<'a> {
     #[serde(borrow, default)]
     cmd: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+}
+
+/// What prom-client answers.
+#[derive(Deserialize)]
+struct Measured {
+    #[serde(rename = "requestId")]
+    id: u64,
+    #[serde(default)]
+    metrics: Vec<Vec<Metric>>,
+}
+
+/// What the broker needs to know of a message; anything but texts is as nothing.
+#[derive(Deserialize)]
+struct Names {
+    #[serde(default)]
+    uid: Option<Value>,
+    #[serde(default, rename = "requesterUid")]
+    requester_uid: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +215,10 @@ struct ClusterHead {
     key: Option<String>,
     #[serde(default)]
     seq: Option<u64>,
+    #[serde(default)]
+    ack: Option<u64>,
+    #[serde(default)]
+    accepted: Option<bool>,
 }
 
 /// Reads one line.
@@ -166,15 +233,53 @@ pub fn parse(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
         return Ok(serde_json::from_slice::<IgnoredAny>(line).map(|_| FromWorker::Other)?);
     }
     let head: Head<'_> = serde_json::from_slice(line)?;
-    Ok(match head.cmd.map(RawValue::get) {
-        Some(r#""NODE_CLUSTER""#) => parse_cluster(line)?,
-        Some(r#""NODE_HANDLE""#) => FromWorker::Handle,
+    Ok(match head.cmd.and_then(text).as_deref() {
+        Some("NODE_CLUSTER") => parse_cluster(line)?,
+        Some("NODE_HANDLE") => FromWorker::Handle,
+        Some("NODE_HANDLE_ACK") => FromWorker::Arrived(true),
+        Some("NODE_HANDLE_NACK") => FromWorker::Arrived(false),
+        Some("NODE_SOCKET_NOTIFY_CLOSE") => parse_question(line, Question::Closed)?,
+        Some("NODE_SOCKET_GET_COUNT") => parse_question(line, Question::Count)?,
+        // Node takes what begins so for its own, whoever has written it.
+        Some(cmd) if cmd.starts_with("NODE_") => FromWorker::Other,
+        _ if head.kind.is_some_and(|kind| kind.get() == r#""prom-client:getMetricsRes""#) => {
+            // The program may say anything under that name.
+            match serde_json::from_slice::<Measured>(line) {
+                Ok(Measured { id, metrics }) => FromWorker::Metrics { id, metrics },
+                Err(_) => FromWorker::Other,
+            }
+        }
+        _ if head.source.is_some_and(|source| SOURCES.contains(&source.get().trim_matches('"'))) => {
+            parse_relayed(line)?
+        }
         _ => FromWorker::Other,
     })
 }
 
+/// A text, however its letters are written; `None` for anything else.
+fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let quoted = raw.get();
+    match quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(quoted).ok().map(Cow::Owned),
+    }
+}
+
+fn parse_relayed(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
+    let names: Names = serde_json::from_slice(line)?;
+    let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(ToString::to_string));
+    let mut whole = Vec::with_capacity(line.len() + 1);
+    whole.extend_from_slice(line);
+    whole.push(b'\n');
+    let (from, to) = (text(names.uid), text(names.requester_uid));
+    Ok(FromWorker::Relay(Box::new(Relayed { from, to, line: whole.into() })))
+}
+
 fn parse_cluster(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
     let head: ClusterHead = serde_json::from_slice(line)?;
+    if let (Some(seq), Some(accepted)) = (head.ack, head.accepted) {
+        return Ok(FromWorker::Answered { seq, accepted });
+    }
     Ok(match (head.act.as_deref(), head.key, head.seq) {
         (Some("online"), ..) => FromWorker::Online,
         (Some("queryServer"), ..) => {
@@ -187,6 +292,29 @@ fn parse_cluster(line: &[u8]) -> Result<FromWorker, BrokenFrame> {
         (Some("exitedAfterDisconnect"), _, Some(seq)) => FromWorker::ExitedAfterDisconnect { seq },
         _ => FromWorker::Other,
     })
+}
+
+fn parse_question(line: &[u8], question: Question) -> Result<FromWorker, BrokenFrame> {
+    let head: ClusterHead = serde_json::from_slice(line)?;
+    Ok(head.key.map_or(FromWorker::Other, |key| FromWorker::AsksForSockets { key, question }))
+}
+
+/// Says that of the sockets on that list none is open: the primary closes what it is sent.
+pub fn no_sockets(question: Question, key: &str) -> Vec<u8> {
+    match question {
+        Question::Closed => line(&serde_json::json!({"cmd": "NODE_SOCKET_ALL_CLOSED", "key": key})),
+        Question::Count => line(&serde_json::json!({"cmd": "NODE_SOCKET_COUNT", "key": key, "count": 0})),
+    }
+}
+
+/// Asks a worker for what it measures, as prom-client's own branch of the primary does.
+pub fn metrics_request(id: u64) -> Vec<u8> {
+    line(&serde_json::json!({"type": "prom-client:getMetricsReq", "requestId": id}))
+}
+
+/// What PM2 sends a program under `shutdown_with_message`.
+pub fn shutdown() -> Vec<u8> {
+    line(&"shutdown")
 }
 
 /// Asks a worker to close its servers and then the channel.
@@ -204,6 +332,54 @@ pub fn handle_answer(arrived: bool) -> Vec<u8> {
     line(&serde_json::json!({"cmd": if arrived { "NODE_HANDLE_ACK" } else { "NODE_HANDLE_NACK" }}))
 }
 
+/// Hands over the connection that goes along.
+pub fn new_connection(key: &str, seq: u64) -> Vec<u8> {
+    line(&WithSocket {
+        cmd: "NODE_HANDLE",
+        kind: "net.Native",
+        msg: NewConnection { cmd: "NODE_CLUSTER", act: "newconn", key, seq },
+    })
+}
+
+#[derive(Serialize)]
+struct NewConnection<'a> {
+    cmd: &'static str,
+    act: &'static str,
+    key: &'a str,
+    seq: u64,
+}
+
+/// Answers a query without a socket: connections will be handed over one by one. `bound` is what the worker is to think that its server is
+/// bound to; a unix socket has no such thing.
+pub fn round_robin(key: &str, seq: u64, data: Option<&RawValue>, bound: Option<SocketAddr>) -> Vec<u8> {
+    let sockname = bound.map(|bound| SocketName {
+        address: bound.ip().to_string(),
+        family: if bound.is_ipv6() { "IPv6" } else { "IPv4" },
+        port: bound.port(),
+    });
+    line(&RoundRobin { cmd: "NODE_CLUSTER", errno: (), key, ack: seq, data, sockname })
+}
+
+#[derive(Serialize)]
+struct RoundRobin<'a> {
+    cmd: &'static str,
+    /// `null`: none.
+    errno: (),
+    key: &'a str,
+    ack: u64,
+    data: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sockname: Option<SocketName>,
+}
+
+/// As `getsockname` of Node gives it.
+#[derive(Serialize)]
+struct SocketName {
+    address: String,
+    family: &'static str,
+    port: u16,
+}
+
 /// What a query is answered with. `data` goes on as the worker wrote it: read as a value, a number beyond what fits would be refused, and
 /// one of many digits be another.
 #[derive(Serialize)]
@@ -217,11 +393,11 @@ struct Answer<'a> {
 
 /// A message that a socket goes along with.
 #[derive(Serialize)]
-struct WithSocket<'a> {
+struct WithSocket<M> {
     cmd: &'static str,
     #[serde(rename = "type")]
     kind: &'static str,
-    msg: Answer<'a>,
+    msg: M,
 }
 
 /// Answers a query with the socket that goes along.
@@ -259,14 +435,40 @@ mod tests {
             (r#"{"cmd":"NODE_CLUSTER","act":"close","key":"a","seq":4}"#, "Close { key: \"a\" }"),
             (r#"{"cmd":"NODE_CLUSTER","act":"exitedAfterDisconnect","seq":5}"#, "ExitedAfterDisconnect { seq: 5 }"),
             (r#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":{}}"#, "Handle"),
+            (r#"{"cmd":"NODE_SOCKET_NOTIFY_CLOSE","key":"k"}"#, "AsksForSockets { key: \"k\", question: Closed }"),
+            (r#"{"cmd":"NODE_SOCKET_GET_COUNT","key":"k"}"#, "AsksForSockets { key: \"k\", question: Count }"),
             (r#""ready""#, "Ready"),
-            (r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true}"#, "Other"),
+            (r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true}"#, "Answered { seq: 1, accepted: true }"),
+            (r#"{"cmd":"NODE_CLUSTER","ack":1}"#, "Other"),
+            (r#"{"cmd":"NODE_HANDLE_ACK"}"#, "Arrived(true)"),
+            (r#"{"cmd":"NODE_HANDLE_NACK"}"#, "Arrived(false)"),
             (r#"{"type":"process:msg","data":{"cmd":"NODE_HANDLE"}}"#, "Other"),
             (r#"{"cmd":5}"#, "Other"),
             ("[1,2]", "Other"),
         ] {
             assert_eq!(format!("{:?}", parse(line.as_bytes()).unwrap()), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn messages_of_known_libraries_are_for_other_workers() {
+        let line = r#"{"uid":"a","nsp":"/","type":8,"requesterUid":"b","source":"_sio_adapter"}"#;
+        let Ok(FromWorker::Relay(relayed)) = parse(line.as_bytes()) else { panic!("not passed on") };
+        let line_and_end = [line.as_bytes(), b"\n"].concat();
+        assert_eq!(
+            (relayed.from.as_deref(), relayed.to.as_deref(), &relayed.line[..]),
+            (Some("a"), Some("b"), &line_and_end[..])
+        );
+        for line in [
+            r#"{"uid":"a","source":"another"}"#,
+            r#"{"uid":"a","source":7}"#,
+            r#"{"uid":"a","source":"_sio_adapter","cmd":"NODE_CLUSTER"}"#,
+            r#"{"uid":"a","source":"_sio_adapter","cmd":"\u004eODE_SOMETHING","act":"disconnect"}"#,
+        ] {
+            assert!(matches!(parse(line.as_bytes()), Ok(FromWorker::Other)), "{line}");
+        }
+        let acknowledged = parse(br#"{"uid":"a","source":"_sio_adapter","cmd":"NODE_HANDLE_ACK"}"#);
+        assert!(matches!(acknowledged, Ok(FromWorker::Arrived(true))), "{acknowledged:?}");
     }
 
     #[test]
@@ -286,14 +488,35 @@ mod tests {
     fn answers_are_single_lines() {
         for bytes in [
             disconnect(),
+            shutdown(),
+            no_sockets(Question::Count, "a\nb"),
             acknowledge(3),
             handle_answer(true),
             server("a\nb", 1, None, false),
             refusal("k", 1, 98, None),
+            new_connection("a\nb", 1),
+            round_robin("a\nb", 1, None, "[::]:80".parse().ok()),
         ] {
             assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1));
         }
         assert!(String::from_utf8(refusal("k", 1, 98, None)).unwrap().contains(r#""errno":-98"#));
+    }
+
+    #[test]
+    fn connections_are_announced_as_by_node() {
+        assert_eq!(
+            String::from_utf8(new_connection("k", 7)).unwrap(),
+            "{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":{\"cmd\":\"NODE_CLUSTER\",\"act\":\"newconn\",\"key\":\"k\",\"seq\":7}}\n"
+        );
+        assert_eq!(
+            String::from_utf8(round_robin("k", 7, None, "127.0.0.1:80".parse().ok())).unwrap(),
+            concat!(
+                r#"{"cmd":"NODE_CLUSTER","errno":null,"key":"k","ack":7,"data":null,"#,
+                r#""sockname":{"address":"127.0.0.1","family":"IPv4","port":80}}"#,
+                "\n"
+            )
+        );
+        assert!(!String::from_utf8(round_robin("k", 7, None, None)).unwrap().contains("sockname"));
     }
 
     #[test]

@@ -20,6 +20,14 @@ pub struct Backoff {
     pub reset_after: Duration,
 }
 
+impl Default for Backoff {
+    /// PM2's figures: 100 ms, growing to 15 s, from the start again after 30 s.
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self { initial: second / 10, max: 15 * second, reset_after: 30 * second }
+    }
+}
+
 impl Backoff {
     /// The wait after `failures` early deaths in a row; `jitter` is from 0 to 1.
     pub fn delay(&self, failures: u32, jitter: f64) -> Duration {

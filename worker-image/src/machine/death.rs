@@ -37,6 +37,9 @@ impl Machine {
             out_of_memory: ended.out_of_memory,
         }));
         slot.last_exit = Some(ended.exit.clone());
+        if ended.out_of_memory {
+            self.out_of_memory.add(slot.number, now);
+        }
         match place {
             Place::Leaving(at) => self.on_leaver_ended(index, at, ended, now, effects),
             Place::Successor => {

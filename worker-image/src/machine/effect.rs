@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use primary_protocol::ReadyEvidence;
 
-use super::{Exit, Reason};
+use super::{Exit, Reason, Share};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub enum Effect {
         /// The worker.
         pid: u32,
     },
+    /// Let no new connection in, on any listening socket; then report [`Event::Emptied`] when nobody waits any more.
+    CloseDoor,
+    /// Let new connections go to the sockets of these slots only, as their shares say.
+    Steer(Vec<Share>),
     /// Close the listening socket.
     Release,
     /// Open the listening socket, then report [`Event::Opened`] or [`Event::OpenFailed`].
@@ -65,6 +69,8 @@ pub enum Note {
     PortOwnedByWorker { slot: u32 },
     /// The order to stop.
     Stopping { signal: i32, serve_on: Duration, drain: Duration },
+    /// No new connection is let in, and those that wait are served first, for so long at the most.
+    DoorClosed { at_most: Duration },
     /// Workers are told to stop.
     Draining { workers: u32 },
     /// The time to drain is over for a worker.
@@ -90,6 +96,8 @@ pub enum Change {
     Replaced { slot: u32, pid: u32, old: Option<u32>, reason: Option<Reason> },
     /// A worker is to be replaced for its memory.
     OverMemory { slot: u32, pid: u32, memory: u64, limit: u64 },
+    /// A worker is to be replaced, because the container is nearly full and it has grown the most.
+    ContainerFull { slot: u32, pid: u32, memory: u64, used: u64, limit: u64 },
     /// A worker is killed, because it makes no progress; `promised` is whether it was to send `WATCHDOG=1`.
     Hung { slot: u32, pid: u32, silent: Duration, promised: bool },
     /// A fresh worker did not get ready, and the old one stays.

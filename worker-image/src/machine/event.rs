@@ -78,4 +78,11 @@ pub enum Event {
         /// Workers get the same signal.
         signal: i32,
     },
+    /// Nobody waits in the accept queue of a slot whose worker is to leave.
+    SlotEmptied {
+        /// The number of the slot.
+        slot: u32,
+    },
+    /// After [`Effect::CloseDoor`]: nobody waits to be accepted any more.
+    Emptied,
 }

@@ -7,9 +7,15 @@ use super::settings::HANG_GRACE;
 use super::slot::{Channel, Leaving, Phase, Readiness, Successor, Vacancy, Worker};
 use super::{Change, Effect, Machine, Moment, Note, Reason};
 
-/// Node workers that were asked to disconnect and still run get the signal this long before the deadline, so that
-/// a handler of theirs can still do something.
-const SIGNAL_BEFORE_DEADLINE: Duration = Duration::from_secs(1);
+/// A Node worker that has closed its channel has this long to end by itself, with whatever its program does after
+/// `disconnect`; then it gets the signal, for a timer may keep it.
+const END_BY_ITSELF: Duration = Duration::from_secs(1);
+
+/// When a Node worker that was asked to disconnect and still runs gets the signal: when half of its time is over. What
+/// holds it up then (WebSockets) is ended by the program's handler, which has the other half for it.
+fn signal_time(now: Moment, deadline: Moment) -> Moment {
+    now + deadline.saturating_sub(now) / 2
+}
 
 impl Machine {
     /// The signal that asks a worker to stop.
@@ -63,8 +69,30 @@ impl Machine {
     ) {
         let pid = worker.pid;
         let ready_for = readiness.map(|readiness| now.saturating_sub(readiness.since));
+        if reason != Reason::Stop {
+            effects.push(Effect::Change(Change::Leaving { slot: self.slots[index].number, pid, reason }));
+        }
+        let untold_until = self.untold_until(reason, ready_for.is_some(), now);
+        let deadline = self.drain_deadline(now);
+        let leaving = Leaving {
+            worker,
+            reason,
+            untold_until,
+            signal_at: None,
+            deadline,
+            killed: false,
+            ready_for,
+            lingers: false,
+        };
+        let leaving = if untold_until.is_some() { leaving } else { self.tell(&leaving, now, effects) };
+        self.slots[index].leaving.push(leaving);
+    }
+
+    /// Tells a worker that it is to leave; its time begins now.
+    pub(super) fn tell(&self, leaving: &Leaving, now: Moment, effects: &mut Vec<Effect>) -> Leaving {
+        let (pid, was_ready) = (leaving.worker.pid, leaving.ready_for.is_some());
         let (mut deadline, mut signal_at) = (self.drain_deadline(now), None);
-        match (reason, self.settings.hang) {
+        match (leaving.reason, self.settings.hang) {
             (Reason::Hung, hang) => {
                 // The whole group: what hangs may be a child that the worker waits for.
                 let signal = hang.map_or(libc::SIGABRT, |hang| hang.signal);
@@ -72,32 +100,26 @@ impl Machine {
                 deadline = deadline.min(now + HANG_GRACE);
             }
             // A worker that never was ready has nothing in flight, and no ear for the message perhaps.
-            _ if worker.channel == Channel::Online && ready_for.is_some() => {
+            _ if leaving.worker.channel == Channel::Online && was_ready => {
                 effects.push(Effect::Disconnect { pid });
-                signal_at = Some(deadline.saturating_sub(SIGNAL_BEFORE_DEADLINE).max(now));
+                signal_at = Some(signal_time(now, deadline));
             }
             _ => effects.push(Effect::Signal { pid, signal: self.stop_signal(), group: self.policy.stop_group }),
         }
-        if reason != Reason::Stop {
-            effects.push(Effect::Change(Change::Leaving { slot: self.slots[index].number, pid, reason }));
-        }
-        let leaving = Leaving { worker, reason, signal_at, deadline, killed: false, ready_for, lingers: false };
-        self.slots[index].leaving.push(leaving);
+        Leaving { untold_until: None, signal_at, deadline, ..leaving.clone() }
     }
 
     /// Node's channel of a worker was closed.
-    pub(super) fn on_channel_closed(&mut self, pid: u32, now: Moment, effects: &mut Vec<Effect>) {
-        let (signal, group) = (self.stop_signal(), self.policy.stop_group);
+    pub(super) fn on_channel_closed(&mut self, pid: u32, now: Moment) {
         let deadline = self.drain_deadline(now);
         let Some(index) = self.index_of(pid) else { return };
         let slot = &mut self.slots[index];
         let Some(worker) = slot.worker_mut(pid) else { return };
         let was_online = std::mem::replace(&mut worker.channel, Channel::None) == Channel::Online;
         if let Some(leaving) = slot.leaving.iter_mut().find(|leaving| leaving.worker.pid == pid) {
-            // All its connections have ended; a timer may keep it from ending by itself.
-            if leaving.signal_at.is_some() && leaving.reason != Reason::ByItself {
-                leaving.signal_at = None;
-                effects.push(Effect::Signal { pid, signal, group });
+            // All its connections have ended.
+            if leaving.reason != Reason::ByItself {
+                leaving.signal_at = leaving.signal_at.map(|at| at.min(now + END_BY_ITSELF));
             }
             return;
         }
@@ -109,11 +131,12 @@ impl Machine {
         let ready_for = slot.ready_for(now);
         let phase = std::mem::replace(&mut slot.phase, Phase::Empty(Vacancy::Handover));
         if let Phase::Starting(worker) | Phase::Ready(worker, _) = phase {
-            let signal_at = Some(deadline.saturating_sub(SIGNAL_BEFORE_DEADLINE).max(now));
+            let signal_at = Some(signal_time(now, deadline));
             let reason = Reason::ByItself;
             slot.leaving.push(Leaving {
                 worker,
                 reason,
+                untold_until: None,
                 signal_at,
                 deadline,
                 killed: false,
@@ -198,7 +221,7 @@ impl Machine {
         let (signal, group) = (self.stop_signal(), self.policy.stop_group);
         for slot in &mut self.slots {
             let number = slot.number;
-            for leaving in &mut slot.leaving {
+            for leaving in slot.leaving.iter_mut().filter(|leaving| leaving.untold_until.is_none()) {
                 let pid = leaving.worker.pid;
                 if !leaving.lingers && leaving.signal_at.is_some_and(|at| now >= at) {
                     leaving.signal_at = None;

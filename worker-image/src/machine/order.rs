@@ -107,6 +107,9 @@ impl Machine {
         if settings.adaptive.is_none() || self.settings.adaptive.is_none() {
             self.adaptation = super::count::Adaptation::new(settings.first_count());
         }
+        if settings.first_count() == 1 {
+            self.port.forget_contest();
+        }
         self.settings = settings;
         effects.push(Effect::Note(Note::Configured));
     }

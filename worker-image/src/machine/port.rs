@@ -274,6 +274,13 @@ impl Port {
         matches!(self, Self::Held(held) if !held.proven)
     }
 
+    /// One worker is wanted from now on: whatever others wanted of the port, nobody wants it any more.
+    pub fn forget_contest(&mut self) {
+        if let Self::Own(own) = self {
+            own.contested = false;
+        }
+    }
+
     /// Whether several workers want a port that only one can have.
     pub fn is_contested(&self) -> bool {
         matches!(self, Self::Own(own) if own.contested)

@@ -1,5 +1,7 @@
 //! Why a worker leaves.
 
+use primary_protocol::Replaced;
+
 /// Why a worker leaves although it has not died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -45,27 +47,13 @@ impl Reason {
     }
 }
 
-/// How many workers were replaced for which reason, since the primary started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// By a reload.
-    pub reloaded: u64,
-    /// For their memory.
-    pub over_memory: u64,
-    /// For their age.
-    pub over_age: u64,
-    /// Found hung, and killed.
-    pub hung: u64,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, reason: Reason) {
-        match reason {
-            Reason::Reload => self.reloaded += 1,
-            Reason::OverMemory => self.over_memory += 1,
-            Reason::OverAge => self.over_age += 1,
-            Reason::Hung => self.hung += 1,
-            Reason::Surplus | Reason::Drained | Reason::Trial | Reason::ByItself | Reason::Stop => {}
-        }
+/// Counts a worker that was replaced.
+pub(super) fn count(reason: Reason, replaced: &mut Replaced) {
+    match reason {
+        Reason::Reload => replaced.reloaded += 1,
+        Reason::OverMemory => replaced.over_memory += 1,
+        Reason::OverAge => replaced.over_age += 1,
+        Reason::Hung => replaced.hung += 1,
+        Reason::Surplus | Reason::Drained | Reason::Trial | Reason::ByItself | Reason::Stop => {}
     }
 }

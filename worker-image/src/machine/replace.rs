@@ -117,7 +117,7 @@ impl Machine {
             return; // it is the old one that got ready
         }
         let Some(renewal) = slot.renewal.take_if(|renewal| renewal.is_begun()) else { return };
-        self.tally.add(renewal.reason);
+        super::reason::count(renewal.reason, &mut self.replaced);
         self.settle(&renewal, effects);
     }
 

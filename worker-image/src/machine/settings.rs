@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Backoff, ReadyRule};
 
 /// What the machine goes by for as long as it lives.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// What makes a worker ready.
@@ -15,6 +16,10 @@ pub struct Policy {
     pub channel: bool,
     /// Whether the signal to stop goes to a worker's whole group (its command is a shell around the program).
     pub stop_group: bool,
+    /// Whether each slot has a listening socket of its own, so that new connections can be kept from one worker.
+    pub steered: bool,
+    /// With [`Self::steered`]: for so long a fresh worker gets fewer new connections than the others. Zero for the same from the start.
+    pub slow_start: Duration,
     /// Where the jitter starts from.
     pub seed: u64,
 }
@@ -66,6 +71,9 @@ pub const HANG_GRACE: Duration = Duration::from_secs(5);
 pub struct Recycle {
     /// Its own memory (PSS) is more than so many bytes.
     pub memory: Option<u64>,
+    /// The container uses so many hundredths of its memory limit, and this worker is the largest of those that have grown by half since they
+    /// began.
+    pub container_percent: Option<u32>,
     /// It has lived this long, less up to [`AGE_JITTER`] of it, so that workers of one age do not all go at once.
     pub age: Option<Duration>,
 }

@@ -86,6 +86,8 @@ pub(super) enum Successor {
 pub(super) struct Leaving {
     pub worker: Worker,
     pub reason: Reason,
+    /// It is to be told when nobody waits in its accept queue, and at this time at the latest.
+    pub untold_until: Option<Moment>,
     /// When the worker gets the signal, if it has not had it.
     pub signal_at: Option<Moment>,
     /// When its whole group is killed.

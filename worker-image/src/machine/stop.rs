@@ -1,4 +1,5 @@
-//! The end of the replica: serving on while load balancers forget it, then all workers leave.
+//! The end of the replica: serving on while load balancers forget it, then letting in nobody new and finishing who is
+//! in, then all workers leave.
 
 use std::time::Duration;
 
@@ -8,23 +9,53 @@ use super::{Effect, Machine, Moment, Note, Reason};
 /// After a SIGKILL the kernel needs a moment; a process in uninterruptible sleep may need for ever, and is not waited for.
 pub(super) const KILL_GRACE: Duration = Duration::from_secs(2);
 
+/// This part of the drain time may pass with the door closed and workers still accepting what waited at it.
+const EMPTYING_SHARE: u32 = 5;
+
 /// The order to stop the replica.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StopPlan {
     /// The signal that workers get.
     pub signal: i32,
-    /// Until then workers serve on, and are replaced when they end.
+    /// Until then workers serve as ever.
     pub drain_at: Moment,
     /// Workers that run then are killed.
     pub deadline: Moment,
-    /// Workers have been told.
-    pub draining: bool,
+    /// How far it is.
+    pub phase: StopPhase,
+}
+
+/// How far the end of the replica is. Workers that end are replaced until it is draining.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopPhase {
+    /// As ever.
+    Serving,
+    /// Nobody new is let in; who waits in the accept queues is accepted, until this time at the latest.
+    Emptying { until: Moment },
+    /// All workers have been told to stop.
+    Draining,
+}
+
+impl StopPlan {
+    /// When the next phase is due, if nothing happens before.
+    pub fn due(&self) -> Moment {
+        match self.phase {
+            StopPhase::Serving => self.drain_at,
+            StopPhase::Emptying { until } => until.min(self.deadline),
+            StopPhase::Draining => self.deadline + KILL_GRACE,
+        }
+    }
 }
 
 impl Machine {
     /// Whether all workers have been told to stop, so that none is forked any more.
     pub(super) fn is_draining(&self) -> bool {
-        self.stop.is_some_and(|plan| plan.draining)
+        self.stop.is_some_and(|plan| plan.phase == StopPhase::Draining)
+    }
+
+    /// Whether the accept queues are to be looked at, to know when nobody waits in them any more.
+    pub(super) fn is_emptying(&self) -> bool {
+        self.stop.is_some_and(|plan| matches!(plan.phase, StopPhase::Emptying { .. }))
     }
 
     pub(super) fn on_stop(&mut self, signal: i32, now: Moment, effects: &mut Vec<Effect>) {
@@ -33,7 +64,8 @@ impl Machine {
                 let (serve_on, drain) = (self.settings.endpoints_delay, self.settings.drain);
                 effects.push(Effect::Note(Note::Stopping { signal, serve_on, drain }));
                 let drain_at = now + serve_on;
-                self.stop = Some(StopPlan { signal, drain_at, deadline: drain_at + drain, draining: false });
+                let phase = StopPhase::Serving;
+                self.stop = Some(StopPlan { signal, drain_at, deadline: drain_at + drain, phase });
             }
             Some(plan) => {
                 effects.push(Effect::Note(Note::StopAtOnce));
@@ -43,16 +75,32 @@ impl Machine {
         }
     }
 
+    /// Nobody waits in the accept queues any more, and what is accepted has been read once.
+    pub(super) fn on_emptied(&mut self, now: Moment) {
+        if let Some(StopPlan { phase: StopPhase::Emptying { until }, .. }) = &mut self.stop {
+            *until = now;
+        }
+    }
+
     pub(super) fn advance_stop(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(plan) = self.stop else { return };
-        let nobody_runs = self.slots.iter().all(|slot| slot.running_since().is_none());
-        if !plan.draining && (now >= plan.drain_at || nobody_runs) {
-            self.stop = Some(StopPlan { draining: true, ..plan });
+        let phase = self.next_phase(&plan, now);
+        if phase != plan.phase {
+            self.stop = Some(StopPlan { phase, ..plan });
             self.end_reload("the replica stops", now, effects);
-            let workers = self.slots.iter().map(|slot| slot.workers().count()).sum::<usize>();
-            effects.push(Effect::Note(Note::Draining { workers: u32::try_from(workers).unwrap_or(u32::MAX) }));
+            match phase {
+                StopPhase::Serving => {}
+                StopPhase::Emptying { until } => {
+                    effects.push(Effect::Note(Note::DoorClosed { at_most: until.saturating_sub(now) }));
+                    effects.push(Effect::CloseDoor);
+                }
+                StopPhase::Draining => {
+                    let workers = self.slots.iter().map(|slot| slot.workers().count()).sum::<usize>();
+                    effects.push(Effect::Note(Note::Draining { workers: u32::try_from(workers).unwrap_or(u32::MAX) }));
+                }
+            }
         }
-        if !self.is_draining() {
+        if phase != StopPhase::Draining {
             return;
         }
         for index in 0..self.slots.len() {
@@ -62,9 +110,26 @@ impl Machine {
             // Nothing stops later than the replica.
             for leaving in &mut self.slots[index].leaving {
                 leaving.deadline = leaving.deadline.min(plan.deadline);
+                leaving.untold_until = leaving.untold_until.map(|until| until.min(now));
             }
         }
         let ended = self.slots.iter().all(|slot| slot.is_deserted() && matches!(slot.phase, Phase::Empty(_)));
         self.finished = ended || now >= plan.deadline + KILL_GRACE;
+    }
+
+    fn next_phase(&self, plan: &StopPlan, now: Moment) -> StopPhase {
+        if self.slots.iter().all(|slot| slot.running_since().is_none()) {
+            return StopPhase::Draining; // nobody is there to tell
+        }
+        // Who never was ready accepts nobody, and waiting for it to do so is for nothing.
+        let served = self.slots.iter().any(super::slot::Slot::is_ready);
+        match plan.phase {
+            StopPhase::Serving if now < plan.drain_at => StopPhase::Serving,
+            StopPhase::Serving if served && now < plan.deadline => {
+                StopPhase::Emptying { until: now + plan.deadline.saturating_sub(now) / EMPTYING_SHARE }
+            }
+            StopPhase::Emptying { until } if now < until.min(plan.deadline) => plan.phase,
+            _ => StopPhase::Draining,
+        }
     }
 }

@@ -14,12 +14,22 @@ pub(super) struct Scenario {
     pub machine: Machine,
     pub now: Moment,
     next_pid: u32,
+    /// Whether accept queues are empty as soon as the door is closed.
+    nobody_waits: bool,
     /// Effects of the last step, and of the forks that it ordered.
     effects: Vec<Effect>,
 }
 
 pub(super) fn policy() -> Policy {
-    Policy { ready: ReadyRule::Auto, listens: true, channel: false, stop_group: false, seed: 1 }
+    Policy {
+        ready: ReadyRule::Auto,
+        listens: true,
+        channel: false,
+        stop_group: false,
+        steered: false,
+        slow_start: Duration::ZERO,
+        seed: 1,
+    }
 }
 
 pub(super) fn settings() -> Settings {
@@ -37,8 +47,9 @@ pub(super) fn settings() -> Settings {
 
 impl Scenario {
     fn new(policy: Policy, settings: Settings) -> Self {
+        let machine = Machine::new(policy, settings);
         let mut scenario =
-            Self { machine: Machine::new(policy, settings), now: Duration::ZERO, next_pid: 100, effects: Vec::new() };
+            Self { machine, now: Duration::ZERO, next_pid: 100, nobody_waits: true, effects: Vec::new() };
         scenario.event(Event::Tick);
         scenario
     }
@@ -56,6 +67,7 @@ impl Scenario {
                         self.next_pid += 1;
                     }
                     Effect::Reopen => events.push(Event::Opened),
+                    Effect::CloseDoor if self.nobody_waits => events.push(Event::Emptied),
                     _ => {}
                 }
             }
@@ -90,7 +102,7 @@ impl Scenario {
     }
 
     fn reasons(&self) -> Vec<WarningReason> {
-        let wording = Wording { command: "prog".into(), port: Some(8000) };
+        let wording = Wording { command: "prog".into(), port: Some(8000), inherits: true };
         self.machine.warnings(&wording, self.now).iter().map(|warning| warning.reason).collect()
     }
 
@@ -193,6 +205,7 @@ fn deaths_have_one_verdict_each() {
     scenario.event(Event::Exited(Ended { pid: 102, exit, out_of_memory: true, group_left }));
     let expected = Deaths { exited: 1, crashed: 1, never_ready: 0, out_of_memory: 1 };
     assert_eq!(scenario.machine.deaths(), expected);
+    assert!(scenario.reasons().contains(&WarningReason::OutOfMemory), "{:?}", scenario.reasons());
 }
 
 #[test]
@@ -212,6 +225,8 @@ fn a_program_that_binds_its_port_itself_is_found_out_and_served() {
     let wait = scenario.machine.slot_stats(scenario.now)[1].retry_milliseconds.unwrap();
     assert!(wait >= 12_000, "no hot forks: {wait} ms");
     assert_eq!(scenario.machine.counts().ready, 1);
+    scenario.event(Event::Order(Order::Configure(Box::new(Settings { count: 1, ..settings() }))));
+    assert_eq!(scenario.reasons(), [], "as the warning advises");
 }
 
 #[test]
@@ -327,9 +342,49 @@ fn a_node_worker_is_asked_before_it_is_signalled() {
     assert_eq!(asked, [&Effect::Disconnect { pid: 100 }, &Effect::Disconnect { pid: 101 }]);
     assert_eq!(scenario.signals(), [(102, libc::SIGTERM)], "it has nothing in flight");
     scenario.event(Event::ChannelClosed { pid: 100 });
-    assert_eq!(scenario.signals(), [(100, libc::SIGTERM)], "its connections have ended");
-    scenario.after(9 * SECOND);
-    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)], "a second before the deadline");
+    assert_eq!(scenario.signals(), [], "it may still do what its program does after `disconnect`");
+    scenario.after(SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM)], "a timer may keep it");
+    scenario.after(3 * SECOND);
+    assert_eq!(scenario.signals(), []);
+    scenario.after(SECOND);
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)], "half of its time is over");
+    scenario.after(SECOND).event(Event::ChannelClosed { pid: 101 }).after(3 * SECOND);
+    assert_eq!(scenario.signals(), [], "no worker gets it twice");
+}
+
+#[test]
+fn who_waits_at_the_door_is_let_in_before_workers_are_told() {
+    let mut scenario = Scenario::new(policy(), settings());
+    scenario.nobody_waits = false;
+    scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify).stop().after(5 * SECOND);
+    assert!(scenario.effects.contains(&Effect::CloseDoor), "{:?}", scenario.effects);
+    assert!(scenario.machine.watch().emptying);
+    scenario.after(SECOND).exit(100, Exit::Signal(libc::SIGSEGV));
+    assert_eq!((scenario.forks(), scenario.signals()), (vec![true], vec![]), "somebody has to accept them");
+    scenario.event(Event::Emptied);
+    assert_eq!(scenario.signals(), [(102, libc::SIGTERM), (101, libc::SIGTERM)]);
+    assert!(!scenario.machine.watch().emptying);
+}
+
+#[test]
+fn the_door_holds_the_end_up_for_a_fifth_of_the_drain_time_at_the_most() {
+    let mut scenario = Scenario::new(policy(), Settings { endpoints_delay: Duration::ZERO, ..settings() });
+    scenario.nobody_waits = false;
+    scenario.evidence(100, ReadyEvidence::Notify).stop().after(1999 * MILLISECOND);
+    assert_eq!(scenario.signals(), []);
+    assert_eq!(scenario.machine.next_due(), Some(2 * SECOND));
+    scenario.after(MILLISECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM), (101, libc::SIGTERM)]);
+
+    let mut scenario = Scenario::new(policy(), settings());
+    scenario.nobody_waits = false;
+    scenario.evidence(100, ReadyEvidence::Notify).stop().after(6 * SECOND).stop();
+    assert!(scenario.signals().contains(&(100, libc::SIGKILL)), "a second order means at once");
+
+    let mut scenario = Scenario::new(policy(), Settings { endpoints_delay: Duration::ZERO, ..settings() });
+    scenario.stop();
+    assert!(!scenario.effects.contains(&Effect::CloseDoor), "nobody is ready, so nobody would accept");
 }
 
 #[test]
@@ -377,7 +432,7 @@ fn a_command_that_is_not_there_is_said_and_tried_again() {
     let effects = machine.step(Event::Tick, Duration::ZERO);
     assert_eq!(effects, [Effect::Fork { slot: 1, with_listener: true }]);
     machine.step(Event::ForkFailed { slot: 1, exit: Exit::NotExecuted("prog was not found".into()) }, Duration::ZERO);
-    let warnings = machine.warnings(&Wording { command: "prog x".into(), port: None }, Duration::ZERO);
+    let warnings = machine.warnings(&Wording { command: "prog x".into(), port: None, inherits: true }, Duration::ZERO);
     assert_eq!(warnings[0].reason, WarningReason::CommandNotFound);
     assert!(warnings[0].message.contains("prog was not found"), "{}", warnings[0].message);
     let effects = machine.step(Event::Tick, SECOND);

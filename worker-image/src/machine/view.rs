@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use primary_protocol::{Deaths, ReplicaState, Slot as SlotStats, SlotState, WorkerCounts};
+use primary_protocol::{Deaths, Replaced, ReplicaState, Slot as SlotStats, SlotState, WorkerCounts};
 
 use super::slot::{LEAVING_MAX, Phase, Slot, Vacancy, Worker};
-use super::{Machine, Moment, NEVER_READY, Reason, Settings, Tally};
+use super::{Machine, Moment, NEVER_READY, Reason, Settings};
 
 /// What the loop should look at for the machine, because the kernel does not report it by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub struct Watch {
     pub uses_listener: Vec<u32>,
     /// Whether workers are to be sampled once a second.
     pub samples: bool,
+    /// Whether the accept queues are to be looked at until nobody waits in them.
+    pub emptying: bool,
+    /// Slots whose own accept queue is to be looked at, because their worker is to leave when nobody waits in it.
+    pub untold: Vec<u32>,
 }
 
 /// One process of the user's command, as the machine sees it.
@@ -53,12 +57,12 @@ impl Machine {
     pub fn next_due(&self) -> Option<Moment> {
         let mut due = DueTime::default();
         if let Some(plan) = self.stop {
-            due.add(if plan.draining { plan.deadline + super::stop::KILL_GRACE } else { plan.drain_at });
+            due.add(plan.due());
         }
         if let Some((_, at)) = self.port.trial_ends() {
             due.add(at);
         }
-        for at in self.renewals_due().into_iter().chain(self.verdicts_due()) {
+        for at in self.renewals_due().into_iter().chain(self.verdicts_due()).chain(self.shares_due()) {
             due.add(at);
         }
         for slot in &self.slots {
@@ -80,6 +84,10 @@ impl Machine {
                 }
             }
             for leaving in &slot.leaving {
+                if let Some(at) = leaving.untold_until {
+                    due.add(at);
+                    continue;
+                }
                 if let Some(at) = leaving.signal_at.filter(|_| !leaving.lingers) {
                     due.add(at);
                 }
@@ -93,7 +101,9 @@ impl Machine {
 
     /// What the loop should look at.
     pub fn watch(&self) -> Watch {
-        let mut watch = Watch { samples: self.wants_samples(), ..Watch::default() };
+        let (samples, emptying) = (self.wants_samples(), self.is_emptying());
+        let mut watch = Watch { samples, emptying, ..Watch::default() };
+        watch.untold = self.untold();
         let listening = self.policy.ready == super::ReadyRule::Listening;
         for slot in &self.slots {
             for worker in slot.starting() {
@@ -114,6 +124,20 @@ impl Machine {
             }
         }
         watch
+    }
+
+    /// Ready workers in which Node's cluster module runs.
+    pub fn online(&self) -> Vec<u32> {
+        let online = |slot: &Slot| match &slot.phase {
+            Phase::Ready(worker, _) if worker.channel == super::slot::Channel::Online => Some(worker.pid),
+            _ => None,
+        };
+        self.slots.iter().filter_map(online).collect()
+    }
+
+    /// The slot of a worker.
+    pub fn slot_of(&self, pid: u32) -> Option<u32> {
+        Some(self.slots.get(self.index_of(pid)?)?.number)
     }
 
     /// Whether a worker that ended may leave processes behind for now, because it was asked to stop.
@@ -178,8 +202,8 @@ impl Machine {
     }
 
     /// How many workers were replaced for which reason.
-    pub fn tally(&self) -> Tally {
-        self.tally
+    pub fn replaced(&self) -> Replaced {
+        self.replaced
     }
 
     /// What the replica is doing.

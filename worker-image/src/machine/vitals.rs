@@ -7,6 +7,12 @@ use super::settings::{AGE_JITTER, Settings};
 use super::slot::{Phase, Vacancy, Worker};
 use super::{Change, Effect, Machine, Moment, Reason};
 
+/// A worker that was ready for so long has loaded what it needs.
+const SETTLES: Duration = Duration::from_secs(30);
+
+/// From one worker that gave way because the container was nearly full to the next.
+const BETWEEN_RELIEFS: Duration = Duration::from_secs(60);
+
 /// What was read of all workers at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Samples {
@@ -14,6 +20,8 @@ pub struct Samples {
     pub workers: Vec<Sample>,
     /// What the container's memory limit leaves, in bytes. `None` where there is no limit, or it is not known.
     pub free_memory: Option<u64>,
+    /// The container's memory limit, in bytes. `None` where there is none, or it is not known.
+    pub memory_limit: Option<u64>,
     /// Connections that no worker has accepted yet. `None` where nobody knows.
     pub waiting: Option<u32>,
 }
@@ -25,6 +33,8 @@ pub struct Sample {
     pub pid: u32,
     /// Its memory (PSS, or RSS where that is below the limit anyway), in bytes.
     pub memory: Option<u64>,
+    /// Its RSS in bytes: always measured alike, so that growth is seen by it.
+    pub resident: Option<u64>,
     /// Processor time that it and its threads have used.
     pub cpu: Option<Duration>,
     /// Bytes that it has read and written.
@@ -37,6 +47,9 @@ pub struct Sample {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Vitals {
     pub memory: Option<u64>,
+    resident: Option<u64>,
+    /// Its RSS when it had been ready for [`SETTLES`].
+    settled: Option<u64>,
     /// The share of one processor that it used between the last two samples.
     pub load: Option<f64>,
     cpu: Option<(Moment, Duration)>,
@@ -50,6 +63,7 @@ pub(super) struct Vitals {
 impl Vitals {
     fn take(&mut self, sample: &Sample, has_work: bool, now: Moment) {
         self.memory = sample.memory.or(self.memory);
+        self.resident = sample.resident.or(self.resident);
         let worked = match (self.cpu, sample.cpu) {
             (Some((at, before)), Some(cpu)) if now > at => {
                 let used = cpu.saturating_sub(before);
@@ -89,6 +103,7 @@ impl Machine {
 
     pub(super) fn on_samples(&mut self, samples: &Samples, now: Moment, effects: &mut Vec<Effect>) {
         self.free_memory = samples.free_memory;
+        self.limited = Some(samples.memory_limit.is_some());
         let waiting = samples.waiting.is_some_and(|waiting| waiting > 0);
         for sample in &samples.workers {
             if let Some(worker) = self.worker_mut(sample.pid) {
@@ -97,13 +112,59 @@ impl Machine {
         }
         self.adapt(samples.waiting, now);
         for index in 0..self.slots.len() {
+            self.settle_memory(index, now);
             self.judge_memory(index, now, effects);
+        }
+        self.judge_container(samples, now, effects);
+    }
+
+    /// Remembers what a worker needs that has begun and done nothing much yet.
+    fn settle_memory(&mut self, index: usize, now: Moment) {
+        if let Phase::Ready(worker, readiness) = &mut self.slots[index].phase
+            && now.saturating_sub(readiness.since) >= SETTLES
+        {
+            worker.vitals.settled = worker.vitals.settled.or(worker.vitals.resident);
+        }
+    }
+
+    /// Where the container is nearly full, the largest of those that have grown gives way: with cgroups of version 2 the kernel would kill
+    /// all of them at once. One at a time, and not one after another: if nobody has grown, a fresh worker would be as large.
+    fn judge_container(&mut self, samples: &Samples, now: Moment, effects: &mut Vec<Effect>) {
+        let (Some(percent), Some(limit), Some(free)) =
+            (self.settings.recycle.container_percent, samples.memory_limit, samples.free_memory)
+        else {
+            return;
+        };
+        let used = limit.saturating_sub(free);
+        let full = used / 100 >= limit / 100 * u64::from(percent) / 100;
+        let busy = self.slots.iter().any(|slot| slot.renewal.is_some() || slot.successor.is_some());
+        if !full || busy || self.relieved_at.is_some_and(|at| now.saturating_sub(at) < BETWEEN_RELIEFS) {
+            return;
+        }
+        let grown = |slot: &super::slot::Slot| {
+            let Phase::Ready(worker, _) = &slot.phase else { return None };
+            let (memory, settled) = (worker.vitals.resident?, worker.vitals.settled?);
+            (memory >= settled.saturating_add(settled / 2)).then_some(memory)
+        };
+        let largest =
+            self.slots.iter_mut().filter_map(|slot| Some((grown(slot)?, slot))).max_by_key(|(memory, _)| *memory);
+        if let Some((memory, slot)) = largest
+            && let Some(pid) = slot.incumbent().map(|worker| worker.pid)
+        {
+            effects.push(Effect::Change(Change::ContainerFull { slot: slot.number, pid, memory, used, limit }));
+            slot.renewal = Some(Renewal::wanted(Reason::OverMemory, now));
+            self.over_memory.add(slot.number, now);
+            self.relieved_at = Some(now);
         }
     }
 
     /// Whether somebody has to look at the workers from time to time.
     pub(super) fn wants_samples(&self) -> bool {
-        self.settings.hang.is_some() || self.settings.recycle.memory.is_some() || self.settings.adaptive.is_some()
+        let recycle = &self.settings.recycle;
+        // Where the container has no limit of memory, it is never full.
+        let container = recycle.container_percent.is_some() && self.limited != Some(false);
+        let memory = recycle.memory.is_some() || container;
+        self.settings.hang.is_some() || memory || self.settings.adaptive.is_some()
     }
 
     fn judge_memory(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
@@ -114,6 +175,7 @@ impl Machine {
         if slot.renewal.is_none() {
             effects.push(Effect::Change(Change::OverMemory { slot: slot.number, pid: worker.pid, memory, limit }));
             slot.renewal = Some(Renewal::wanted(Reason::OverMemory, now));
+            self.over_memory.add(slot.number, now);
         }
     }
 
@@ -136,7 +198,8 @@ impl Machine {
                     silent,
                     promised: worker.vitals.alive_at.is_some(),
                 }));
-                self.tally.add(Reason::Hung);
+                super::reason::count(Reason::Hung, &mut self.replaced);
+                self.hung.add(slot, now);
                 self.vacate(index, Vacancy::Handover, Reason::Hung, now, effects);
                 self.slots[index].succeed(); // else nobody runs, and whoever is forked next is fresh
                 continue;

@@ -12,6 +12,8 @@ pub struct Wording {
     pub command: String,
     /// The port of the primary's listening socket.
     pub port: Option<u16>,
+    /// Whether workers inherit that socket.
+    pub inherits: bool,
 }
 
 /// A message is no longer than this, as the protocol says.
@@ -37,6 +39,9 @@ impl Machine {
             self.command_not_found(wording),
             self.crash_loop(wording, now),
             self.never_ready(wording, now),
+            self.out_of_memory(now),
+            self.hung(now),
+            self.over_memory(now),
         ]
         .into_iter()
         .flatten()
@@ -44,14 +49,51 @@ impl Machine {
         .collect()
     }
 
+    fn out_of_memory(&self, now: Moment) -> Option<Warning> {
+        let often = self.out_of_memory.within(now)?;
+        let message = format!(
+            "The kernel killed a worker for memory, {often}: the container reached its limit. Raise \
+             resources.limits.memory, keep fewer workers (workers.count), or let workers give way before \
+             (workers.recycle.memory, primary --recycle-memory)."
+        );
+        Some(Warning { reason: WarningReason::OutOfMemory, message })
+    }
+
+    fn hung(&self, now: Moment) -> Option<Warning> {
+        let (often, hang) = (self.hung.within(now)?, self.settings.hang?);
+        let message = format!(
+            "Workers made no progress for {} s and were killed, {often}. What they leave in their log at the signal may \
+             say what they wait for. If they are only slow, raise workers.hang.timeoutSeconds (primary \
+             --hang-timeout-seconds).",
+            hang.after.as_secs()
+        );
+        Some(Warning { reason: WarningReason::Hung, message })
+    }
+
+    /// Each worker once is what the limit is for; more often than there are workers is a leak.
+    fn over_memory(&self, now: Moment) -> Option<Warning> {
+        let workers = usize::try_from(self.desired()).unwrap_or(usize::MAX);
+        let often = self.over_memory.within(now).filter(|often| often.more || often.count > workers)?;
+        let message = format!(
+            "Workers pass their memory limit again and again, {often}, as a program does that leaks. Each was replaced \
+             before it was asked to leave, so that no request is lost; look for the leak, or raise \
+             workers.recycle.memory (primary --recycle-memory)."
+        );
+        Some(Warning { reason: WarningReason::OverMemory, message })
+    }
+
     fn port_bound_by_worker(&self, wording: &Wording) -> Option<Warning> {
         let (true, Some(port)) = (self.port.is_contested(), wording.port) else { return None };
         let ready = self.slots.iter().filter(|slot| slot.is_ready()).count();
+        let inherit = if wording.inherits {
+            "Let it take the listening socket that it inherits (LISTEN_FDS=1, file descriptor 3), use"
+        } else {
+            "Let it listen by"
+        };
         let message = format!(
             "The program binds port {port} itself, so one worker has it and the others cannot start ({ready} of {} \
-             ready). Let it take the listening socket that it inherits (LISTEN_FDS=1, file descriptor 3), use Node's \
-             cluster module, set SO_REUSEPORT on its socket, or set the number of workers to 1 (workers.count: 1, \
-             primary -i 1).",
+             ready). {inherit} Node's cluster module, set SO_REUSEPORT on its socket, or set the number of workers to 1 \
+             (workers.count: 1, primary -i 1).",
             self.desired()
         );
         Some(Warning { reason: WarningReason::PortBoundByWorker, message })

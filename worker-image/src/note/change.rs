@@ -36,6 +36,20 @@ pub fn line(change: &Change) -> Line {
             let message = format!("slot {slot}: worker {pid} uses {memory} bytes, more than {limit}, and is replaced");
             Line::new(Warning, message, fields)
         }
+        Change::ContainerFull { slot, pid, memory, used, limit } => {
+            let fields = vec![
+                ("event", json!("containerFull")),
+                ("slot", json!(slot)),
+                ("pid", json!(pid)),
+                ("bytes", json!(memory)),
+                ("used", json!(used)),
+                ("limit", json!(limit)),
+            ];
+            let message = format!(
+                "slot {slot}: the container uses {used} of {limit} bytes; worker {pid} has grown the most, to {memory}, and is replaced"
+            );
+            Line::new(Warning, message, fields)
+        }
         Change::Hung { slot, pid, silent, promised } => {
             let seconds = silent.as_secs();
             let what = if *promised {

@@ -5,10 +5,12 @@ use std::os::fd::AsFd;
 use primary_protocol::ReadyEvidence;
 use serde_json::json;
 
-use super::{Child, Primary, open_main};
-use crate::ipc::channel::{self, Answer, ChannelEvent};
+use super::{Child, Primary};
+use crate::ipc::broker::Relayed;
+use crate::ipc::channel::{self, Answer, ChannelEvent, Speaker};
 use crate::ipc::message::{self, FromWorker, Query};
-use crate::ipc::servers::wants_main;
+use crate::ipc::servers::{Main, wants_main};
+use crate::launch::Given;
 use crate::log::Level;
 use crate::machine::{Effect, Event};
 use crate::{listener, note, notify, reap};
@@ -18,9 +20,18 @@ impl Primary {
         match effect {
             Effect::Fork { slot, with_listener } => self.fork(slot, with_listener),
             Effect::Signal { pid, signal, group } => reap::send_signal(pid, signal, group),
-            Effect::Disconnect { pid } => self.say(pid, Answer { bytes: message::disconnect(), socket: None }),
+            Effect::Disconnect { pid } => {
+                if self.config.shutdown_message {
+                    self.say(pid, Answer::words(message::shutdown()));
+                }
+                self.say(pid, Answer::line(message::disconnect()));
+            }
+            Effect::CloseDoor => self.close_door(),
+            Effect::Steer(slots) => self.steer(&slots),
             Effect::Release => {
-                self.main = None;
+                if let Some(main) = self.main.take() {
+                    main.sockets().for_each(|socket| self.passing.close(socket));
+                }
                 self.servers.forget_main();
             }
             Effect::Reopen => self.reopen(),
@@ -38,19 +49,26 @@ impl Primary {
 
     fn fork(&mut self, slot: u32, with_listener: bool) {
         let notify = self.notify_socket(slot);
-        let listener = self.main.as_ref().filter(|_| with_listener).map(|main| main.socket.as_fd());
-        let launched = match self.launcher.launch(slot, listener, notify.as_deref()) {
+        self.open_socket_of(slot);
+        let inherits = with_listener && !self.is_passing();
+        let listener = self.main.as_ref().filter(|_| inherits).map(|main| main.of(slot).as_fd());
+        let watchdog = self.machine.settings().hang.map(|hang| hang.after);
+        let given = Given { listener, notify: notify.as_deref(), watchdog };
+        let launched = match self.launcher.launch(slot, &given) {
             Ok(launched) => launched,
             Err(exit) => return self.pending.push_back(Event::ForkFailed { slot, exit }),
         };
         let pid = launched.forked.pid.as_raw_nonzero().get().unsigned_abs();
-        let events = &self.channel_events;
-        let served = launched.channel.map(|socket| channel::serve(socket, pid, events.clone(), &mut self.tasks));
-        let answers = served.transpose().unwrap_or_else(|error| {
+        self.forked += 1;
+        let id = self.forked;
+        let (ears, tasks) = (&self.ears, &mut self.tasks);
+        let served = launched.channel.map(|socket| channel::serve(socket, Speaker { pid, id }, ears.clone(), tasks));
+        let outbox = served.transpose().unwrap_or_else(|error| {
             self.log.write(Level::Warning, &format!("worker {pid} has no channel: {error}"), &[]);
             None
         });
-        self.children.insert(pid, Child { forked: launched.forked, answers, reported_drop: false });
+        self.children
+            .insert(pid, Child { forked: launched.forked, id, outbox, reported_drop: false, reported_flood: false });
         self.probe.restart();
         self.pending.push_back(Event::Forked { slot, pid });
     }
@@ -71,9 +89,10 @@ impl Primary {
 
     fn reopen(&mut self) {
         let Some(address) = self.config.listen else { return };
-        match open_main(address) {
+        match Main::open(address, self.is_steered()) {
             Ok(main) => {
                 self.main = Some(main);
+                self.keep_door_closed();
                 self.pending.push_back(Event::Opened);
             }
             Err(error) => {
@@ -85,11 +104,11 @@ impl Primary {
     }
 
     /// Sends a line to a worker. A worker that does not read its answers loses its channel.
-    fn say(&mut self, pid: u32, answer: Answer) {
-        let Some(child) = self.children.get_mut(&pid) else { return };
-        let sent = child.answers.as_ref().is_some_and(|answers| answers.try_send(answer).is_ok());
+    pub(super) fn say(&mut self, pid: u32, answer: Answer) {
+        let Some(child) = self.children.get(&pid) else { return };
+        let sent = child.outbox.as_ref().is_some_and(|outbox| outbox.say(answer));
         if !sent {
-            child.answers = None;
+            self.close_channel(pid);
             self.pending.push_back(Event::ChannelClosed { pid });
         }
     }
@@ -98,7 +117,7 @@ impl Primary {
     fn open_main_for(&mut self, pid: u32, query: &Query) {
         let wanted = self.config.listen.filter(|address| self.main.is_none() && wants_main(query, address.port()));
         // Where it cannot be opened, somebody else has it, and the worker gets the error that says so.
-        if let Some(main) = wanted.and_then(|address| open_main(address).ok()) {
+        if let Some(main) = wanted.and_then(|address| Main::open(address, self.is_steered()).ok()) {
             self.main = Some(main);
             self.feed(Event::OpenedFor { pid });
         }
@@ -107,7 +126,8 @@ impl Primary {
     pub(super) fn on_channel(&mut self, pid: u32, event: ChannelEvent) {
         let Some(child) = self.children.get_mut(&pid) else { return }; // it has ended, and was collected
         match event {
-            ChannelEvent::Message(message) => self.on_message(pid, message),
+            // Its place is free when it has been taken in.
+            ChannelEvent::Message(message, _place) => self.on_message(pid, message),
             ChannelEvent::Dropped if child.reported_drop => {}
             ChannelEvent::Dropped => {
                 child.reported_drop = true;
@@ -115,7 +135,7 @@ impl Primary {
                 self.log.write(Level::Warning, &message, &[("pid", json!(pid))]);
             }
             ChannelEvent::Closed(reason) => {
-                child.answers = None;
+                self.close_channel(pid);
                 if let Some(reason) = reason {
                     let message = format!("the channel of worker {pid} is closed: {reason}");
                     self.log.write(Level::Warning, &message, &[("pid", json!(pid))]);
@@ -126,25 +146,55 @@ impl Primary {
     }
 
     fn on_message(&mut self, pid: u32, message: FromWorker) {
-        let line = |bytes| Answer { bytes, socket: None };
         match message {
             FromWorker::Online => self.feed(Event::Online { pid }),
             FromWorker::QueryServer(query) => {
                 self.open_main_for(pid, &query);
-                let answer = self.servers.answer(pid, &query, self.main.as_ref());
+                let slot = self.machine.slot_of(pid).unwrap_or(1);
+                let answer = self.servers.answer(pid, &query, self.main.as_ref().map(|main| (main, slot)));
+                self.keep_door_closed();
+                let along = answer.socket.is_some();
                 self.say(pid, answer);
+                self.admit(pid, &query, along);
             }
             FromWorker::Listening => {
-                if let Some(main) = &self.main {
-                    listener::restore_backlog(&main.socket);
+                for socket in self.main.iter().flat_map(Main::sockets) {
+                    listener::restore_backlog(socket);
                 }
                 self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Listening });
             }
             FromWorker::Ready => self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Notify }),
-            FromWorker::Close { key } => self.servers.close(pid, &key),
-            FromWorker::ExitedAfterDisconnect { seq } => self.say(pid, line(message::acknowledge(seq))),
-            FromWorker::Handle => self.say(pid, line(message::handle_answer(true))),
-            FromWorker::Other => {}
+            FromWorker::Close { key } => {
+                self.servers.close(pid, &key);
+                if let Some(child) = self.children.get(&pid) {
+                    self.passing.dismiss(child.id, &key);
+                }
+            }
+            FromWorker::ExitedAfterDisconnect { seq } => self.say(pid, Answer::line(message::acknowledge(seq))),
+            FromWorker::Handle => self.say(pid, Answer::line(message::handle_answer(true))),
+            FromWorker::AsksForSockets { key, question } => {
+                self.say(pid, Answer::line(message::no_sockets(question, &key)));
+            }
+            FromWorker::Metrics { id, metrics } => self.on_metrics(pid, id, metrics),
+            FromWorker::Relay(relayed) => self.relay(pid, &relayed),
+            // The first two are taken in where the channel is read.
+            FromWorker::Answered { .. } | FromWorker::Arrived(_) | FromWorker::Other => {}
+        }
+    }
+
+    /// A message of a worker for others.
+    fn relay(&mut self, pid: u32, relayed: &Relayed) {
+        let workers = self.children.iter().filter(|(_, child)| child.outbox.is_some()).map(|(pid, _)| *pid);
+        for to in self.broker.route(pid, relayed, workers) {
+            let Some(child) = self.children.get_mut(&to) else { continue };
+            let passed_on = child.outbox.as_ref().is_some_and(|outbox| outbox.relay(relayed.line.clone()));
+            if !passed_on && !child.reported_flood {
+                child.reported_flood = true;
+                let message = format!(
+                    "worker {to} does not read messages of other workers as fast as they come: some are dropped"
+                );
+                self.log.write(Level::Warning, &message, &[("pid", json!(to))]);
+            }
         }
     }
 }

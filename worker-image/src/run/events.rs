@@ -12,7 +12,7 @@ use super::Primary;
 use crate::admin::Ask;
 use crate::ipc::channel::ChannelEvent;
 use crate::log::Level;
-use crate::machine::{Ended, Event, Exit};
+use crate::machine::{Ended, Event, Exit, Role};
 use crate::notify::Said;
 use crate::reap;
 
@@ -111,7 +111,11 @@ impl Primary {
             }
             self.feed(Event::Tick);
             self.look_if_due();
+            self.look_at_the_door_if_due();
+            self.look_at_untold_if_due();
+            self.send_whole_pages();
             self.sample_if_due();
+            self.follow_the_limit_if_due();
         }
     }
 
@@ -123,7 +127,12 @@ impl Primary {
         }
         let due = self.machine.next_due().map(|due| self.started + due);
         let latest = now + LONGEST_WAIT;
-        [due, self.probe.due(), self.next_sample()].into_iter().flatten().min().unwrap_or(latest).min(latest)
+        [due, self.probe.due(), self.door.due(), self.steering.due(), self.gathering.due(), self.next_sample()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(latest)
+            .min(latest)
     }
 
     /// Collects ended processes. SIGCHLD comes once for several.
@@ -148,6 +157,9 @@ impl Primary {
         let pid = ended.pid.as_raw_nonzero().get().unsigned_abs();
         if let Some(child) = self.children.remove(&pid) {
             self.servers.forget(pid);
+            self.passing.ended(child.id);
+            self.gathering.forget(pid);
+            self.broker.forget(pid);
             let exit = child.forked.exec_error().map_or(ended.exit, |error| {
                 Exit::NotExecuted(format!("the system refused to execute the program: {error}"))
             });
@@ -163,9 +175,10 @@ impl Primary {
         }
     }
 
+    /// Passes on what programs reload or print their state at. A worker that starts has no handler yet, and would end by it.
     fn forward(&mut self, signal: i32) {
-        for pid in self.machine.workers() {
-            reap::send_signal(pid, signal, false);
+        for seen in self.machine.seen().iter().filter(|seen| seen.role == Role::Ready) {
+            reap::send_signal(seen.pid, signal, false);
         }
     }
 

@@ -100,13 +100,13 @@ impl Primary {
     /// The workers of these that wait on the inherited socket, or hold a connection that came from it.
     fn users(&self, workers: &[u32]) -> Vec<u32> {
         let Some(main) = self.main.as_ref().filter(|_| !workers.is_empty()) else { return Vec::new() };
-        let Some(socket) = listener::inode(&main.socket) else { return Vec::new() };
+        let sockets: Vec<u64> = main.sockets().filter_map(listener::inode).collect();
         let accepted = proc::accepted_on(&BTreeSet::from([main.address.port()])).unwrap_or_default();
         let groups = proc::groups();
         let holds = |pid: u32| !accepted.is_empty() && proc::holds(pid, &accepted) == Some(true);
         let uses = |worker: &&u32| {
             let members = groups.get(worker).map(Vec::as_slice).unwrap_or_default();
-            members.iter().any(|pid| holds(*pid) || proc::polls(*pid, socket))
+            members.iter().any(|pid| holds(*pid) || sockets.iter().any(|socket| proc::polls(*pid, *socket)))
         };
         workers.iter().filter(uses).copied().collect()
     }

@@ -1,14 +1,16 @@
 //! What the primary tells about itself: the stats, put together when somebody asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use primary_protocol::{Listener, STATS_VERSION, Stats, Warning, WarningReason};
+use primary_protocol::{
+    Listener, Memory, Reload as ReloadStats, STATS_VERSION, Shown, ShownWorker, Stats, Warning, WarningReason,
+};
 
 use super::{Primary, orders};
 use crate::admin::{Ask, Reply, Want};
 use crate::cgroup::Cgroups;
-use crate::control::{Document, Replaced, Shown, ShownReload, ShownWorker, Task};
+use crate::control::{Document, Task};
 use crate::machine::{Event, Reload, ReloadState, Role, milliseconds};
 use crate::{listener, proc};
 
@@ -39,6 +41,16 @@ impl Readings {
         self.cgroups.free_memory()
     }
 
+    /// The container's processor limit, in thousandths.
+    pub fn processor_limit(&self) -> Option<u64> {
+        self.cgroups.cpu_limit_millicores()
+    }
+
+    /// The container's memory limit.
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.cgroups.memory()?.limit_bytes
+    }
+
     /// Whether the kernel killed a process of this container for memory since the last time.
     pub fn killed_for_memory(&mut self) -> bool {
         let before = self.kills;
@@ -52,12 +64,14 @@ impl Primary {
         let reply = match ask.want {
             Want::Life => Reply::Alive,
             Want::Stats => Reply::Stats(Box::new(self.stats())),
-            Want::Metrics => Reply::Shown(Box::new(self.shown())),
+            Want::Metrics => return self.gather(ask.reply),
             Want::Shown => {
                 self.sampler.watch();
                 self.sample_now();
                 Reply::Shown(Box::new(self.shown()))
             }
+            Want::Nonce => self.give_nonce(),
+            Want::Signed(order) => self.on_signed(&order),
             Want::Task(task, document) => match self.carry_out(task, &document) {
                 Ok(()) => Reply::Shown(Box::new(self.shown())),
                 Err(why) => Reply::Refused(why),
@@ -70,13 +84,16 @@ impl Primary {
     fn carry_out(&mut self, task: Task, document: &Document) -> Result<(), String> {
         let order = orders::order(task, document, self.machine.settings(), self.processors)?;
         self.machine.check(&order).map_err(|refusal| refusal.to_string())?;
+        if let Some(count) = document.count.as_deref().and_then(|count| count.parse().ok()) {
+            self.resize.count = count;
+        }
         self.sample_now(); // whether there is room for two depends on it
         self.feed(Event::Order(order));
         Ok(())
     }
 
     /// Everything.
-    fn shown(&mut self) -> Shown {
+    pub(super) fn shown(&mut self) -> Shown {
         let now = self.now();
         let stats = self.stats();
         let connections = self.samples.connections.clone();
@@ -89,34 +106,26 @@ impl Primary {
             cpu_percent: seen.load.map(|load| (load * 1000.0).round() / 10.0),
             connections: connections.as_ref().map(|held| held.get(&seen.pid).copied().unwrap_or_default()),
         });
-        let tally = self.machine.tally();
         Shown {
             stats,
             name: self.config.name.clone(),
             primary_pid: std::process::id(),
             command: self.wording.command.clone(),
             primary_memory_bytes: proc::own_memory(),
-            drained: self.machine.is_withdrawn(),
-            reload: self.machine.reload().map(shown_reload),
-            replaced: Replaced {
-                reloaded: tally.reloaded,
-                over_memory: tally.over_memory,
-                over_age: tally.over_age,
-                hung: tally.hung,
-            },
             processes: processes.collect(),
         }
     }
 
-    fn stats(&mut self) -> Stats {
+    pub(super) fn stats(&mut self) -> Stats {
         let now = self.now();
         let mut workers = self.machine.counts();
         workers.busy = self.busy_workers();
-        let main = self.main.as_ref().map(|main| (main.address.to_string(), main.socket.as_ref()));
-        let opened = self.servers.listeners().map(|(name, socket)| (name.to_string(), socket));
-        let listeners = main.into_iter().chain(opened).map(|(address, socket)| {
-            let queue = listener::queue(socket);
-            Listener { address, queue_depth: queue.map(|queue| queue.depth), backlog: queue.map(|queue| queue.backlog) }
+        let main = self.main.as_ref().map(|main| (main.address.to_string(), main.queue()));
+        let opened = self.servers.listeners().map(|(name, socket)| (name.to_string(), listener::queue(socket)));
+        let listeners = main.into_iter().chain(opened).map(|(address, queue)| Listener {
+            address,
+            queue_depth: queue.map(|queue| queue.depth),
+            backlog: queue.map(|queue| queue.backlog),
         });
         let listeners = listeners.collect();
         let mut warnings = self.machine.warnings(&self.wording, now);
@@ -130,11 +139,26 @@ impl Primary {
             workers,
             deaths: self.machine.deaths(),
             cpu: self.samples.cgroups.cpu(),
-            memory: self.samples.cgroups.memory(),
+            memory: self.memory(),
             listeners,
             slots: self.machine.slot_stats(now),
             warnings,
+            replaced: self.machine.replaced(),
+            reload: self.machine.reload().map(shown_reload),
+            drained: self.machine.is_withdrawn(),
+            told: self.remote.told.clone(),
+            orders: self.remote.orders(),
         }
+    }
+
+    /// The container's memory; where there is none, the cgroup is the whole machine's, and the workers' own with the primary's
+    /// is what people want to know.
+    fn memory(&self) -> Option<Memory> {
+        if self.processors.in_container {
+            return self.samples.cgroups.memory();
+        }
+        let workers: Option<u64> = self.machine.seen().iter().map(|seen| seen.memory).sum();
+        Some(Memory { usage_bytes: workers?.saturating_add(proc::own_memory()?), limit_bytes: None })
     }
 
     /// How many workers hold a connection that came from a shared socket, or to a port that they bound themselves.
@@ -149,8 +173,7 @@ impl Primary {
 
     /// How many such connections each worker holds. `None` where that cannot be seen.
     fn count_connections(&self) -> Option<BTreeMap<u32, u32>> {
-        let mut ports: BTreeSet<u16> = self.servers.ports();
-        ports.extend(self.launcher.port());
+        let ports = self.ports();
         if ports.is_empty() {
             return None;
         }
@@ -194,8 +217,8 @@ fn state_words(role: Role) -> String {
     }
 }
 
-fn shown_reload(reload: &Reload) -> ShownReload {
+fn shown_reload(reload: &Reload) -> ReloadStats {
     let failure = if let ReloadState::Failed(why) = &reload.state { Some(why.clone()) } else { None };
     let ended = reload.state != ReloadState::Running;
-    ShownReload { id: reload.id, slots: reload.slots, done: reload.done, ended, failure }
+    ReloadStats { number: reload.id, slots: reload.slots, done: reload.done, ended, failure }
 }

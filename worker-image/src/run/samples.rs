@@ -1,12 +1,13 @@
 //! Looks at the workers once a second, while the machine wants to know or somebody watches: memory, processor time,
 //! bytes moved, connections with unread bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Primary;
+use crate::ipc::servers::Main;
 use crate::machine::{Event, Sample, Samples};
-use crate::{listener, proc};
+use crate::proc;
 
 /// How often. Memory that grows by 100 MB a second is not caught by looking ten times as often either.
 const EVERY: Duration = Duration::from_secs(1);
@@ -67,35 +68,47 @@ impl Primary {
             Some(Sample {
                 pid: worker,
                 memory: memory(pids(), limit, exact),
+                resident: resident(pids()),
                 cpu: Some(processor_time(ticks)),
                 moved: pids().map(proc::moved).sum(),
-                unread: unread.as_ref().map(|unread| pids().any(|pid| proc::holds(pid, unread) == Some(true))),
+                unread: self
+                    .owes_an_answer(worker)
+                    .or_else(|| unread.as_ref().map(|unread| pids().any(|pid| proc::holds(pid, unread) == Some(true)))),
             })
         });
         let samples = Samples {
             workers: workers.collect(),
             free_memory: self.samples.free_memory(),
-            waiting: self.main.as_ref().and_then(|main| listener::queue(&main.socket)).map(|queue| queue.depth),
+            memory_limit: self.samples.memory_limit(),
+            waiting: self.main.as_ref().and_then(Main::queue).map(|queue| queue.depth),
         };
         self.feed(Event::Sampled(samples));
+    }
+
+    /// A worker that was handed a connection and has not answered has something to do.
+    fn owes_an_answer(&self, pid: u32) -> Option<bool> {
+        self.passing.owes(self.children.get(&pid)?.id).then_some(true)
     }
 
     /// Only a hang is judged by it, and it costs reading the kernel's table of connections.
     fn unread_connections(&self) -> Option<proc::Inodes> {
         self.machine.settings().hang?;
-        let mut ports: BTreeSet<u16> = self.servers.ports();
-        ports.extend(self.launcher.port());
-        proc::unread_on(&ports)
+        proc::unread_on(&self.ports())
     }
 }
 
 /// The memory of a worker's processes: RSS, which costs little, and PSS, which is never more, where that is the question.
 fn memory(pids: impl Iterator<Item = u32> + Clone, limit: Option<u64>, exact: bool) -> Option<u64> {
-    let resident: u64 = pids.clone().filter_map(proc::resident_memory).sum();
-    if exact || limit.is_some_and(|limit| resident > limit) {
+    let resident = resident(pids.clone());
+    if exact || limit.is_some_and(|limit| resident.is_some_and(|resident| resident > limit)) {
         let proportional: Option<u64> = pids.map(proc::proportional_memory).sum();
-        return proportional.or(Some(resident));
+        return proportional.or(resident);
     }
+    resident
+}
+
+fn resident(pids: impl Iterator<Item = u32>) -> Option<u64> {
+    let resident: u64 = pids.filter_map(proc::resident_memory).sum();
     (resident > 0).then_some(resident)
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{PATIENCE, Primary, Setup, get, program, ready_pids, wait_for};
 
 /// `primary ctl` for the primary of this name.
-fn ctl(name: &str, words: &[&str]) -> Output {
+pub fn ctl(name: &str, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_primary")).args(["ctl", "-n", name]).args(words).output().unwrap()
 }
 
@@ -23,6 +23,30 @@ fn named(count: u32, words: &[&str]) -> (String, Primary) {
     let name = format!("test-{}", setup.port);
     let primary = setup.option("--name", &name).run(words);
     (name, primary)
+}
+
+#[test]
+fn what_workers_write_is_shown_where_it_is_in_a_file() {
+    let (name, primary) = named(1, &["sh", "-c", "for line in one two three; do echo $line; done; exec sleep 1000"]);
+    primary.wait_ready(1);
+    wait_for("three lines", || if primary.out().contains("three") { Ok(()) } else { Err(primary.out()) });
+    let output = ctl(&name, &["logs", "--lines", "2"]);
+    assert!(
+        output.status.success() && said(&output).contains("two\nthree\n") && !said(&output).contains("one\n"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_fault() {
+    let (name, primary) = named(1, &["sleep", "1000"]);
+    primary.wait_ready(1);
+    let line = format!("{} ctl -n {name} status | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_primary"));
+    for _ in 0..5 {
+        let output = Command::new("bash").args(["-c", &line]).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    }
 }
 
 #[test]

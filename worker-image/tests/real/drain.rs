@@ -1,11 +1,13 @@
 //! The end: serving on, draining, killing what does not end, and how long that takes.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use primary_protocol::ReplicaState;
 use rustix::process::Signal;
 
-use crate::harness::{PATIENCE, Setup, get, program, ready_pids, runs, wait_for};
+use crate::harness::{PATIENCE, Primary, Setup, get, program, ready_pids, runs, send, wait_for};
 
 /// A request that takes a while, in a thread of its own.
 fn slow_request(port: u16, path: &'static str) -> std::thread::JoinHandle<std::io::Result<(u16, String)>> {
@@ -61,6 +63,86 @@ fn a_node_program_with_a_timer_ends_when_its_connections_have() {
     primary.signal(Signal::TERM);
     assert_eq!(primary.wait_end().code(), Some(0));
     assert!(told.elapsed() < Duration::from_secs(10), "not at the deadline of 30 s: {:?}", told.elapsed());
+}
+
+/// So many clients, each with a connection and a request of its own, that no worker has accepted.
+/// Where they are handed over, the primary has accepted the few that are on their way to a worker.
+fn waiting_clients(
+    primary: &Primary,
+    count: u32,
+    balancing: &str,
+) -> Vec<std::thread::JoinHandle<std::io::Result<(u16, String)>>> {
+    let port = primary.port;
+    let accepted = if balancing == "passing" { 4 } else { 0 };
+    let clients = (0..count).map(|_| std::thread::spawn(move || get(port, "/", PATIENCE))).collect();
+    primary.wait_stats("a full accept queue", |stats| stats.listeners[0].queue_depth == Some(count - accepted));
+    clients
+}
+
+#[test]
+fn who_waits_in_the_accept_queue_at_the_end_is_served() {
+    let (node, python) = (["node", &program("cluster.js")], ["python3", &program("inherit.py")]);
+    for (words, balancing) in [(node, "shared"), (python, "shared"), (node, "passing")] {
+        let mut primary = Setup::new(2).option("--balancing", balancing).env("GRACE", "1").run(&words);
+        let workers = ready_pids(&primary.wait_ready(2));
+        for pid in &workers {
+            send(*pid, Signal::STOP);
+        }
+        let clients = waiting_clients(&primary, 100, balancing);
+        primary.signal(Signal::TERM);
+        primary.wait_log("no new connection is let in");
+        let late = get(primary.port, "/", Duration::from_millis(300));
+        assert!(late.is_err(), "the door is closed: {late:?}");
+        for pid in &workers {
+            send(*pid, Signal::CONT);
+        }
+        for client in clients {
+            let answer = client.join().unwrap();
+            assert!(answer.as_ref().is_ok_and(|(code, _)| *code == 200), "{words:?}: {answer:?}");
+        }
+        assert_eq!(primary.wait_end().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_client_that_never_pauses_does_not_hold_up_the_end() {
+    let mut primary = Setup::new(1).option("--drain-seconds", "20").run(&["node", &program("cluster.js")]);
+    primary.wait_ready(1);
+    let mut client = TcpStream::connect(("127.0.0.1", primary.port)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let flood = std::thread::spawn(move || {
+        // Ten at a time, so that there is always something to be read.
+        while client.write_all(&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(10)).is_ok() {
+            if !client.read(&mut [0; 8192]).is_ok_and(|length| length > 0) {
+                break;
+            }
+        }
+    });
+    primary.request("/");
+    let told = Instant::now();
+    primary.signal(Signal::TERM);
+    primary.wait_log("draining 1 workers");
+    // A fifth of the drain time at the most, and what a busy machine takes to say so.
+    assert!(told.elapsed() < Duration::from_secs(12), "{:?}", told.elapsed());
+    primary.signal(Signal::TERM);
+    primary.wait_end();
+    flood.join().unwrap();
+}
+
+#[test]
+fn what_a_node_program_does_at_its_end_is_done() {
+    let mut primary = Setup::new(1).option("--drain-seconds", "20").run(&["node", &program("late.js")]);
+    primary.wait_ready(1);
+    primary.signal(Signal::TERM);
+    assert_eq!(primary.wait_end().code(), Some(0));
+    assert!(primary.out().contains("written late\nexit 0"), "it ends by itself: {}", primary.out());
+    assert!(!primary.out().contains("told to shut down"), "PM2's message is sent where it is asked for");
+
+    let mut primary = Setup::new(1).env("WORKERCLUSTER_SHUTDOWN_MESSAGE", "true").run(&["node", &program("late.js")]);
+    primary.wait_ready(1);
+    primary.signal(Signal::TERM);
+    assert_eq!(primary.wait_end().code(), Some(0));
+    assert!(primary.out().contains("told to shut down"), "{}", primary.out());
 }
 
 #[test]

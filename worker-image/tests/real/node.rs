@@ -63,11 +63,12 @@ fn a_server_that_knows_nothing_of_clusters_runs_in_every_worker() {
 
 #[test]
 fn several_servers_ports_paths_and_errors_are_as_in_node() {
-    for node in nodes() {
+    let both = |node: String| [(node.clone(), "shared"), (node, "passing")];
+    for (node, balancing) in nodes().into_iter().flat_map(both) {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let taken_port = taken.local_addr().unwrap().port().to_string();
         let other = free_port();
-        let setup = Setup::new(2);
+        let setup = Setup::new(2).option("--balancing", balancing);
         let path = setup.folder().join("socket");
         let primary = setup
             .env("OTHER", &other.to_string())
@@ -112,6 +113,50 @@ fn messages_huge_ones_and_handles_do_no_harm() {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
         assert_eq!(primary.wait_ready(1).workers.restarts, 0);
+    }
+}
+
+#[test]
+fn the_file_of_a_unix_socket_is_gone_at_the_end_and_the_next_start_can_have_it() {
+    for node in nodes() {
+        for _ in 0..2 {
+            let setup = Setup::new(1);
+            let path = std::env::temp_dir().join(format!("primary-node-{}.sock", std::process::id()));
+            let mut primary = setup.env("SOCKET", path.to_str().unwrap()).run(&[&node, &program("late.js")]);
+            primary.wait_ready(1);
+            assert!(UnixStream::connect(&path).is_ok());
+            primary.signal(Signal::TERM);
+            assert_eq!(primary.wait_end().code(), Some(0));
+            assert!(!path.exists(), "{node}");
+        }
+    }
+}
+
+#[test]
+fn signals_are_passed_on_to_workers_that_can_have_a_handler() {
+    let primary = Setup::new(2).env("SLOW", "1").run(&["node", &program("late.js")]);
+    primary.wait_stats("workers that start", |stats| stats.workers.running == 2);
+    primary.signal(Signal::USR2);
+    assert_eq!(primary.wait_ready(2).workers.restarts, 0, "no handler is there yet, so it would have ended them");
+    primary.signal(Signal::USR2);
+    wait_for("both", || if primary.out().matches("reopened").count() == 2 { Ok(()) } else { Err(primary.out()) });
+}
+
+#[test]
+fn messages_of_the_cluster_adapter_reach_the_other_workers() {
+    for node in nodes() {
+        let primary = Setup::new(3).run(&[&node, &program("broker.js")]);
+        let pids = ready_pids(&primary.wait_ready(3));
+        let asked = primary.request("/question");
+        let heard = |pid: u32, words: &str| primary.out().contains(&format!("{pid} hears {words}"));
+        wait_for("the question and both answers", || {
+            let others = pids.iter().filter(|pid| pid.to_string() != asked);
+            let told = others.clone().all(|pid| heard(*pid, &format!("question of {asked}")));
+            let answered = others.clone().all(|pid| heard(asked.parse().unwrap(), &format!("answer of {pid}")));
+            if told && answered { Ok(()) } else { Err(primary.out()) }
+        });
+        let lines = primary.out().lines().count();
+        assert_eq!(lines, 4, "an answer is for whoever asked alone, and nobody hears itself: {}", primary.out());
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Kept, is_damaged, mending, read, without_doubles};
 use crate::{
     build::{self, revision::Place},
     decide::revisions::{self, Stored},
-    fuzzing::{everything, is_read_back},
+    fuzzing::everything,
     view::watch::object_view,
 };
 
@@ -44,9 +44,6 @@ pub fn objects(data: &[u8]) {
 
 fn look(kept: &Kept) {
     let wishes = &kept.view.object["data"]["spec"];
-    if !is_read_back(wishes) {
-        return;
-    }
     let place = Place { namespace: "ns", cluster: "web", cluster_uid: UID, change_cause: Some("why") };
     let built = build::revision::build(wishes, &place, kept.stored.number, "primary");
     // Written again it is the same revision.

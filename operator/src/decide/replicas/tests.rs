@@ -23,6 +23,7 @@ const STRATEGY: Strategy = Strategy {
     min_ready: Duration::ZERO,
     replacement: PodReplacementPolicy::TerminationStarted,
     failed_history: 3,
+    retirement: Duration::from_secs(30),
 };
 
 static CLOSED: LazyLock<Breaker> = LazyLock::new(Breaker::default);
@@ -54,6 +55,7 @@ fn input<'a>(
         pods,
         holder,
         busy: &|_| None,
+        standing: &|_| Standing::Out,
         hold,
         nodes: &CLOSED,
         since_create: None,
@@ -180,6 +182,72 @@ fn scaling_down_takes_what_is_not_ready_first() {
     assert_eq!(gone(&decision), [("b", RemovalReason::ScaledDown)]);
 }
 
+/// With primaries that take orders; `retiring` were told to retire 10 s ago, and left.
+fn run_with_primaries(wanted: usize, revision: &str, all: &[PodView], retiring: &[&str], idle: bool) -> Decision {
+    let pods: Vec<&PodView> = all.iter().collect();
+    let holder = holder(all);
+    let standing = |pod: &PodView| {
+        if retiring.contains(&pod.name.as_str()) {
+            Standing::Retiring { since: Duration::from_secs(10), left: true, idle }
+        } else if pod.is_ready() {
+            Standing::Serving
+        } else {
+            Standing::Out
+        }
+    };
+    decide(&Input { standing: &standing, ..input(STRATEGY, wanted, revision, &holder, &pods, None) })
+}
+
+fn retiring(decision: &Decision) -> Vec<&str> {
+    decision.retire.iter().map(AsRef::as_ref).collect()
+}
+
+#[test]
+fn who_is_too_many_serves_out_goes_when_it_is_idle_and_comes_back_where_more_are_wanted() {
+    let all = [pod("a").slot(0), pod("b").slot(1), pod("c").slot(2)];
+    let first = run_with_primaries(2, "r1", &all, &[], false);
+    assert_eq!((retiring(&first), gone(&first), first.wake), (vec!["uid-a"], vec![], Some(Duration::from_secs(2))));
+    // It is not ready any more, and stays the one that goes; what is left of its time is waited for.
+    let all = [pod("a").slot(0).not_ready(), pod("b").slot(1), pod("c").slot(2)];
+    let second = run_with_primaries(2, "r1", &all, &["a"], false);
+    assert_eq!((retiring(&second), gone(&second), second.wake), (vec!["uid-a"], vec![], Some(Duration::from_secs(20))));
+    assert_eq!(run_with_primaries(3, "r1", &all, &["a"], false), Decision::default(), "it is called back");
+    assert_eq!(run_with_primaries(4, "r1", &all, &["a"], false).create.len(), 1, "and one is made beside it");
+    let idle = run_with_primaries(2, "r1", &all, &["a"], true);
+    assert_eq!(gone(&idle), [("a", RemovalReason::ScaledDown)]);
+    assert_eq!(retiring(&idle), ["uid-a"], "until it is gone nothing new comes to it");
+}
+
+#[test]
+fn hundreds_that_have_served_out_are_not_called_back_because_they_cannot_all_be_deleted_at_once() {
+    let names: Vec<String> = (0..BURST + 50).map(|number| format!("p{number}")).collect();
+    let all: Vec<PodView> = (0_u32..).zip(&names).map(|(slot, name)| pod(name).slot(slot).not_ready()).collect();
+    let told: Vec<&str> = names.iter().map(String::as_str).collect();
+    let decision = run_with_primaries(0, "r1", &all, &told, true);
+    assert_eq!((decision.delete.len(), decision.retire.len()), (BURST, BURST + 50));
+}
+
+#[test]
+fn while_most_nodes_are_lost_who_retires_goes_on_and_nobody_begins() {
+    let nodes = [node("a"), node("b").silent(), node("c").silent()];
+    let breaker = State::default().step(&census(&nodes), Duration::ZERO).breaker();
+    let all = [pod("a").slot(0).not_ready(), pod("b").slot(1), pod("c").slot(2)];
+    let pods: Vec<&PodView> = all.iter().collect();
+    let holder = holder(&all);
+    let retiring_one = Standing::Retiring { since: Duration::ZERO, left: true, idle: true };
+    let standing = |pod: &PodView| if pod.is_ready() { Standing::Serving } else { retiring_one };
+    let plain = input(STRATEGY, 1, "r1", &holder, &pods, None);
+    let decision = decide(&Input { nodes: &breaker, standing: &standing, ..plain });
+    assert_eq!((retiring(&decision), gone(&decision)), (vec!["uid-a"], vec![]));
+}
+
+#[test]
+fn who_cannot_serve_goes_before_one_that_retires() {
+    let all = [pod("a").slot(0).not_ready(), pod("b").slot(1).not_ready(), pod("c").slot(2)];
+    let decision = run_with_primaries(2, "r1", &all, &["a"], false);
+    assert_eq!((retiring(&decision), gone(&decision)), (vec![], vec![("b", RemovalReason::ScaledDown)]));
+}
+
 #[test]
 fn a_removal_for_not_being_ready_holds_only_for_that_version() {
     let decision = run(1, "r1", &[pod("a").slot(0), pod("b").slot(1).not_ready().version(9)]);
@@ -279,6 +347,23 @@ proptest! {
         let unique: BTreeSet<&str> = decision.delete.iter().map(|removal| &*removal.uid).collect();
         prop_assert_eq!(unique.len(), decision.delete.len());
         prop_assert!(!decision.delete.iter().any(|removal| pods.iter().any(|pod| pod.uid == removal.uid && pod.deleting)));
+    }
+
+    #[test]
+    fn who_retires_is_too_many_and_enough_others_serve(
+        pods in (0u32..8).prop_flat_map(|n| (0..n).map(any_pod).collect::<Vec<_>>()), wanted in 0usize..8, before in 0usize..8,
+    ) {
+        let told: Vec<&str> = pods.iter().take(before).filter(|pod| !pod.is_ready()).map(|pod| pod.name.as_str()).collect();
+        let decision = run_with_primaries(wanted, "r2", &pods, &told, false);
+        let stays = |pod: &&PodView| pod.is_active() && !decision.delete.iter().any(|removal| removal.uid == pod.uid);
+        let retires = |pod: &PodView| decision.retire.contains(&pod.uid);
+        prop_assert!(decision.retire.iter().all(|uid| pods.iter().any(|pod| pod.is_active() && pod.uid == *uid)));
+        let serving = pods.iter().filter(stays).filter(|pod| !retires(pod)).count();
+        let begins = pods.iter().filter(stays).any(retires);
+        prop_assert!(!begins || serving >= wanted);
+        let ready = |pod: &&PodView| pod.is_active() && pod.is_ready();
+        let left = pods.iter().filter(stays).filter(ready).filter(|pod| !retires(pod)).count();
+        prop_assert!(left >= pods.iter().filter(ready).count().min(wanted));
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Seen {
     }
 }
 
+/// A stats document with one worker and these fields beside.
+pub(in super::super) fn document_with(fields: &str) -> String {
+    let document = document(1000, 0);
+    format!("{},{fields}}}", document.strip_suffix('}').unwrap())
+}
+
 /// A stats document with one worker.
 pub(super) fn document(uptime_milliseconds: u64, usage_microseconds: u64) -> String {
     format!(

@@ -3,6 +3,7 @@
 mod fake_primary;
 mod fake_redis;
 mod hostile;
+mod orders;
 mod primaries;
 mod queues;
 mod rates;
@@ -11,6 +12,8 @@ mod shared;
 mod stats;
 mod witness;
 
+pub(super) use fake_primary::document_with;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
@@ -18,12 +21,12 @@ use std::{
 
 use prometheus::Registry;
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
-use super::{ClusterKey, Config, Counters, Handle, PodTarget, QueueSource, Readings, Targets, new};
+use super::{ClusterKey, Config, Counters, Handle, PodTarget, QueueSource, Readings, Targets, Voice, new};
 
 /// How long a test waits for what it waits for, before it says what it saw instead.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,8 +43,12 @@ struct Reading {
 
 impl Reading {
     fn start(config: Config) -> Self {
+        Self::start_with(config, None)
+    }
+
+    fn start_with(config: Config, voice: Option<Voice>) -> Self {
         let counters = Counters::register(&Registry::new()).unwrap();
-        let (handle, runner) = new(config, counters.clone());
+        let (handle, runner) = new(config, counters.clone(), watch::channel(voice).1);
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(runner.run(async move {
             let _ = stopped.await;
@@ -114,9 +121,9 @@ fn ip(host: u8) -> IpAddr {
 }
 
 fn pods(hosts: impl IntoIterator<Item = u8>) -> Targets {
-    Targets { pods: hosts.into_iter().map(pod).collect(), queues: vec![] }
+    Targets { pods: hosts.into_iter().map(pod).collect(), ..Targets::default() }
 }
 
 fn queues(queues: impl IntoIterator<Item = QueueSource>) -> Targets {
-    Targets { pods: vec![], queues: queues.into_iter().collect() }
+    Targets { queues: queues.into_iter().collect(), ..Targets::default() }
 }

@@ -148,7 +148,7 @@ async fn readings_stay_with_pods_that_stay_and_go_with_pods_that_move() {
     reading.handle.publish(&auth(), pods([1, 2]));
     reading.until(&auth(), "both pods", |readings| readings.pods.len() == 2).await;
     let moved = PodTarget { ip: ip(3), ..pod(2) };
-    reading.handle.publish(&auth(), Targets { pods: vec![pod(1), moved], queues: vec![] });
+    reading.handle.publish(&auth(), Targets { pods: vec![pod(1), moved], ..Targets::default() });
     let readings = reading.handle.readings(&auth());
     assert!(readings.pods.contains_key("uid-1") && !readings.pods.contains_key("uid-2"), "{readings:?}");
     let failed = |readings: &super::Readings| readings.pods.get("uid-2").is_some_and(|pod| pod.failure.is_some());

@@ -41,11 +41,11 @@ fn a_password_is_never_printed() {
 #[test]
 fn the_age_that_readings_may_have_grows_with_the_interval() {
     let counters = Counters::register(&Registry::new()).unwrap();
-    let (handle, _) = new(super::Config::default(), counters);
+    let (handle, _) = new(super::Config::default(), counters, tokio::sync::watch::channel(None).1);
     assert_eq!((handle.interval(), handle.sample_max_age()), (Duration::from_secs(1), Duration::from_secs(5)));
     let board = Board::default();
     board.set_interval(Duration::from_secs(3));
-    let handle = super::Handle::new(Arc::new(board));
+    let handle = super::Handle::new(Arc::new(board), tokio::sync::watch::channel(None).1);
     assert_eq!(handle.sample_max_age(), Duration::from_secs(15));
 }
 
@@ -53,7 +53,7 @@ fn the_age_that_readings_may_have_grows_with_the_interval() {
 fn thousands_of_pods_are_published_and_read_in_a_moment() {
     const PODS: u32 = 5000;
     let board = Arc::new(Board::default());
-    let handle = Handle::new(board.clone());
+    let handle = Handle::new(board.clone(), tokio::sync::watch::channel(None).1);
     let all: Vec<PodTarget> = (0..PODS)
         .map(|pod| PodTarget { uid: format!("uid-{pod}").into(), ip: Ipv4Addr::from_bits(0x0a00_0000 + pod).into() })
         .collect();
@@ -61,7 +61,7 @@ fn thousands_of_pods_are_published_and_read_in_a_moment() {
     for count in 0..100 {
         // One more each time, as while they are created.
         let pods = all[..all.len() - 100 + count].to_vec();
-        handle.publish(&auth(), Targets { pods, queues: vec![] });
+        handle.publish(&auth(), Targets { pods, ..Targets::default() });
         let looked = handle.readings(&auth());
         for pod in &all[..50] {
             board.update_pod(&auth(), pod, |reading| reading.take(Err(ScrapeError::Timeout), None, Instant::now()));
@@ -79,13 +79,13 @@ fn thousands_of_pods_are_published_and_read_in_a_moment() {
 #[test]
 fn a_pod_with_another_address_is_read_anew() {
     let board = Arc::new(Board::default());
-    let handle = Handle::new(board.clone());
+    let handle = Handle::new(board.clone(), tokio::sync::watch::channel(None).1);
     handle.publish(&auth(), pods([1, 2]));
     for host in [1, 2] {
         board.update_pod(&auth(), &pod(host), |reading| reading.take(Err(ScrapeError::Timeout), None, Instant::now()));
     }
     let moved = PodTarget { ip: ip(3), ..pod(2) };
-    handle.publish(&auth(), Targets { pods: vec![pod(1), moved.clone()], queues: vec![] });
+    handle.publish(&auth(), Targets { pods: vec![pod(1), moved.clone()], ..Targets::default() });
     board.update_pod(&auth(), &pod(2), |_| panic!("what comes from the old address is late"));
     assert_eq!(handle.readings(&auth()).pods.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["uid-1"]);
     board.update_pod(&auth(), &moved, |reading| reading.take(Err(ScrapeError::Timeout), None, Instant::now()));
@@ -95,7 +95,7 @@ fn a_pod_with_another_address_is_read_anew() {
 #[test]
 fn publishing_the_same_again_changes_nothing() {
     let counters = Counters::register(&Registry::new()).unwrap();
-    let (handle, _) = new(config(0), counters);
+    let (handle, _) = new(config(0), counters, tokio::sync::watch::channel(None).1);
     handle.publish(&auth(), pods([1]));
     handle.publish(&auth(), pods([1]));
     assert!(handle.readings(&auth()).pods.is_empty());
@@ -113,7 +113,7 @@ fn metrics_are_registered_with_every_series_and_no_name_of_an_object() {
         .map(|label| label.name().to_owned())
         .collect();
     assert!(labels.iter().all(|name| name == "result"), "{labels:?}");
-    assert_eq!(labels.len(), 12 + 12); // each category and ok, of scrapes and of reads
+    assert_eq!(labels.len(), 12 + 12 + 5); // each category and ok, of scrapes, of reads and of orders
     assert!(families.iter().all(|family| family.name().starts_with("workercluster_") && !family.help().is_empty()));
     assert!(Counters::register(&registry).is_err(), "registered twice");
 }

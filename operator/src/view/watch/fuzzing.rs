@@ -1,9 +1,6 @@
 //! The lines of a watch of pods, and what is decided on the pods that they leave.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crds::PodReplacementPolicy;
 use futures::StreamExt;
@@ -19,6 +16,7 @@ use crate::{
     decide::{
         nodes::Breaker,
         replicas::{Decision, Input, RemovalReason, Strategy, decide},
+        retire::Standing,
     },
     fuzzing::{Knobs, run},
     view::{Cache, Key, PodView},
@@ -33,11 +31,8 @@ pub fn pods(data: &[u8]) {
         let api = Api::<Pod>::all(client(200, None, true, knobs.rest()));
         let Ok(events) = api.watch(&WatchParams::default(), "0").await else { return };
         let mut events = events.take(64).boxed();
-        let mut names = BTreeMap::new();
         while let Some(Ok(event)) = events.next().await {
-            if keeps_its_name(&event, &mut names) {
-                keys.extend(event_taken(&cache, event));
-            }
+            keys.extend(event_taken(&cache, event));
         }
     });
     for key in &keys {
@@ -48,14 +43,6 @@ pub fn pods(data: &[u8]) {
         let owned: Vec<&PodView> = pods.iter().map(Arc::as_ref).filter(|pod| pod.controller.is_some()).collect();
         check(&decided(&owned, wanted, knob), &owned, wanted);
     }
-}
-
-/// Whether no other object has had this UID: an API server gives none twice, and renames nothing.
-fn keeps_its_name(event: &WatchEvent<Pod>, names: &mut BTreeMap<String, Option<String>>) -> bool {
-    let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = event else { return true };
-    let Some(uid) = pod.metadata.uid.clone() else { return true };
-    let name = &pod.metadata.name;
-    names.entry(uid).or_insert_with(|| name.clone()) == name
 }
 
 fn event_taken(cache: &Cache, event: WatchEvent<Pod>) -> Vec<Key> {
@@ -81,9 +68,10 @@ fn decided(pods: &[&PodView], wanted: usize, knob: u8) -> Decision {
     let strategy = Strategy {
         surge: usize::from(knob & 6),
         unavailable: usize::from(knob & 6 == 0),
-        min_ready: std::time::Duration::from_secs(u64::from(knob)),
+        min_ready: Duration::from_secs(u64::from(knob)),
         replacement,
         failed_history: usize::from(knob >> 6),
+        retirement: Duration::from_secs(30),
     };
     decide(&Input {
         cluster: "web",
@@ -95,6 +83,11 @@ fn decided(pods: &[&PodView], wanted: usize, knob: u8) -> Decision {
         pods,
         holder: &|_| None,
         busy: &|uid| Some(uid.len().is_multiple_of(2)).filter(|_| bit(4)),
+        standing: &|pod| match pod.uid.len() % 3 {
+            0 if bit(5) => Standing::Serving,
+            1 if bit(5) => Standing::Retiring { since: Duration::from_secs(10), left: true, idle: bit(2) },
+            _ => Standing::Out,
+        },
         hold: None,
         nodes: &Breaker::default(),
         since_create: None,
@@ -108,7 +101,9 @@ fn check(decision: &Decision, pods: &[&PodView], wanted: usize) {
     assert!(gone.iter().all(|uid| pods.iter().any(|pod| *pod.uid == **uid)), "another's pod is deleted");
     let active = pods.iter().filter(|pod| pod.is_active()).count();
     let scaled_down = decision.delete.iter().filter(|removal| removal.why == RemovalReason::ScaledDown).count();
-    assert!(active > wanted || scaled_down == 0, "{active} of {wanted}: {decision:?}");
+    let retire = decision.retire.iter().filter(|uid| !gone.contains(&***uid)).count();
+    let scaled_down = scaled_down + retire;
+    assert!(active >= wanted + scaled_down || scaled_down == 0, "{active} of {wanted}: {decision:?}");
     assert!(decision.create.len() <= wanted);
     let names: BTreeSet<&str> = decision.create.iter().map(|pod| pod.name.as_str()).collect();
     assert_eq!(names.len(), decision.create.len(), "one is created twice");

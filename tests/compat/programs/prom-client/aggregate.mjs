@@ -8,9 +8,10 @@ export const setup = async () => ({ env: { METRICS: String(await freePort()) } }
 
 export default async function (service) {
   await allServe(service);
-  const port = Number(service.setup.env.METRICS);
+  // The primary's own metrics, or the port that the program's branch of the primary opens.
+  const [port, path] = service.parent === 'primary' ? [service.admin, '/metrics'] : [Number(service.setup.env.METRICS), '/'];
   const sum = await until('the sum over both workers', async () => {
-    const { body } = await get({ port });
+    const { body } = await get({ port }, path);
     return Number(body.match(/^requests_total (\d+)$/m)?.[1]);
   }, 10_000);
   assert.ok(sum >= 2);

@@ -1,4 +1,4 @@
-// Open WebSockets keep a worker until a second before its time is over; then it gets SIGTERM, and its clients hear of it.
+// Open WebSockets keep a worker until half of its time is over; then it gets SIGTERM, and its clients hear of it.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { allServe } from '../../lib/steps.mjs';

@@ -26,6 +26,8 @@ enum Happening {
     Undrain(u32),
     Withdraw(bool),
     Count(u32),
+    Emptied,
+    SlotEmptied(u32),
     Stop,
 }
 
@@ -50,14 +52,20 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (1_u32..6).prop_map(Happening::Undrain),
         1 => any::<bool>().prop_map(Happening::Withdraw),
         2 => (1_u32..6).prop_map(Happening::Count),
+        1 => Just(Happening::Emptied),
+        1 => (1_u32..6).prop_map(Happening::SlotEmptied),
         1 => Just(Happening::Stop),
     ]
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
     let rules = vec![ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Immediate, ReadyRule::Listening];
-    (prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<u64>())
-        .prop_map(|(ready, listens, channel, seed)| Policy { ready, listens, channel, seed, ..policy() })
+    (prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<bool>(), 0_u64..9, any::<u64>()).prop_map(
+        |(ready, listens, channel, steered, slow, seed)| {
+            let slow_start = Duration::from_secs(slow);
+            Policy { ready, listens, channel, steered, slow_start, seed, ..policy() }
+        },
+    )
 }
 
 fn any_settings() -> impl Strategy<Value = Settings> {
@@ -68,7 +76,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
             count,
             adaptive: adaptive.map(|(min, more)| Adaptive { min, max: min + more }),
             hang: hang.map(|after| Hang { after: Duration::from_secs(after), signal: libc::SIGABRT }),
-            recycle: Recycle { memory, age: age.map(Duration::from_secs) },
+            recycle: Recycle { memory, container_percent: Some(85), age: age.map(Duration::from_secs) },
             drain: Duration::from_secs(drain),
             endpoints_delay: Duration::from_secs(delay),
             ..settings()
@@ -144,7 +152,18 @@ impl World {
                     events.push_back(Event::GroupEnded { pid });
                 }
             }
-            Effect::Signal { .. } | Effect::Disconnect { .. } | Effect::Note(_) | Effect::Change(_) => {} // workers need not obey
+            // Some doors have nobody waiting at them, others somebody for ever.
+            Effect::CloseDoor if self.forked.is_multiple_of(2) => events.push_back(Event::Emptied),
+            Effect::Steer(ref slots) => {
+                assert!(self.policy.steered && !slots.is_empty());
+                assert!(slots.iter().all(|share| share.weight > 0), "{slots:?}");
+            }
+            // Workers need not obey.
+            Effect::CloseDoor
+            | Effect::Signal { .. }
+            | Effect::Disconnect { .. }
+            | Effect::Note(_)
+            | Effect::Change(_) => {}
             Effect::Release => {
                 assert!(self.open && self.alive.is_empty(), "the socket is given up only when nobody can be using it");
                 self.open = false;
@@ -227,6 +246,8 @@ impl World {
                 let settings = Settings { count: *count, ..self.machine.settings().clone() };
                 self.order(Order::Configure(Box::new(settings)));
             }
+            Happening::Emptied => self.feed(Event::Emptied),
+            Happening::SlotEmptied(slot) => self.feed(Event::SlotEmptied { slot: *slot }),
             Happening::Stop => {
                 self.stopped_at = self.stopped_at.or(Some(self.now));
                 self.stops += 1;
@@ -246,12 +267,18 @@ impl World {
         let sample = |pid: &u32| Sample {
             pid: *pid,
             memory: Some(memory),
+            resident: Some(memory),
             cpu: Some(Duration::from_secs(1)),
             moved: Some(1),
             unread: Some(waits),
         };
         let workers = self.alive.iter().map(sample).collect();
-        self.feed(Event::Sampled(Samples { workers, free_memory: Some(1), waiting: Some(u32::from(waits)) }));
+        self.feed(Event::Sampled(Samples {
+            workers,
+            free_memory: Some(1),
+            memory_limit: Some(100),
+            waiting: Some(u32::from(waits)),
+        }));
     }
 
     fn end(&mut self, pid: u32, exit: Exit, leaves_group: bool) {

@@ -26,9 +26,21 @@ impl Scenario {
 
     /// Every worker is as large as that, and has used so much processor time.
     fn sampled(&mut self, memory: u64, cpu: Duration, unread: bool, waiting: u32) -> &mut Self {
-        let sample = |pid| Sample { pid, memory: Some(memory), cpu: Some(cpu), moved: Some(7), unread: Some(unread) };
+        let sample = |pid| Sample {
+            pid,
+            memory: Some(memory),
+            resident: Some(memory),
+            cpu: Some(cpu),
+            moved: Some(7),
+            unread: Some(unread),
+        };
         let workers = self.pids().into_iter().map(sample).collect();
-        self.event(Event::Sampled(Samples { workers, free_memory: Some(1000), waiting: Some(waiting) }))
+        self.event(Event::Sampled(Samples {
+            workers,
+            free_memory: Some(1000),
+            memory_limit: None,
+            waiting: Some(waiting),
+        }))
     }
 
     fn ready(&self) -> u32 {
@@ -52,7 +64,7 @@ fn a_reload_replaces_one_after_the_other_and_capacity_stays() {
     assert_eq!(scenario.pids(), [102, 103]);
     assert_eq!(scenario.machine.counts().restarts, 0, "what was asked for is no restart");
     assert_eq!(scenario.machine.deaths(), Deaths::default());
-    assert_eq!(scenario.machine.tally().reloaded, 2);
+    assert_eq!(scenario.machine.replaced().reloaded, 2);
 }
 
 #[test]
@@ -153,9 +165,54 @@ fn where_only_one_can_have_the_port_the_old_one_leaves_first() {
     assert_eq!(scenario.reload_state(), (1, ReloadState::Done));
 }
 
+fn steered_to(shares: &[(u32, u32)]) -> Effect {
+    Effect::Steer(shares.iter().map(|(slot, weight)| Share { slot: *slot, weight: *weight }).collect())
+}
+
+#[test]
+fn a_fresh_worker_gets_a_quarter_more_with_each_quarter_of_its_slow_start() {
+    let policy = Policy { ready: ReadyRule::Notify, steered: true, slow_start: 8 * SECOND, ..policy() };
+    let mut scenario = Scenario::new(policy, settings());
+    scenario.evidence(100, ReadyEvidence::Notify);
+    assert!(scenario.effects.contains(&steered_to(&[(1, 1)])), "alone it has all: {:?}", scenario.effects);
+    scenario.after(20 * SECOND).evidence(101, ReadyEvidence::Notify);
+    assert!(scenario.effects.contains(&steered_to(&[(1, 4), (2, 1)])), "{:?}", scenario.effects);
+    for weight in 2..=4 {
+        let due = scenario.machine.next_due().unwrap();
+        assert_eq!(due, scenario.now + 2 * SECOND, "the next step");
+        scenario.after(2 * SECOND);
+        assert!(scenario.effects.contains(&steered_to(&[(1, 4), (2, weight)])), "{weight}: {:?}", scenario.effects);
+    }
+    scenario.after(20 * SECOND);
+    assert!(!scenario.effects.iter().any(|effect| matches!(effect, Effect::Steer(_))), "{:?}", scenario.effects);
+}
+
+#[test]
+fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it() {
+    let mut scenario =
+        Scenario::new(Policy { steered: true, ..policy() }, Settings { drain: Duration::ZERO, ..settings() });
+    assert!(scenario.effects.contains(&steered_to(&[(1, 4), (2, 4)])), "nobody is ready: {:?}", scenario.effects);
+    scenario.evidence(100, ReadyEvidence::Notify);
+    assert!(scenario.effects.contains(&steered_to(&[(1, 4)])), "{:?}", scenario.effects);
+    scenario.evidence(101, ReadyEvidence::Notify).order(Order::Drain { slot: Some(1) });
+    assert!(scenario.effects.contains(&steered_to(&[(2, 4)])), "{:?}", scenario.effects);
+    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![1]));
+    scenario.after(SECOND);
+    assert_eq!(scenario.signals(), []);
+    scenario.event(Event::SlotEmptied { slot: 1 });
+    assert_eq!(scenario.signals()[0], (100, libc::SIGTERM));
+
+    let mut scenario = Scenario::new(Policy { steered: true, ..policy() }, settings());
+    scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify);
+    scenario.order(Order::Configure(Box::new(Settings { count: 1, ..settings() })));
+    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![2]), "one too many has to as well");
+    scenario.after(2 * SECOND);
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)], "and does not hold it up for ever");
+}
+
 #[test]
 fn a_worker_over_its_memory_is_replaced_before_it_drains() {
-    let mut scenario = serving(Settings { recycle: Recycle { memory: Some(100), age: None }, ..settings() });
+    let mut scenario = serving(Settings { recycle: Recycle { memory: Some(100), ..Recycle::default() }, ..settings() });
     assert!(scenario.machine.watch().samples);
     scenario.sampled(100, SECOND, false, 0);
     assert_eq!(scenario.forks().len(), 0, "at the limit is not over it");
@@ -163,12 +220,25 @@ fn a_worker_over_its_memory_is_replaced_before_it_drains() {
     assert_eq!(scenario.forks().len(), 1, "one at a time");
     scenario.evidence(102, ReadyEvidence::Notify);
     assert_eq!(scenario.signals(), [(100, libc::SIGTERM)]);
-    assert_eq!((scenario.ready(), scenario.machine.tally().over_memory), (2, 1));
+    assert_eq!((scenario.ready(), scenario.machine.replaced().over_memory), (2, 1));
+}
+
+#[test]
+fn workers_that_pass_their_limit_again_and_again_are_told_of() {
+    let recycle = Recycle { memory: Some(100), ..Recycle::default() };
+    let mut scenario = serving(Settings { count: 1, recycle, ..settings() });
+    for expected in [vec![], vec![WarningReason::OverMemory]] {
+        let old = scenario.pids()[0];
+        scenario.sampled(101, SECOND, false, 0);
+        let fresh = *scenario.pids().last().unwrap();
+        scenario.evidence(fresh, ReadyEvidence::Notify).exit(old, Exit::Code(0)).after(SECOND);
+        assert_eq!(scenario.reasons(), expected);
+    }
 }
 
 #[test]
 fn without_room_for_two_a_worker_over_its_memory_leaves_first() {
-    let mut scenario = serving(Settings { recycle: Recycle { memory: Some(100), age: None }, ..settings() });
+    let mut scenario = serving(Settings { recycle: Recycle { memory: Some(100), ..Recycle::default() }, ..settings() });
     scenario.sampled(1001, SECOND, false, 0);
     assert_eq!((scenario.signals(), scenario.forks()), (vec![(100, libc::SIGTERM)], vec![]));
     scenario.exit(100, Exit::Code(0));
@@ -177,15 +247,53 @@ fn without_room_for_two_a_worker_over_its_memory_leaves_first() {
 }
 
 #[test]
+fn in_a_container_that_is_nearly_full_the_one_that_has_grown_the_most_gives_way() {
+    let recycle = Recycle { container_percent: Some(85), ..Recycle::default() };
+    let mut scenario = serving(Settings { recycle, ..settings() });
+    let sampled = |scenario: &mut Scenario, memory: [u64; 2], used: u64| {
+        let pids = scenario.pids();
+        let sample = |(pid, memory): (&u32, u64)| Sample {
+            pid: *pid,
+            // While somebody watches it is less.
+            memory: Some(memory / 2),
+            resident: Some(memory),
+            cpu: None,
+            moved: None,
+            unread: None,
+        };
+        let workers = pids.iter().zip(memory).map(sample).collect();
+        let (limit, free) = (Some(10_000), Some(10_000 - used));
+        scenario.event(Event::Sampled(Samples { workers, free_memory: free, memory_limit: limit, waiting: None }));
+        scenario.forks().len()
+    };
+    assert_eq!(sampled(&mut scenario, [4000, 4000], 9000), 0, "they have just begun, and need so much");
+    scenario.after(30 * SECOND);
+    assert_eq!(sampled(&mut scenario, [2000, 2000], 4000), 0);
+    assert_eq!(sampled(&mut scenario, [2900, 2900], 9000), 0, "a fresh one would be nearly as large");
+    assert_eq!(sampled(&mut scenario, [3000, 4000], 8400), 0, "there is room");
+    assert_eq!(sampled(&mut scenario, [3000, 4000], 8500), 0, "no room for two: it leaves first");
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)]);
+    scenario.exit(101, Exit::Code(0));
+    let fresh = *scenario.pids().last().unwrap();
+    scenario.evidence(fresh, ReadyEvidence::Notify).after(SECOND);
+    assert_eq!(sampled(&mut scenario, [9000, 100], 9100), 0);
+    assert_eq!(scenario.signals(), [], "not one after another");
+    scenario.after(60 * SECOND);
+    sampled(&mut scenario, [9000, 100], 9100);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM)]);
+    assert_eq!(scenario.reasons(), [], "no more often than there are workers");
+}
+
+#[test]
 fn workers_of_one_age_do_not_all_go_at_once() {
     let age = Some(1000 * SECOND);
-    let mut scenario = serving(Settings { count: 2, recycle: Recycle { memory: None, age }, ..settings() });
+    let mut scenario = serving(Settings { count: 2, recycle: Recycle { age, ..Recycle::default() }, ..settings() });
     let due = scenario.machine.next_due().unwrap();
     assert!((900 * SECOND..1000 * SECOND).contains(&due), "{due:?}");
     scenario.after(due.saturating_sub(scenario.now));
     assert_eq!(scenario.forks().len(), 1);
     scenario.evidence(102, ReadyEvidence::Notify);
-    assert_eq!(scenario.machine.tally().over_age, 1);
+    assert_eq!(scenario.machine.replaced().over_age, 1);
 }
 
 fn watchful() -> Settings {
@@ -204,7 +312,10 @@ fn a_worker_that_breaks_its_promise_hangs() {
     assert_eq!(scenario.signals(), [(100, libc::SIGKILL)]);
     scenario.exit(100, Exit::Signal(libc::SIGKILL));
     assert_eq!(scenario.forks(), [true]);
-    assert_eq!((scenario.machine.tally().hung, scenario.machine.counts().restarts), (1, 1));
+    assert_eq!((scenario.machine.replaced().hung, scenario.machine.counts().restarts), (1, 1));
+    assert_eq!(scenario.reasons(), [WarningReason::Hung], "it is told for a while");
+    scenario.evidence(102, ReadyEvidence::Notify).after(601 * SECOND);
+    assert_eq!(scenario.reasons(), []);
 }
 
 #[test]

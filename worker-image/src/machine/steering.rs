@@ -1,0 +1,104 @@
+//! Which slots get new connections, when each has a listening socket of its own; and that a worker which leaves accepts first who waits in its.
+
+use std::time::Duration;
+
+use super::slot::{Leaving, Phase, Slot, Vacancy};
+use super::{Effect, Machine, Moment, Reason};
+
+/// A worker that accepts nobody in this time is told to leave all the same.
+const EMPTIES_WITHIN: Duration = Duration::from_secs(2);
+
+/// A worker that has been ready for long enough has this share of new connections, a fresh one less.
+const FULL: u32 = 4;
+
+/// One slot's share of new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The number of the slot.
+    pub slot: u32,
+    /// Against those of the others.
+    pub weight: u32,
+}
+
+impl Machine {
+    /// The share of a worker that has been ready for so long: a quarter more with each quarter of the slow start.
+    fn share(&self, ready_for: Duration) -> u32 {
+        (1..FULL).find(|quarters| ready_for < self.policy.slow_start * *quarters / FULL).unwrap_or(FULL)
+    }
+
+    /// When a worker's share grows next.
+    pub(super) fn shares_due(&self) -> Option<Moment> {
+        let since = |slot: &Slot| match &slot.phase {
+            Phase::Ready(_, readiness) => Some(readiness.since),
+            _ => None,
+        };
+        let steps = |since: Moment| (1..FULL).map(move |quarters| since + self.policy.slow_start * quarters / FULL);
+        let steered = self.slots.iter().filter(|_| self.policy.steered && !self.policy.slow_start.is_zero());
+        steered.filter_map(since).flat_map(steps).filter(|at| *at > self.shares_at).min()
+    }
+
+    /// Says so when other slots than before are to get new connections. Where nobody is ready, all are in which somebody will be.
+    pub(super) fn advance_steering(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.shares_at = now;
+        if !self.policy.steered || self.is_draining() {
+            return;
+        }
+        let ready = |slot: &Slot| Some(Share { slot: slot.number, weight: self.share(slot.ready_for(now)?) });
+        let mut slots: Vec<Share> = self.slots.iter().filter_map(ready).collect();
+        if slots.is_empty() {
+            let comes = |slot: &&Slot| {
+                !matches!(slot.phase, Phase::Empty(Vacancy::Drained | Vacancy::Surplus | Vacancy::Stopped))
+            };
+            let alike = |slot: &Slot| Share { slot: slot.number, weight: FULL };
+            slots = self.slots.iter().filter(comes).map(alike).collect();
+        }
+        if slots != self.steered_to && !slots.is_empty() {
+            effects.push(Effect::Steer(slots.clone()));
+            self.steered_to = slots;
+        }
+    }
+
+    /// The workers that are to get connections, where the primary hands them over: those that are ready, and where nobody is, whoever comes up
+    /// first.
+    pub fn receivers(&self) -> impl Iterator<Item = u32> {
+        let nobody = !self.slots.iter().any(Slot::is_ready);
+        let counts = move |slot: &&Slot| slot.is_ready() || nobody;
+        self.slots.iter().filter(counts).filter_map(Slot::incumbent).map(|worker| worker.pid)
+    }
+
+    /// Until when a worker that leaves now may still accept who waits for it alone. Where another takes its place, or all share a socket, nobody
+    /// waits for it alone.
+    pub(super) fn untold_until(&self, reason: Reason, was_ready: bool, now: Moment) -> Option<Moment> {
+        let alone = matches!(reason, Reason::Drained | Reason::Surplus);
+        (self.policy.steered && alone && was_ready).then_some(now + EMPTIES_WITHIN)
+    }
+
+    pub(super) fn untold(&self) -> Vec<u32> {
+        let waits = |slot: &&Slot| slot.leaving.iter().any(|leaving| leaving.untold_until.is_some());
+        self.slots.iter().filter(waits).map(|slot| slot.number).collect()
+    }
+
+    pub(super) fn on_slot_emptied(&mut self, number: u32, now: Moment) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.number == number) {
+            for leaving in &mut slot.leaving {
+                leaving.untold_until = leaving.untold_until.map(|until| until.min(now));
+            }
+        }
+    }
+
+    /// Tells those whose time has come.
+    pub(super) fn tell_untold(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for index in 0..self.slots.len() {
+            for at in 0..self.slots[index].leaving.len() {
+                let due = |leaving: &Leaving| leaving.untold_until.is_some_and(|until| now >= until);
+                let Some(leaving) = self.slots[index].leaving.get(at).filter(|leaving| due(leaving)).cloned() else {
+                    continue;
+                };
+                let told = self.tell(&leaving, now, effects);
+                if let Some(leaving) = self.slots[index].leaving.get_mut(at) {
+                    *leaving = told;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Orders of the operator over the network, carried out.
+
+use primary_protocol::remote::Wanted;
+use primary_protocol::{Orders, Told};
+use serde_json::json;
+
+use super::Primary;
+use crate::admin::Reply;
+use crate::log::Level;
+use crate::machine::{Event, Order};
+use crate::remote::{self, Guard, Refusal, Refusals, Signed};
+
+/// Names of revisions and of reloads are not longer.
+const NAME_MAX: usize = 64;
+
+/// What the primary keeps about such orders.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub guard: Guard,
+    /// What was ordered last. `None` where nobody may order.
+    pub told: Option<Told>,
+    pub taken: u64,
+    pub refusals: Refusals,
+}
+
+impl Remote {
+    /// How many there were.
+    pub fn orders(&self) -> Orders {
+        let refused = Refusal::ALL.into_iter().map(|(refusal, label)| (label.to_string(), self.refusals.of(refusal)));
+        Orders { taken: self.taken, refused: refused.filter(|(_, count)| *count > 0).collect() }
+    }
+}
+
+impl Primary {
+    pub(super) fn give_nonce(&mut self) -> Reply {
+        let now = self.now();
+        Reply::Nonce(self.remote.guard.nonce(now))
+    }
+
+    /// Checks who orders it, and what; then does it.
+    pub(super) fn on_signed(&mut self, order: &Signed) -> Reply {
+        if let Err(refusal) = self.remote.guard.check(order, self.now()) {
+            self.remote.refusals.add(refusal);
+            // Whoever can reach the port can send nonsense without end: the log gets less and less of it.
+            let count = self.remote.refusals.of(refusal);
+            if count.is_power_of_two() {
+                let fields = [("event", json!("orderRefused")), ("count", json!(count))];
+                self.log.write(Level::Warning, &format!("an order over the network was refused: {refusal}"), &fields);
+            }
+            return Reply::Forbidden(refusal);
+        }
+        match self.carry_out_wanted(&order.body) {
+            Ok(()) => {
+                self.remote.taken = self.remote.taken.saturating_add(1);
+                Reply::Stats(Box::new(self.stats()))
+            }
+            Err(why) => Reply::Refused(why),
+        }
+    }
+
+    /// All of it, or nothing.
+    fn carry_out_wanted(&mut self, body: &[u8]) -> Result<(), String> {
+        let wanted: Wanted =
+            serde_json::from_slice(body).map_err(|error| format!("not an order that this primary knows: {error}"))?;
+        let names = [Some(&wanted.revision), wanted.reload.as_ref().map(|reload| &reload.id)];
+        if names.into_iter().flatten().any(|name| name.is_empty() || name.len() > NAME_MAX) {
+            return Err(format!("revision and reload.id: give from 1 to {NAME_MAX} letters"));
+        }
+        let settings = remote::settings(&wanted.workers, self.machine.settings(), self.processors)?;
+        let withdrawal = if wanted.drained { Order::Drain { slot: None } } else { Order::Undrain { slot: None } };
+        let mut orders = vec![Order::Configure(Box::new(settings)), withdrawal];
+        let before = self.remote.told.as_ref().and_then(|told| told.reload.as_ref());
+        if let Some(reload) = wanted.reload.as_ref().filter(|reload| before != Some(&reload.id)) {
+            if reload.at_once == 0 {
+                return Err("reload.atOnce: give a number from 1".to_string());
+            }
+            orders.push(Order::Reload { at_once: reload.at_once });
+        }
+        for order in &orders {
+            self.machine.check(order).map_err(|refusal| refusal.to_string())?;
+        }
+        let before = before.cloned();
+        self.resize.count = remote::count(&wanted.workers)?;
+        self.remote.told =
+            Some(Told { revision: wanted.revision, reload: wanted.reload.map(|reload| reload.id).or(before) });
+        self.sample_now(); // whether there is room for two depends on it
+        for order in orders {
+            self.feed(Event::Order(order));
+        }
+        Ok(())
+    }
+}

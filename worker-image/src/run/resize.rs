@@ -1,0 +1,45 @@
+//! A container that is resized in place: where the number of workers follows its processor limit, it follows it again.
+
+use std::time::{Duration, Instant};
+
+use super::Primary;
+use crate::config::Count;
+use crate::count;
+use crate::machine::{Event, Order, Settings};
+
+/// How often the limit is looked at: one read of a small file of the kernel's.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How many workers are asked for, and when the limit is looked at next.
+#[derive(Debug)]
+pub(super) struct Resize {
+    pub count: Count,
+    next: Instant,
+}
+
+impl Resize {
+    pub fn new(count: Count) -> Self {
+        Self { count, next: Instant::now() + EVERY }
+    }
+}
+
+impl Primary {
+    /// Looks at the limit, if it is time, and has as many workers as it allows now.
+    pub(super) fn follow_the_limit_if_due(&mut self) {
+        let now = Instant::now();
+        if self.resize.count != Count::Auto || now < self.resize.next {
+            return;
+        }
+        self.resize.next = now + EVERY;
+        self.processors.limit_millicores = self.samples.processor_limit();
+        let count = count::resolve(Count::Auto, self.processors);
+        let settings = self.machine.settings();
+        if count == settings.count {
+            return;
+        }
+        let order = Order::Configure(Box::new(Settings { count, ..settings.clone() }));
+        if self.machine.check(&order).is_ok() {
+            self.feed(Event::Order(order));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Where new connections go, when each slot has a socket of its own; and when nobody waits in that of a worker that is to leave.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Primary;
+use crate::config::Balancing;
+use crate::log::Level;
+use crate::machine::{Event, Share};
+use crate::{kernel, listener};
+
+/// How often the queue of a worker that is to leave is looked at.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// The kernel has chosen the socket of a connection at its first segment; its last comes a round trip later, and then it waits there.
+const HANDSHAKE: Duration = Duration::from_secs(1);
+
+/// When to look next.
+#[derive(Debug, Default)]
+pub(super) struct Steering {
+    next: Option<Instant>,
+    /// Since when the queues of slots whose workers are to leave have been empty.
+    empty: BTreeMap<u32, Instant>,
+}
+
+impl Steering {
+    pub fn due(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+impl Primary {
+    pub(super) fn is_steered(&self) -> bool {
+        self.config.balancing == Balancing::Steered
+    }
+
+    /// A worker that is to be forked in this slot finds its socket.
+    pub(super) fn open_socket_of(&mut self, slot: u32) {
+        let opened = self.main.as_mut().map(|main| main.open_for(slot));
+        if let Some(Err(error)) = opened {
+            let message =
+                format!("slot {slot} shares a socket with slot 1: the system gives it none of its own: {error}");
+            self.log.write(Level::Warning, &message, &[]);
+        }
+    }
+
+    /// New connections go to these slots from now on.
+    pub(super) fn steer(&mut self, slots: &[Share]) {
+        let Some(main) = &self.main else { return };
+        let own = slots.iter().filter(|share| share.slot <= main.slots());
+        let members: Vec<(u32, u32)> = own.map(|share| (share.slot.saturating_sub(1), share.weight)).collect();
+        if let Err(error) = kernel::steer(main.of(1), &members) {
+            self.log.write(Level::Warning, &format!("the kernel spreads new connections by itself: {error}"), &[]);
+        }
+    }
+
+    /// Tells the machine which of the workers that are to leave have nobody waiting for them any more.
+    pub(super) fn look_at_untold_if_due(&mut self) {
+        let untold = self.machine.watch().untold;
+        let now = Instant::now();
+        if untold.is_empty() {
+            self.steering = Steering::default();
+            return;
+        }
+        if self.steering.next.is_some_and(|next| now < next) {
+            return;
+        }
+        self.steering.next = Some(now + EVERY);
+        for slot in untold {
+            let waits = self.main.as_ref().is_some_and(|main| listener::has_waiting(main.of(slot)));
+            if waits {
+                self.steering.empty.remove(&slot);
+            } else if now.duration_since(*self.steering.empty.entry(slot).or_insert(now)) >= HANDSHAKE {
+                self.feed(Event::SlotEmptied { slot });
+            }
+        }
+    }
+}
