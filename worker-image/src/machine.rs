@@ -46,7 +46,7 @@ pub use settings::{Adaptive, Hang, Policy, Recycle, Settings};
 use slot::{Channel, Phase, Slot, Worker};
 pub use steering::Share;
 use stop::StopPlan;
-pub use view::{Role, Watch, milliseconds};
+pub use view::{Role, Watch, milliseconds, percent};
 pub use vitals::{Sample, Samples};
 pub use warnings::Wording;
 
@@ -183,6 +183,7 @@ impl Machine {
     fn advance(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.advance_stop(now, effects);
         self.advance_readiness(now, effects);
+        self.settle_renewed(now, effects);
         self.advance_trial(now, effects);
         self.end_late_renewals(now, effects);
         self.advance_verdicts(now, effects);

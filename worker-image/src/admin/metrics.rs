@@ -55,12 +55,21 @@ pub fn text(shown: &Shown) -> String {
     ] {
         page.sample("worker_replacements_total", &format!("reason=\"{reason}\""), number);
     }
-    page.family("worker_memory_bytes", "gauge", "Memory of the worker in a slot, when it was last looked at.");
-    for slot in &stats.slots {
-        let worker = shown.processes.iter().find(|worker| worker.slot == slot.slot);
-        if let Some(memory) = worker.and_then(|worker| worker.memory_bytes) {
-            page.sample("worker_memory_bytes", &slot_label(slot.slot), memory);
-        }
+    page.family(
+        "worker_memory_bytes",
+        "gauge",
+        "Memory of the worker in a slot: PSS, each page divided among those who share it.",
+    );
+    for (slot, memory) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.memory_bytes?))) {
+        page.sample("worker_memory_bytes", &slot_label(slot), memory);
+    }
+    page.family("worker_cpu_cores", "gauge", "Processors that the worker in a slot used between the last two looks.");
+    for (slot, percent) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.cpu_percent?))) {
+        let _ = writeln!(page.0, "workercluster_primary_worker_cpu_cores{{{}}} {}", slot_label(slot), percent / 100.0);
+    }
+    page.family("worker_connections", "gauge", "Connections that the worker in a slot holds.");
+    for (slot, connections) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.connections?))) {
+        page.sample("worker_connections", &slot_label(slot), connections.into());
     }
     page.family("listener_queue_depth", "gauge", "Connections that no worker has accepted yet.");
     for listener in &stats.listeners {

@@ -43,20 +43,21 @@ impl Machine {
 
     pub(super) fn on_forked(&mut self, number: u32, pid: u32, now: Moment, effects: &mut Vec<Effect>) {
         let (jitter, channel) = (self.jitter.next(), self.policy.channel);
+        let promised = self.settings.hang.map(|hang| hang.after);
+        let new = |with_listener| Worker { promised, ..Worker::new(pid, now, with_listener, channel, jitter) };
         let Some(index) = self.slots.iter().position(|slot| slot.number == number) else { return };
         let slot = &mut self.slots[index];
         let with_listener = match (&slot.phase, &slot.successor) {
             (Phase::Forking { with_listener, .. }, _) => {
-                let worker = Worker::new(pid, now, *with_listener, channel, jitter);
                 let with_listener = *with_listener;
-                slot.phase = Phase::Starting(worker);
+                slot.phase = Phase::Starting(new(with_listener));
                 slot.restarts += u64::from(slot.used && !slot.planned);
                 (slot.used, slot.planned) = (true, false);
                 with_listener
             }
             (_, Some(Successor::Forking { with_listener, .. })) => {
                 let with_listener = *with_listener;
-                slot.successor = Some(Successor::Starting(Worker::new(pid, now, with_listener, channel, jitter)));
+                slot.successor = Some(Successor::Starting(new(with_listener)));
                 with_listener
             }
             _ => return,

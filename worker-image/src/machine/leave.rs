@@ -53,6 +53,9 @@ impl Machine {
     pub(super) fn dismiss_successor(&mut self, index: usize, reason: Reason, now: Moment, effects: &mut Vec<Effect>) {
         match self.slots[index].successor.take() {
             Some(Successor::Starting(worker)) => self.leave(index, worker, None, reason, now, effects),
+            Some(Successor::Ready(worker, readiness)) => {
+                self.leave(index, worker, Some(readiness), reason, now, effects);
+            }
             forking => self.slots[index].successor = forking,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use primary_protocol::ReadyEvidence;
 
 use super::slot::{Channel, Phase, Place, Readiness, Slot, Successor, Vacancy, Worker};
-use super::{CHANNEL_SILENT_FACTOR, Change, Effect, Machine, Moment, NEVER_READY, Note, ReadyRule};
+use super::{CHANNEL_SILENT_FACTOR, Change, Effect, Machine, Moment, NEVER_READY, Note, ReadyRule, SETTLED};
 
 /// Whether a worker was seen to serve, and not only to live.
 fn shows_service(evidence: ReadyEvidence) -> bool {
@@ -64,49 +64,38 @@ impl Machine {
         effects: &mut Vec<Effect>,
     ) {
         let slot = &mut self.slots[index];
-        match (slot.place_of(pid), &mut slot.phase) {
-            (Some(Place::Successor), _) => self.promote(index, evidence, now, effects),
-            (Some(Place::Incumbent), Phase::Starting(worker)) => {
-                let worker = worker.clone();
-                self.take_office(index, worker, evidence, now, effects);
+        let ready = |worker: &Worker, effects: &mut Vec<Effect>| {
+            let after = now.saturating_sub(worker.since);
+            effects.push(Effect::Note(Note::Ready { slot: slot.number, pid, evidence, after }));
+            Readiness { since: now, evidence, served: shows_service(evidence) }
+        };
+        match (slot.place_of(pid), &mut slot.phase, &mut slot.successor) {
+            (Some(Place::Successor), _, Some(Successor::Starting(worker))) => {
+                slot.successor = Some(Successor::Ready(worker.clone(), ready(worker, effects)));
             }
-            // Better evidence than that it is alive comes late from programs that start slowly.
-            (Some(Place::Incumbent), Phase::Ready(_, readiness)) if shows_service(evidence) => {
-                readiness.served = true;
-                if matches!(readiness.evidence, ReadyEvidence::Alive) {
-                    readiness.evidence = evidence;
-                }
+            (Some(Place::Incumbent), Phase::Starting(worker), _) => {
+                slot.phase = Phase::Ready(worker.clone(), ready(worker, effects));
+                self.served = true;
             }
+            (Some(Place::Successor), _, Some(Successor::Ready(_, readiness)))
+            | (Some(Place::Incumbent), Phase::Ready(_, readiness), _) => readiness.improve(evidence),
             _ => {}
         }
     }
 
-    /// The slot's own worker is ready.
-    fn take_office(
-        &mut self,
-        index: usize,
-        worker: Worker,
-        evidence: ReadyEvidence,
-        now: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// A successor has stayed ready: it takes the incumbent's place, and the incumbent leaves.
+    fn promote(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
         let slot = &mut self.slots[index];
-        let after = now.saturating_sub(worker.since);
-        effects.push(Effect::Note(Note::Ready { slot: slot.number, pid: worker.pid, evidence, after }));
-        slot.phase = Phase::Ready(worker, Readiness { since: now, evidence, served: shows_service(evidence) });
-        self.served = true;
-        self.on_renewed(index, effects);
-    }
-
-    /// A successor is ready: it takes the incumbent's place, and the incumbent leaves.
-    fn promote(&mut self, index: usize, evidence: ReadyEvidence, now: Moment, effects: &mut Vec<Effect>) {
-        let Some(Successor::Starting(heir)) = self.slots[index].successor.take() else { return };
-        let slot = &self.slots[index];
+        if slot.heir_ready_since().is_none_or(|since| now.saturating_sub(since) < SETTLED) {
+            return;
+        }
+        let Some(Successor::Ready(heir, readiness)) = slot.successor.take() else { return };
         let old = slot.incumbent().map(|worker| worker.pid);
         let reason = slot.renewal.as_ref().map(|renewal| renewal.reason);
         effects.push(Effect::Change(Change::Replaced { slot: slot.number, pid: heir.pid, old, reason }));
         self.vacate(index, Vacancy::Handover, reason.unwrap_or(super::Reason::Reload), now, effects);
-        self.take_office(index, heir, evidence, now, effects);
+        self.slots[index].phase = Phase::Ready(heir, readiness);
+        self.served = true;
     }
 
     /// How long a worker has to be alive to be ready for nothing better; `None` if something better is to be had.
@@ -137,6 +126,7 @@ impl Machine {
                     effects.push(Effect::Note(Note::NeverReady { slot: number, pid: worker.pid, after: lived }));
                 }
             }
+            self.promote(index, now, effects);
         }
     }
 }
@@ -145,6 +135,19 @@ impl Slot {
     /// The workers that have to show yet that they are ready.
     pub fn starting(&self) -> impl Iterator<Item = &Worker> {
         let incumbent = if let Phase::Starting(worker) = &self.phase { Some(worker) } else { None };
-        incumbent.into_iter().chain(self.heir())
+        let heir = if let Some(Successor::Starting(worker)) = &self.successor { Some(worker) } else { None };
+        incumbent.into_iter().chain(heir)
+    }
+}
+
+impl Readiness {
+    /// Better evidence than that it is alive comes late from programs that start slowly.
+    fn improve(&mut self, evidence: ReadyEvidence) {
+        if shows_service(evidence) {
+            self.served = true;
+            if matches!(self.evidence, ReadyEvidence::Alive) {
+                self.evidence = evidence;
+            }
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Fresh workers for running ones: by a reload, for too much memory, for age. One way for all of them: the successor
-//! is forked beside the incumbent, and takes its place when it is ready; where there is no room for both, or only one
-//! can have the port, the incumbent leaves first.
+//! is forked beside the incumbent, and takes its place when it has been ready for a second; where there is no room for
+//! both, or only one can have the port, the incumbent leaves first.
 
 use std::time::Duration;
 
-use super::slot::{Slot, Successor, Vacancy};
-use super::{Change, Effect, Machine, Moment, NEVER_READY, Reason};
+use super::slot::{Phase, Slot, Successor, Vacancy};
+use super::{Change, Effect, Machine, Moment, NEVER_READY, Reason, SETTLED};
 
 /// A successor has at least this long to get ready, and ten start-up times where those are longer.
 const READY_WITHIN: Duration = NEVER_READY;
@@ -30,7 +30,7 @@ pub(super) struct Renewal {
 pub(super) enum Step {
     /// Not begun, and not to be before this time.
     Wanted { from: Moment },
-    /// The successor is forked, or the incumbent on its way out; the fresh worker has to be ready by this time.
+    /// The successor is forked, or the incumbent on its way out; the fresh worker has to be ready by this time, and then to stay so.
     Begun { ready_by: Moment },
 }
 
@@ -110,15 +110,17 @@ impl Machine {
         }
     }
 
-    /// The slot has a fresh worker that is ready.
-    pub(super) fn on_renewed(&mut self, index: usize, effects: &mut Vec<Effect>) {
-        let slot = &mut self.slots[index];
-        if slot.successor.is_some() {
-            return; // it is the old one that got ready
+    /// Slots that have a fresh worker which has stayed ready: whatever ends at once ends before the next slot begins.
+    pub(super) fn settle_renewed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.renewed_since().is_none_or(|since| now.saturating_sub(since) < SETTLED) {
+                continue;
+            }
+            let Some(renewal) = slot.renewal.take() else { continue };
+            super::reason::count(renewal.reason, &mut self.replaced);
+            self.settle(&renewal, effects);
         }
-        let Some(renewal) = slot.renewal.take_if(|renewal| renewal.is_begun()) else { return };
-        super::reason::count(renewal.reason, &mut self.replaced);
-        self.settle(&renewal, effects);
     }
 
     /// The slot needs no fresh worker any more: it is drained, or gets one anyway.
@@ -148,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// A fresh worker ended, or took too long, before it was ready.
+    /// A fresh worker ended before it had been ready for long, or took too long.
     pub(super) fn on_renewal_failed(&mut self, index: usize, why: &str, now: Moment, effects: &mut Vec<Effect>) {
         let slot = &mut self.slots[index];
         let Some(renewal) = slot.renewal.take_if(|renewal| renewal.is_begun()) else { return };
@@ -158,7 +160,11 @@ impl Machine {
         }
         match renewal.reload {
             Some(id) if self.reload.as_ref().is_some_and(|reload| reload.id == id) => {
-                self.end_reload(&format!("the fresh worker of slot {number} did not get ready: {why}"), now, effects);
+                self.end_reload(
+                    &format!("the fresh worker of slot {number} did not get and stay ready: {why}"),
+                    now,
+                    effects,
+                );
             }
             _ => effects.push(Effect::Change(Change::RenewalFailed { slot: number, reason: renewal.reason })),
         }
@@ -200,7 +206,12 @@ impl Machine {
         }
         let startup = READY_WITHIN.max(self.settings.startup * STARTUP_TIMES);
         let Some(with_listener) = self.port.for_successor() else { return false };
-        if self.has_room_for_two() && !self.only_one_can_have_the_port() {
+        let alone = self.only_one_can_have_the_port();
+        let room = self.has_room_for_another();
+        if !room && !alone && self.is_making_room() {
+            return false;
+        }
+        if room && !alone {
             let slot = &mut self.slots[index];
             slot.successor = Some(Successor::Forking { since: now, with_listener });
             if let Some(renewal) = &mut slot.renewal {
@@ -216,11 +227,19 @@ impl Machine {
         true
     }
 
-    /// Whether the container's memory can hold one more worker as large as the largest. Where no limit is known, it can.
-    fn has_room_for_two(&self) -> bool {
+    /// Whether the container's memory can hold one more worker as large as the largest, besides the successors that are growing already. Where no
+    /// limit is known, it can.
+    fn has_room_for_another(&self) -> bool {
         let Some(free) = self.free_memory else { return true };
         let largest = self.slots.iter().flat_map(Slot::workers).filter_map(|worker| worker.vitals.memory).max();
-        largest.is_none_or(|largest| largest <= free)
+        let wanted = self.slots.iter().filter(|slot| slot.successor.is_some()).count() + 1;
+        let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+        largest.is_none_or(|largest| largest.saturating_mul(wanted) <= free)
+    }
+
+    /// Whether somebody is about to leave who takes memory: better to wait for that than to have a worker less.
+    fn is_making_room(&self) -> bool {
+        self.slots.iter().any(|slot| slot.successor.is_some() || !slot.leaving.is_empty())
     }
 
     /// Whether a successor could not bind the port while the incumbent has it: the program binds it itself, and no two
@@ -235,7 +254,8 @@ impl Machine {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             let Some(Renewal { step: Step::Begun { ready_by }, reason, .. }) = slot.renewal else { continue };
-            if now < ready_by {
+            let came = slot.renewed_since().is_some() || slot.heir_ready_since().is_some();
+            if now < ready_by || came {
                 continue;
             }
             self.dismiss_successor(index, reason, now, effects);
@@ -250,13 +270,30 @@ impl Machine {
         }
         let begun = self.slots.iter().any(|slot| slot.renewal.as_ref().is_some_and(Renewal::is_begun));
         let due = |slot: &Slot| match slot.renewal.as_ref()?.step {
-            Step::Begun { ready_by } => Some(ready_by),
+            Step::Begun { ready_by } => {
+                let since = slot.renewed_since().or(slot.heir_ready_since());
+                Some(since.map_or(ready_by, |since| since + SETTLED))
+            }
             // Else it waits for something to end, which is an event.
             Step::Wanted { from } => {
-                let free = !begun && slot.leaving.is_empty() && slot.successor.is_none() && slot.incumbent().is_some();
+                let held = self.is_making_room() && !self.has_room_for_another();
+                let nobody_else = slot.leaving.is_empty() && slot.successor.is_none();
+                let free = !begun && !held && nobody_else && slot.incumbent().is_some();
                 (free && self.port.for_successor().is_some()).then_some(from)
             }
         };
         self.slots.iter().filter_map(due).min()
+    }
+}
+
+impl Slot {
+    /// Since when the fresh worker of a renewal has been ready in its place.
+    fn renewed_since(&self) -> Option<Moment> {
+        match &self.phase {
+            Phase::Ready(_, readiness) if self.successor.is_none() => {
+                self.renewal.as_ref().filter(|renewal| renewal.is_begun()).map(|_| readiness.since)
+            }
+            _ => None,
+        }
     }
 }

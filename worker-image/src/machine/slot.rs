@@ -79,6 +79,8 @@ pub(super) enum Successor {
     Forking { since: Moment, with_listener: bool },
     /// Not ready yet.
     Starting(Worker),
+    /// Ready, and to take the place when it has stayed so: one that ends at once takes nobody's.
+    Ready(Worker, Readiness),
 }
 
 /// A worker on its way out.
@@ -111,6 +113,8 @@ pub(super) struct Worker {
     pub reported: bool,
     /// From 0 to 1, drawn when it was forked.
     pub jitter: f64,
+    /// Within what time it was asked to say that it is alive, when it was forked.
+    pub promised: Option<Duration>,
     /// What was read of it last.
     pub vitals: super::vitals::Vitals,
 }
@@ -119,7 +123,7 @@ impl Worker {
     pub fn new(pid: u32, since: Moment, with_listener: bool, channel: bool, jitter: f64) -> Self {
         let channel = if channel { Channel::Silent } else { Channel::None };
         let vitals = super::vitals::Vitals::default();
-        Self { pid, since, with_listener, channel, reported: false, jitter, vitals }
+        Self { pid, since, with_listener, channel, reported: false, jitter, promised: None, vitals }
     }
 }
 
@@ -180,7 +184,15 @@ impl Slot {
     /// The worker that is to take the incumbent's place.
     pub fn heir(&self) -> Option<&Worker> {
         match &self.successor {
-            Some(Successor::Starting(worker)) => Some(worker),
+            Some(Successor::Starting(worker) | Successor::Ready(worker, _)) => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Since when it has been ready.
+    pub fn heir_ready_since(&self) -> Option<Moment> {
+        match &self.successor {
+            Some(Successor::Ready(_, readiness)) => Some(readiness.since),
             _ => None,
         }
     }
@@ -209,7 +221,7 @@ impl Slot {
                 _ => None,
             },
             Place::Successor => match &mut self.successor {
-                Some(Successor::Starting(worker)) => Some(worker),
+                Some(Successor::Starting(worker) | Successor::Ready(worker, _)) => Some(worker),
                 _ => None,
             },
             Place::Leaving(at) => self.leaving.get_mut(at).map(|leaving| &mut leaving.worker),
@@ -220,6 +232,7 @@ impl Slot {
     pub fn succeed(&mut self) -> bool {
         self.phase = match self.successor.take() {
             Some(Successor::Starting(heir)) => Phase::Starting(heir),
+            Some(Successor::Ready(heir, readiness)) => Phase::Ready(heir, readiness),
             Some(Successor::Forking { since, with_listener }) => Phase::Forking { since, with_listener },
             None => return false,
         };

@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::slot::{Leaving, Phase, Slot, Vacancy};
 use super::{Effect, Machine, Moment, Reason};
 
-/// A worker that accepts nobody in this time is told to leave all the same.
-const EMPTIES_WITHIN: Duration = Duration::from_secs(2);
-
 /// A worker that has been ready for long enough has this share of new connections, a fresh one less.
 const FULL: u32 = 4;
 
@@ -70,7 +67,15 @@ impl Machine {
     /// waits for it alone.
     pub(super) fn untold_until(&self, reason: Reason, was_ready: bool, now: Moment) -> Option<Moment> {
         let alone = matches!(reason, Reason::Drained | Reason::Surplus);
-        (self.policy.steered && alone && was_ready).then_some(now + EMPTIES_WITHIN)
+        // One that accepts nobody for so long is told all the same.
+        (self.policy.steered && alone && was_ready).then_some(now + self.settings.drain / 2)
+    }
+
+    /// Whether somebody accepts who comes in on a slot's own socket, or will.
+    pub fn attends(&self, number: u32) -> bool {
+        let gone =
+            |slot: &Slot| slot.is_deserted() && matches!(slot.phase, Phase::Empty(Vacancy::Drained | Vacancy::Surplus));
+        self.stop.is_some() || self.slots.iter().any(|slot| slot.number == number && !gone(slot))
     }
 
     pub(super) fn untold(&self) -> Vec<u32> {

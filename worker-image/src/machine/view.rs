@@ -135,6 +135,11 @@ impl Machine {
         self.slots.iter().filter_map(online).collect()
     }
 
+    /// How many slots there are.
+    pub fn slot_count(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     /// The slot of a worker.
     pub fn slot_of(&self, pid: u32) -> Option<u32> {
         Some(self.slots.get(self.index_of(pid)?)?.number)
@@ -219,7 +224,7 @@ impl Machine {
         }
     }
 
-    /// Numbers of workers; nobody here knows which are busy.
+    /// Numbers of workers; the machine does not know which are busy.
     pub fn counts(&self) -> WorkerCounts {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         WorkerCounts {
@@ -269,8 +274,16 @@ impl Slot {
             retry_milliseconds: retry,
             restarts: self.restarts,
             last_exit: self.last_exit.as_ref().map(ToString::to_string),
+            memory_bytes: worker.and_then(|worker| worker.vitals.memory),
+            cpu_percent: worker.and_then(|worker| worker.vitals.load).map(percent),
+            connections: None,
         }
     }
+}
+
+/// Percent of one processor, to a tenth.
+pub fn percent(load: f64) -> f64 {
+    (load * 1000.0).round() / 10.0
 }
 
 /// Milliseconds as the stats carry them.

@@ -10,6 +10,16 @@ use super::{Change, Effect, Machine, Moment, Reason};
 /// A worker that was ready for so long has loaded what it needs.
 const SETTLES: Duration = Duration::from_secs(30);
 
+/// Growth that shows a leak, in percent of what a worker had settled at: much while there is time, and little when the container is as full as
+/// [`NEARLY_OUT`], where all that leak alike may be killed together.
+const GROWN: u64 = 150;
+
+/// See [`GROWN`].
+const GROWN_WHEN_NEARLY_OUT: u64 = 110;
+
+/// In percent of the container's memory.
+const NEARLY_OUT: u64 = 95;
+
 /// From one worker that gave way because the container was nearly full to the next.
 const BETWEEN_RELIEFS: Duration = Duration::from_secs(60);
 
@@ -41,6 +51,8 @@ pub struct Sample {
     pub moved: Option<u64>,
     /// Whether a connection of it has bytes that it has not read.
     pub unread: Option<bool>,
+    /// Connections that wait for it alone. `None` where all workers take from the same queues.
+    pub waiting: Option<u32>,
 }
 
 /// What is known of a worker from samples.
@@ -107,6 +119,7 @@ impl Machine {
         let waiting = samples.waiting.is_some_and(|waiting| waiting > 0);
         for sample in &samples.workers {
             if let Some(worker) = self.worker_mut(sample.pid) {
+                let waiting = sample.waiting.map_or(waiting, |own| own > 0);
                 worker.vitals.take(sample, waiting || sample.unread == Some(true), now);
             }
         }
@@ -136,15 +149,17 @@ impl Machine {
             return;
         };
         let used = limit.saturating_sub(free);
-        let full = used / 100 >= limit / 100 * u64::from(percent) / 100;
+        let full = |percent: u64| used / 100 >= limit / 100 * percent / 100;
         let busy = self.slots.iter().any(|slot| slot.renewal.is_some() || slot.successor.is_some());
-        if !full || busy || self.relieved_at.is_some_and(|at| now.saturating_sub(at) < BETWEEN_RELIEFS) {
+        if !full(percent.into()) || busy || self.relieved_at.is_some_and(|at| now.saturating_sub(at) < BETWEEN_RELIEFS)
+        {
             return;
         }
+        let enough = if full(NEARLY_OUT) { GROWN_WHEN_NEARLY_OUT } else { GROWN };
         let grown = |slot: &super::slot::Slot| {
             let Phase::Ready(worker, _) = &slot.phase else { return None };
             let (memory, settled) = (worker.vitals.resident?, worker.vitals.settled?);
-            (memory >= settled.saturating_add(settled / 2)).then_some(memory)
+            (memory >= (settled / 100).saturating_mul(enough)).then_some(memory)
         };
         let largest =
             self.slots.iter_mut().filter_map(|slot| Some((grown(slot)?, slot))).max_by_key(|(memory, _)| *memory);
@@ -189,7 +204,7 @@ impl Machine {
             let (pid, ready_at) = (worker.pid, readiness.since);
             if let Some(hang) = self.settings.hang
                 && let Some(silent) = worker.vitals.silent_for(now).map(|time| time.min(now.saturating_sub(ready_at)))
-                && silent >= hang.after
+                && silent >= worker.may_be_silent(hang.after)
             {
                 let slot = self.slots[index].number;
                 effects.push(Effect::Change(Change::Hung {
@@ -220,10 +235,17 @@ impl Machine {
             let Phase::Ready(worker, readiness) = &slot.phase else { return None };
             let age = oldest(&self.settings, worker).filter(|_| slot.renewal.is_none());
             let since = worker.vitals.alive_at.or(worker.vitals.stuck_since).map(|at| at.max(readiness.since));
-            let hung = self.settings.hang.and_then(|hang| since.map(|since| since + hang.after));
+            let hung = self.settings.hang.and_then(|hang| since.map(|since| since + worker.may_be_silent(hang.after)));
             age.into_iter().chain(hung).min()
         };
         self.slots.iter().filter_map(due).min()
+    }
+}
+
+impl Worker {
+    /// A worker that says so when it is alive does that as often as it was asked to when it was forked, also where less is allowed by now.
+    fn may_be_silent(&self, after: Duration) -> Duration {
+        self.promised.filter(|_| self.vitals.alive_at.is_some()).map_or(after, |promised| promised.max(after))
     }
 }
 

@@ -113,6 +113,7 @@ impl Primary {
             self.look_if_due();
             self.look_at_the_door_if_due();
             self.look_at_untold_if_due();
+            self.turn_away_if_due();
             self.send_whole_pages();
             self.sample_if_due();
             self.follow_the_limit_if_due();

@@ -11,7 +11,7 @@ use super::{Primary, orders};
 use crate::admin::{Ask, Reply, Want};
 use crate::cgroup::Cgroups;
 use crate::control::{Document, Task};
-use crate::machine::{Event, Reload, ReloadState, Role, milliseconds};
+use crate::machine::{Event, Reload, ReloadState, Role, milliseconds, percent};
 use crate::{listener, proc};
 
 /// Who holds connections is looked up at most this often.
@@ -41,9 +41,8 @@ impl Readings {
         self.cgroups.free_memory()
     }
 
-    /// The container's processor limit, in thousandths.
-    pub fn processor_limit(&self) -> Option<u64> {
-        self.cgroups.cpu_limit_millicores()
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
     }
 
     /// The container's memory limit.
@@ -64,7 +63,10 @@ impl Primary {
         let reply = match ask.want {
             Want::Life => Reply::Alive,
             Want::Stats => Reply::Stats(Box::new(self.stats())),
-            Want::Metrics => return self.gather(ask.reply),
+            Want::Metrics => {
+                self.sample_exactly();
+                return self.gather(ask.reply);
+            }
             Want::Shown => {
                 self.sampler.watch();
                 self.sample_now();
@@ -103,8 +105,8 @@ impl Primary {
             state: state_words(seen.role),
             age_milliseconds: milliseconds(now.saturating_sub(seen.since)),
             memory_bytes: seen.memory,
-            cpu_percent: seen.load.map(|load| (load * 1000.0).round() / 10.0),
-            connections: connections.as_ref().map(|held| held.get(&seen.pid).copied().unwrap_or_default()),
+            cpu_percent: seen.load.map(percent),
+            connections: held_by(connections.as_ref(), Some(seen.pid)),
         });
         Shown {
             stats,
@@ -128,6 +130,10 @@ impl Primary {
             backlog: queue.map(|queue| queue.backlog),
         });
         let listeners = listeners.collect();
+        let mut slots = self.machine.slot_stats(now);
+        for slot in &mut slots {
+            slot.connections = held_by(self.samples.connections.as_ref(), slot.pid);
+        }
         let mut warnings = self.machine.warnings(&self.wording, now);
         warnings.extend(self.swallowed_warning());
         warnings.truncate(MAX_WARNINGS);
@@ -141,7 +147,7 @@ impl Primary {
             cpu: self.samples.cgroups.cpu(),
             memory: self.memory(),
             listeners,
-            slots: self.machine.slot_stats(now),
+            slots,
             warnings,
             replaced: self.machine.replaced(),
             reload: self.machine.reload().map(shown_reload),
@@ -206,6 +212,11 @@ impl Primary {
             ),
         })
     }
+}
+
+/// How many connections a worker holds, where that can be seen.
+fn held_by(held: Option<&BTreeMap<u32, u32>>, pid: Option<u32>) -> Option<u32> {
+    Some(held?.get(&pid?).copied().unwrap_or_default())
 }
 
 fn state_words(role: Role) -> String {

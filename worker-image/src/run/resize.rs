@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Primary;
 use crate::config::Count;
-use crate::count;
+use crate::count::{self, Processors};
 use crate::machine::{Event, Order, Settings};
 
 /// How often the limit is looked at: one read of a small file of the kernel's.
@@ -31,7 +31,8 @@ impl Primary {
             return;
         }
         self.resize.next = now + EVERY;
-        self.processors.limit_millicores = self.samples.processor_limit();
+        // The pod's request comes in a variable, which a running process does not see change.
+        self.processors = Processors::of_this_process(self.samples.cgroups(), self.processors.request_millicores);
         let count = count::resolve(Count::Auto, self.processors);
         let settings = self.machine.settings();
         if count == settings.count {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Primary;
 use crate::ipc::servers::Main;
 use crate::machine::{Event, Sample, Samples};
-use crate::proc;
+use crate::{listener, proc};
 
 /// How often. Memory that grows by 100 MB a second is not caught by looking ten times as often either.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,25 +42,32 @@ impl Primary {
 
     pub(super) fn sample_if_due(&mut self) {
         if self.next_sample().is_some_and(|due| Instant::now() >= due) {
-            self.sample();
+            self.sample(self.sampler.is_watched());
         }
     }
 
     /// Looks now, unless somebody has just looked.
     pub(super) fn sample_now(&mut self) {
         if self.sampler.last.is_none_or(|last| last.elapsed() >= EVERY / 2) {
-            self.sample();
+            self.sample(self.sampler.is_watched());
         }
     }
 
-    fn sample(&mut self) {
+    /// The same for somebody who wants exact figures once, and not to watch.
+    pub(super) fn sample_exactly(&mut self) {
+        if self.sampler.last.is_none_or(|last| last.elapsed() >= EVERY / 2) {
+            self.sample(true);
+        }
+    }
+
+    fn sample(&mut self, exact: bool) {
         self.sampler.last = Some(Instant::now());
         let mut groups: BTreeMap<u32, Vec<(u32, u64)>> = BTreeMap::new();
         for (pid, times) in proc::times() {
             groups.entry(times.group).or_default().push((pid, times.ticks));
         }
         let unread = self.unread_connections();
-        let (limit, exact) = (self.machine.memory_limit(), self.sampler.is_watched());
+        let limit = self.machine.memory_limit();
         let workers = self.machine.workers().into_iter().filter_map(|worker| {
             let members = groups.get(&worker)?;
             let pids = || members.iter().map(|(pid, _)| *pid);
@@ -74,15 +81,32 @@ impl Primary {
                 unread: self
                     .owes_an_answer(worker)
                     .or_else(|| unread.as_ref().map(|unread| pids().any(|pid| proc::holds(pid, unread) == Some(true)))),
+                waiting: self.waiting_for(worker),
             })
         });
         let samples = Samples {
             workers: workers.collect(),
             free_memory: self.samples.free_memory(),
             memory_limit: self.samples.memory_limit(),
-            waiting: self.main.as_ref().and_then(Main::queue).map(|queue| queue.depth),
+            waiting: self.waiting(),
         };
         self.feed(Event::Sampled(samples));
+    }
+
+    /// How many connections no worker has accepted yet, on the primary's port and on those that Node workers asked for.
+    fn waiting(&self) -> Option<u32> {
+        let main = self.main.as_ref().map(Main::queue);
+        let opened = self.servers.listeners().map(|(_, socket)| listener::queue(socket));
+        let mut depths = main.into_iter().chain(opened).map(|queue| Some(queue?.depth)).peekable();
+        depths.peek()?;
+        depths.try_fold(0_u32, |sum, depth| Some(sum.saturating_add(depth?)))
+    }
+
+    /// How many wait for one worker alone, where each has a socket of its own.
+    fn waiting_for(&self, worker: u32) -> Option<u32> {
+        let main = self.main.as_ref().filter(|_| self.is_steered())?;
+        let slot = self.machine.slot_of(worker)?;
+        Some(listener::queue(main.of(slot))?.depth)
     }
 
     /// A worker that was handed a connection and has not answered has something to do.

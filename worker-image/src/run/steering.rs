@@ -1,4 +1,5 @@
-//! Where new connections go, when each slot has a socket of its own; and when nobody waits in that of a worker that is to leave.
+//! Where new connections go, when each slot has a socket of its own; when nobody waits in that of a worker that is to leave, and what becomes of those
+//! who wait where nobody comes any more.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,17 +16,21 @@ const EVERY: Duration = Duration::from_millis(10);
 /// The kernel has chosen the socket of a connection at its first segment; its last comes a round trip later, and then it waits there.
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
+/// How often those are looked for whom nobody will accept.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// When to look next.
 #[derive(Debug, Default)]
 pub(super) struct Steering {
     next: Option<Instant>,
+    sweep: Option<Instant>,
     /// Since when the queues of slots whose workers are to leave have been empty.
     empty: BTreeMap<u32, Instant>,
 }
 
 impl Steering {
     pub fn due(&self) -> Option<Instant> {
-        self.next
+        self.next.into_iter().chain(self.sweep).min()
     }
 }
 
@@ -59,7 +64,8 @@ impl Primary {
         let untold = self.machine.watch().untold;
         let now = Instant::now();
         if untold.is_empty() {
-            self.steering = Steering::default();
+            self.steering.next = None;
+            self.steering.empty.clear();
             return;
         }
         if self.steering.next.is_some_and(|next| now < next) {
@@ -72,6 +78,29 @@ impl Primary {
                 self.steering.empty.remove(&slot);
             } else if now.duration_since(*self.steering.empty.entry(slot).or_insert(now)) >= HANDSHAKE {
                 self.feed(Event::SlotEmptied { slot });
+            }
+        }
+    }
+
+    /// Ends connections that nobody will accept: their worker left without looking at them, because it was blocked or hung, and has no successor.
+    /// A client that is told so can go elsewhere; else it would wait for ever.
+    pub(super) fn turn_away_if_due(&mut self) {
+        let now = Instant::now();
+        if !self.is_steered() || self.steering.sweep.is_some_and(|next| now < next) {
+            return;
+        }
+        let Some(main) = &self.main else { return };
+        let unattended: Vec<u32> = (1..=main.slots()).filter(|slot| !self.machine.attends(*slot)).collect();
+        // Slots beyond those that have a socket share the first one's.
+        let shared = self.machine.slot_count() > main.slots();
+        self.steering.sweep = (!unattended.is_empty()).then_some(now + SWEEP_EVERY);
+        for slot in unattended.into_iter().filter(|slot| *slot != 1 || !shared) {
+            let ended = std::iter::from_fn(|| rustix::net::accept(main.of(slot).as_ref()).ok()).count();
+            if ended > 0 {
+                let message = format!(
+                    "{ended} connections end unanswered: the worker of slot {slot} left without accepting them"
+                );
+                self.log.write(Level::Warning, &message, &[("event", serde_json::json!("turned away"))]);
             }
         }
     }

@@ -90,8 +90,14 @@ impl Setup {
 
     /// Starts it with the workers' command.
     pub fn run(mut self, words: &[&str]) -> Primary {
+        self.command.arg("--").args(words);
+        self.run_configured()
+    }
+
+    /// Starts it with the command that its configuration has.
+    pub fn run_configured(mut self) -> Primary {
         let (out, log) = (self.folder.join("out"), self.folder.join("log"));
-        self.command.arg("--").args(words).stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
+        self.command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
         let child = self.command.spawn().unwrap();
         Primary { child, port: self.port, admin: self.admin, folder: self.folder, ended: None }
     }

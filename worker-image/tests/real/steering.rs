@@ -2,11 +2,17 @@
 
 use rustix::process::Signal;
 
+use primary_protocol::Stats;
+
 use crate::control::ctl;
 use crate::harness::{PATIENCE, Primary, Setup, get, program, send, wait_for};
 
 fn steered(words: &[&str]) -> (String, Primary) {
-    let setup = Setup::new(2).option("--balancing", "steered").env("GRACE", "1");
+    steered_by(Setup::new(2), words)
+}
+
+fn steered_by(setup: Setup, words: &[&str]) -> (String, Primary) {
+    let setup = setup.option("--balancing", "steered").env("GRACE", "1");
     let name = format!("steered-{}", setup.port);
     let primary = setup.option("--name", &name).run(words);
     primary.wait_ready(2);
@@ -56,4 +62,23 @@ fn what_waits_for_a_worker_that_dies_is_for_the_next() {
         assert!(answer.as_ref().is_ok_and(|(code, _)| *code == 200), "{answer:?}");
     }
     primary.wait_ready(2);
+}
+
+#[test]
+fn who_waits_for_a_worker_that_never_accepts_and_has_no_successor_is_told_so() {
+    let setup = Setup::new(2).option("--drain-seconds", "2");
+    let (name, primary) = steered_by(setup, &["node", &program("cluster.js")]);
+    let stopped = primary.stats().slots[1].pid.unwrap();
+    send(stopped, Signal::STOP);
+    let port = primary.port;
+    let clients: Vec<_> = (0..40).map(|_| std::thread::spawn(move || get(port, "/", PATIENCE * 2))).collect();
+    let waiting = |stats: &Stats| stats.listeners[0].queue_depth.unwrap();
+    primary.wait_stats("some that wait", |stats| waiting(stats) >= 5);
+    assert!(ctl(&name, &["scale", "1"]).status.success());
+    primary.wait_stats("nobody who waits", |stats| stats.workers.running == 1 && waiting(stats) == 0);
+    let answers = clients.into_iter().map(|client| client.join().unwrap());
+    // A client's own patience is over after twice the time that we waited for the primary.
+    let failed = answers.filter(|answer| !answer.as_ref().is_ok_and(|(code, _)| *code == 200)).count();
+    assert!((5..40).contains(&failed), "{failed} failed");
+    primary.wait_log("connections end unanswered: the worker of slot 2 left without accepting them");
 }

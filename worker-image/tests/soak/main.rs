@@ -8,19 +8,25 @@
 mod harness;
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::{PATIENCE, Primary, Setup, get, program, ready_pids, send};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// A worker that was killed has a successor that is ready within this time, on a busy machine too.
 const RECOVERS: Duration = Duration::from_secs(10);
 
 /// A worker that stands still is found out after the hang time, killed five seconds later, and replaced.
 const FOUND_OUT: Duration = Duration::from_secs(5 + 5 + 10);
+
+/// So often the primary looks at what it may use.
+const FOLLOWS: Duration = Duration::from_secs(5);
 
 /// The first part of the time is for caches to fill; what is compared comes after it.
 const WARM: f64 = 0.2;
@@ -102,6 +108,30 @@ impl Excuses {
     }
 }
 
+/// What is asked over a connection that stays.
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: soak\r\n\r\n";
+
+/// A connection whose worker has answered once.
+fn asked_once(port: u16) -> Option<TcpStream> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    connection.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    connection.write_all(REQUEST).ok()?;
+    connection.read(&mut [0; 1024]).ok().filter(|read| *read > 0)?;
+    Some(connection)
+}
+
+/// Has the primary run on one processor, or on all.
+fn allow(primary: &Primary, one: bool) {
+    let all = sched_getaffinity(None).unwrap();
+    let mut processors = all;
+    if one {
+        let first = (0..CpuSet::MAX_CPU).find(|number| all.is_set(*number)).unwrap();
+        processors = CpuSet::new();
+        processors.set(first);
+    }
+    sched_setaffinity(Pid::from_raw(i32::try_from(primary.pid()).unwrap()), &processors).unwrap();
+}
+
 fn ctl(name: &str, words: &[&str]) -> bool {
     let output = Command::new(env!("CARGO_BIN_EXE_primary")).args(["ctl", "-n", name]).args(words).output().unwrap();
     output.status.success()
@@ -114,20 +144,21 @@ fn nothing_grows_and_nobody_is_missed() {
     let mut chance = Chance(seed);
     let setup = Setup::new(4)
         .option("--hang-timeout-seconds", "5")
-        .option("--recycle-memory", "120Mi")
+        .option("--cpu-request-millicores", "64000")
+        .option("--recycle-memory", "80Mi")
         .option("--drain-seconds", "5");
     let name = format!("soak-{}", setup.port);
     let primary = setup.option("--name", &name).run(&["node", &program("soak.js")]);
     primary.wait_ready(4);
     let load = Load::start(primary.port);
     let (begun, length) = (Instant::now(), Duration::from_secs(seconds));
-    let mut excuses = Excuses::default();
+    let (mut excuses, mut kept) = (Excuses::default(), Vec::new());
     let (mut resident, mut descriptors) = (Vec::new(), Vec::new());
     let mut done = std::collections::BTreeMap::<&str, u64>::new();
     let mut fewest: i64 = 0;
     let mut told = Instant::now();
     while begun.elapsed() < length {
-        let what = act(&primary, &name, &mut chance, &mut excuses);
+        let what = act(&primary, &name, &mut chance, &mut excuses, &mut kept);
         *done.entry(what).or_default() += 1;
         std::thread::sleep(Duration::from_millis(500 + chance.below(1000)));
         let stats = primary.stats();
@@ -178,12 +209,18 @@ fn nothing_grows_and_nobody_is_missed() {
 }
 
 /// Does one thing, and excuses what follows from it.
-fn act(primary: &Primary, name: &str, chance: &mut Chance, excuses: &mut Excuses) -> &'static str {
+fn act(
+    primary: &Primary,
+    name: &str,
+    chance: &mut Chance,
+    excuses: &mut Excuses,
+    kept: &mut Vec<TcpStream>,
+) -> &'static str {
     let ready = ready_pids(&primary.stats());
     let victim =
         (!ready.is_empty()).then(|| ready[usize::try_from(chance.below(u64::try_from(ready.len()).unwrap())).unwrap()]);
     let now = Instant::now();
-    match (chance.below(12), victim) {
+    match (chance.below(13), victim) {
         (0..=3, Some(pid)) => {
             excuses.add(now + RECOVERS, "kill");
             send(pid, Signal::KILL);
@@ -192,7 +229,12 @@ fn act(primary: &Primary, name: &str, chance: &mut Chance, excuses: &mut Excuses
         // One at a time: two that stand still are found out together, and the load needs somebody.
         (4, Some(pid)) if !excuses.0.iter().any(|(_, what)| *what == "stop") => {
             excuses.add(now + FOUND_OUT, "stop");
+            // A worker that nobody waits for may stand still; so somebody does, whichever worker that is.
+            *kept = (0..12).filter_map(|_| asked_once(primary.port)).collect();
             send(pid, Signal::STOP);
+            for connection in kept {
+                let _ = connection.write_all(REQUEST);
+            }
             "SIGSTOP"
         }
         (5..=8, _) => {
@@ -211,6 +253,15 @@ fn act(primary: &Primary, name: &str, chance: &mut Chance, excuses: &mut Excuses
             }
             ctl(name, &["scale", &count.to_string()]);
             "scale"
+        }
+        // As where its container is resized: it follows within five seconds.
+        (11, _) => {
+            for _ in 0..2 {
+                excuses.add(now + FOLLOWS + RECOVERS, "resize");
+            }
+            ctl(name, &["scale", "max"]);
+            allow(primary, chance.below(2) == 0);
+            "resize"
         }
         _ => {
             let _ = get(primary.port, "/slow", PATIENCE);

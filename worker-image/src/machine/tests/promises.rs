@@ -271,6 +271,7 @@ impl World {
             cpu: Some(Duration::from_secs(1)),
             moved: Some(1),
             unread: Some(waits),
+            waiting: None,
         };
         let workers = self.alive.iter().map(sample).collect();
         self.feed(Event::Sampled(Samples {

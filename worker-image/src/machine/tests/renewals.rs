@@ -33,6 +33,7 @@ impl Scenario {
             cpu: Some(cpu),
             moved: Some(7),
             unread: Some(unread),
+            waiting: None,
         };
         let workers = self.pids().into_iter().map(sample).collect();
         self.event(Event::Sampled(Samples {
@@ -54,11 +55,13 @@ fn a_reload_replaces_one_after_the_other_and_capacity_stays() {
     scenario.order(Order::Reload { at_once: 1 });
     assert_eq!(scenario.pids(), [100, 102, 101], "the successor is there before the old one is told");
     assert_eq!((scenario.signals(), scenario.ready()), (vec![], 2));
-    scenario.evidence(102, ReadyEvidence::Notify);
+    scenario.evidence(102, ReadyEvidence::Notify).after(999 * MILLISECOND);
+    assert_eq!((scenario.signals(), scenario.reload_state().0), (vec![], 0), "it has to stay ready");
+    scenario.after(MILLISECOND);
     assert_eq!(scenario.signals(), [(100, libc::SIGTERM)]);
     assert_eq!((scenario.ready(), scenario.reload_state()), (2, (1, ReloadState::Running)));
     assert_eq!(scenario.pids(), [102, 100, 101, 103], "the next begins while the first drains");
-    scenario.exit(100, Exit::Signal(libc::SIGTERM)).evidence(103, ReadyEvidence::Notify);
+    scenario.exit(100, Exit::Signal(libc::SIGTERM)).evidence(103, ReadyEvidence::Notify).after(SECOND);
     assert_eq!(scenario.reload_state(), (2, ReloadState::Done));
     scenario.exit(101, Exit::Code(0));
     assert_eq!(scenario.pids(), [102, 103]);
@@ -72,8 +75,42 @@ fn a_reload_of_several_at_a_time() {
     let mut scenario = serving(Settings { count: 4, ..settings() });
     scenario.order(Order::Reload { at_once: 3 });
     assert_eq!(scenario.forks().len(), 3);
-    scenario.evidence(104, ReadyEvidence::Notify);
+    scenario.evidence(104, ReadyEvidence::Notify).after(SECOND);
     assert_eq!(scenario.forks().len(), 1);
+}
+
+#[test]
+fn a_reload_of_several_begins_no_more_than_the_memory_holds() {
+    let mut scenario = serving(Settings { count: 4, ..settings() });
+    scenario.sampled(450, SECOND, false, 0).order(Order::Reload { at_once: 4 });
+    assert_eq!((scenario.forks().len(), scenario.signals()), (2, vec![]), "1000 are free");
+    scenario.evidence(104, ReadyEvidence::Notify).after(SECOND);
+    assert_eq!((scenario.forks().len(), scenario.signals()), (1, vec![(100, libc::SIGTERM)]));
+    let mut scenario = serving(Settings { count: 4, ..settings() });
+    scenario.sampled(600, SECOND, false, 0).order(Order::Reload { at_once: 4 });
+    assert_eq!((scenario.forks().len(), scenario.signals()), (1, vec![]));
+    scenario.evidence(104, ReadyEvidence::Notify).after(SECOND);
+    assert_eq!(scenario.forks().len(), 1, "the first one drains, and there is room for one all the same");
+    scenario.sampled(1001, SECOND, false, 0).evidence(105, ReadyEvidence::Notify).after(SECOND);
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)]);
+    assert_eq!(scenario.forks().len(), 0, "none now: those that leave make room, and nobody leaves first");
+    scenario.exit(100, Exit::Code(0)).exit(101, Exit::Code(0));
+    assert_eq!(scenario.signals(), [(102, libc::SIGTERM)], "nobody leaves any more who would make room");
+}
+
+#[test]
+fn a_reload_stops_where_a_fresh_worker_ends_soon_after_it_was_ready() {
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 }).evidence(102, ReadyEvidence::Listening).after(900 * MILLISECOND);
+    scenario.exit(102, Exit::Code(3));
+    assert!(matches!(scenario.reload_state(), (0, ReloadState::Failed(_))), "{:?}", scenario.reload_state());
+    assert_eq!((scenario.pids(), scenario.ready()), (vec![100, 101], 2), "the old ones serve on");
+
+    let mut scenario = serving(settings());
+    scenario.sampled(1001, SECOND, false, 0).order(Order::Reload { at_once: 1 }).exit(100, Exit::Code(0));
+    scenario.evidence(102, ReadyEvidence::Listening).after(900 * MILLISECOND).exit(102, Exit::Code(3));
+    assert!(matches!(scenario.reload_state(), (0, ReloadState::Failed(_))), "without room for two as well");
+    assert_eq!(scenario.ready(), 1, "the other old one serves on");
 }
 
 #[test]
@@ -109,9 +146,17 @@ fn the_successor_takes_the_place_of_an_incumbent_that_dies_meanwhile() {
     let mut scenario = serving(settings());
     scenario.order(Order::Reload { at_once: 1 }).exit(100, Exit::Signal(libc::SIGSEGV));
     assert_eq!((scenario.pids(), scenario.forks()), (vec![102, 101], vec![]));
-    scenario.evidence(102, ReadyEvidence::Notify);
+    scenario.evidence(102, ReadyEvidence::Notify).after(SECOND);
     assert_eq!(scenario.reload_state(), (1, ReloadState::Running));
     assert_eq!(scenario.machine.deaths().crashed, 1);
+    let mut scenario = serving(settings());
+    scenario.order(Order::Reload { at_once: 1 }).evidence(102, ReadyEvidence::Notify);
+    scenario.exit(100, Exit::Signal(libc::SIGSEGV));
+    assert_eq!(
+        (scenario.ready(), scenario.pids()),
+        (2, vec![102, 101]),
+        "one that is ready is so in its place as well"
+    );
 }
 
 #[test]
@@ -128,7 +173,7 @@ fn the_successor_takes_the_place_of_an_incumbent_that_hangs_or_leaves_meanwhile(
     scenario.order(Order::Reload { at_once: 1 }).event(Event::ChannelClosed { pid: 100 });
     scenario.exit(100, Exit::Code(0));
     assert_eq!((scenario.pids(), scenario.forks()), (vec![101], vec![]));
-    scenario.evidence(101, ReadyEvidence::Listening);
+    scenario.evidence(101, ReadyEvidence::Listening).after(SECOND);
     assert_eq!(scenario.reload_state(), (1, ReloadState::Done));
 }
 
@@ -136,7 +181,7 @@ fn the_successor_takes_the_place_of_an_incumbent_that_hangs_or_leaves_meanwhile(
 fn a_reload_is_over_where_nothing_is_left_to_replace() {
     let mut scenario = serving(settings());
     scenario.order(Order::Reload { at_once: 1 }).order(Order::Drain { slot: Some(2) });
-    scenario.evidence(102, ReadyEvidence::Notify);
+    scenario.evidence(102, ReadyEvidence::Notify).after(SECOND);
     assert_eq!(scenario.reload_state(), (2, ReloadState::Done), "a drained slot needs no fresh worker");
     let mut scenario = serving(Settings { count: 1, ..settings() });
     scenario.order(Order::Drain { slot: Some(1) }).order(Order::Reload { at_once: 1 });
@@ -146,7 +191,7 @@ fn a_reload_is_over_where_nothing_is_left_to_replace() {
 #[test]
 fn a_second_reload_begins_anew() {
     let mut scenario = serving(settings());
-    scenario.order(Order::Reload { at_once: 1 }).evidence(102, ReadyEvidence::Notify);
+    scenario.order(Order::Reload { at_once: 1 }).evidence(102, ReadyEvidence::Notify).after(SECOND);
     scenario.order(Order::Reload { at_once: 1 });
     assert_eq!(scenario.signals(), [(103, libc::SIGTERM)], "what it loaded may be old already");
     assert_eq!((scenario.machine.reload().unwrap().id, scenario.reload_state().0), (2, 0));
@@ -161,7 +206,7 @@ fn where_only_one_can_have_the_port_the_old_one_leaves_first() {
     assert_eq!((scenario.signals(), scenario.forks()), (vec![(101, libc::SIGTERM)], vec![]));
     scenario.exit(101, Exit::Code(0));
     assert_eq!(scenario.forks(), [false]);
-    scenario.evidence(102, ReadyEvidence::OwnSocket);
+    scenario.evidence(102, ReadyEvidence::OwnSocket).after(SECOND);
     assert_eq!(scenario.reload_state(), (1, ReloadState::Done));
 }
 
@@ -190,7 +235,7 @@ fn a_fresh_worker_gets_a_quarter_more_with_each_quarter_of_its_slow_start() {
 #[test]
 fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it() {
     let mut scenario =
-        Scenario::new(Policy { steered: true, ..policy() }, Settings { drain: Duration::ZERO, ..settings() });
+        Scenario::new(Policy { steered: true, ..policy() }, Settings { drain: 3 * SECOND, ..settings() });
     assert!(scenario.effects.contains(&steered_to(&[(1, 4), (2, 4)])), "nobody is ready: {:?}", scenario.effects);
     scenario.evidence(100, ReadyEvidence::Notify);
     assert!(scenario.effects.contains(&steered_to(&[(1, 4)])), "{:?}", scenario.effects);
@@ -206,8 +251,13 @@ fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it
     scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify);
     scenario.order(Order::Configure(Box::new(Settings { count: 1, ..settings() })));
     assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![2]), "one too many has to as well");
-    scenario.after(2 * SECOND);
-    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)], "and does not hold it up for ever");
+    scenario.after(4 * SECOND);
+    assert_eq!(scenario.signals(), []);
+    scenario.after(SECOND);
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)], "and holds it up for half of its time at the most");
+    assert!(scenario.machine.attends(2));
+    scenario.exit(101, Exit::Signal(libc::SIGTERM));
+    assert!(scenario.machine.attends(1) && !scenario.machine.attends(2), "nobody accepts any more who waits there");
 }
 
 #[test]
@@ -218,7 +268,7 @@ fn a_worker_over_its_memory_is_replaced_before_it_drains() {
     assert_eq!(scenario.forks().len(), 0, "at the limit is not over it");
     scenario.sampled(101, SECOND, false, 0);
     assert_eq!(scenario.forks().len(), 1, "one at a time");
-    scenario.evidence(102, ReadyEvidence::Notify);
+    scenario.evidence(102, ReadyEvidence::Notify).after(SECOND);
     assert_eq!(scenario.signals(), [(100, libc::SIGTERM)]);
     assert_eq!((scenario.ready(), scenario.machine.replaced().over_memory), (2, 1));
 }
@@ -231,7 +281,7 @@ fn workers_that_pass_their_limit_again_and_again_are_told_of() {
         let old = scenario.pids()[0];
         scenario.sampled(101, SECOND, false, 0);
         let fresh = *scenario.pids().last().unwrap();
-        scenario.evidence(fresh, ReadyEvidence::Notify).exit(old, Exit::Code(0)).after(SECOND);
+        scenario.evidence(fresh, ReadyEvidence::Notify).after(SECOND).exit(old, Exit::Code(0)).after(SECOND);
         assert_eq!(scenario.reasons(), expected);
     }
 }
@@ -260,6 +310,7 @@ fn in_a_container_that_is_nearly_full_the_one_that_has_grown_the_most_gives_way(
             cpu: None,
             moved: None,
             unread: None,
+            waiting: None,
         };
         let workers = pids.iter().zip(memory).map(sample).collect();
         let (limit, free) = (Some(10_000), Some(10_000 - used));
@@ -282,6 +333,17 @@ fn in_a_container_that_is_nearly_full_the_one_that_has_grown_the_most_gives_way(
     sampled(&mut scenario, [9000, 100], 9100);
     assert_eq!(scenario.signals(), [(100, libc::SIGTERM)]);
     assert_eq!(scenario.reasons(), [], "no more often than there are workers");
+    // All leak alike, and none has grown by half when there is nothing left.
+    let recycle = Recycle { container_percent: Some(85), ..Recycle::default() };
+    let mut scenario = serving(Settings { recycle, ..settings() });
+    scenario.after(30 * SECOND);
+    sampled(&mut scenario, [3800, 3800], 7700);
+    sampled(&mut scenario, [4700, 4700], 9499);
+    assert_eq!(scenario.signals(), []);
+    sampled(&mut scenario, [3900, 4100], 9500);
+    assert_eq!(scenario.signals(), [], "they are large, and do not grow");
+    sampled(&mut scenario, [4700, 4701], 9500);
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)], "before the kernel kills all of them");
 }
 
 #[test]
@@ -292,7 +354,7 @@ fn workers_of_one_age_do_not_all_go_at_once() {
     assert!((900 * SECOND..1000 * SECOND).contains(&due), "{due:?}");
     scenario.after(due.saturating_sub(scenario.now));
     assert_eq!(scenario.forks().len(), 1);
-    scenario.evidence(102, ReadyEvidence::Notify);
+    scenario.evidence(102, ReadyEvidence::Notify).after(SECOND);
     assert_eq!(scenario.machine.replaced().over_age, 1);
 }
 
@@ -316,6 +378,45 @@ fn a_worker_that_breaks_its_promise_hangs() {
     assert_eq!(scenario.reasons(), [WarningReason::Hung], "it is told for a while");
     scenario.evidence(102, ReadyEvidence::Notify).after(601 * SECOND);
     assert_eq!(scenario.reasons(), []);
+}
+
+#[test]
+fn a_worker_is_held_to_the_time_that_it_was_asked_for_when_it_was_forked() {
+    let slow = Hang { after: 60 * SECOND, signal: libc::SIGQUIT };
+    let mut scenario = serving(Settings { hang: Some(slow), ..settings() });
+    scenario.event(Event::Alive { pid: 100 }).order(Order::Configure(Box::new(watchful()))).after(59 * SECOND);
+    assert_eq!(scenario.signals(), [], "it was told to speak once a minute");
+    assert_eq!(scenario.machine.next_due(), Some(scenario.now + SECOND));
+    scenario.after(SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGQUIT)]);
+    scenario.exit(100, Exit::Signal(libc::SIGQUIT));
+    scenario.evidence(102, ReadyEvidence::Notify).event(Event::Alive { pid: 102 }).after(10 * SECOND);
+    assert_eq!(scenario.signals(), [(102, libc::SIGQUIT)], "and its successor each ten seconds");
+}
+
+#[test]
+fn who_waits_for_one_worker_alone_is_no_work_of_the_others() {
+    let mut scenario = serving(watchful());
+    for _ in 0..12 {
+        let sample = |(pid, waiting)| Sample {
+            pid,
+            memory: None,
+            resident: None,
+            cpu: Some(SECOND),
+            moved: Some(7),
+            unread: Some(false),
+            waiting: Some(waiting),
+        };
+        let workers = [(100, 0), (101, 1)].into_iter().map(sample).collect();
+        scenario.event(Event::Sampled(Samples { workers, waiting: Some(1), ..Samples::default() }));
+        scenario.after(SECOND);
+        match scenario.signals()[..] {
+            [] => {}
+            [(101, libc::SIGQUIT)] => return,
+            ref others => panic!("{others:?}"),
+        }
+    }
+    panic!("the worker whose queue does not move was not found out: {:?}", scenario.states());
 }
 
 #[test]
