@@ -1,6 +1,8 @@
 //! `primary import-pm2`: an ecosystem file of PM2, as files for `--config`, and what of it has no equivalent here.
 
 mod app;
+mod fields;
+mod program;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -41,26 +43,34 @@ pub enum ImportError {
 /// With the file and the next step.
 pub fn run(import: &Import) -> Result<(), ImportError> {
     let document = source::read(&import.file)?;
-    let apps = app::apps(&document, import.env.as_deref())
+    let translated = app::translated(&document, import.env.as_deref())
         .map_err(|cause| SourceError::Malformed { file: import.file.display().to_string(), cause })?;
-    for app in &apps {
+    for app in &translated.apps {
         match &import.folder {
             Some(folder) => write(app, folder)?,
-            None => println!("# {}.toml: {}\n{}", app.name, app.start().replace('\n', "\n# "), app.text),
+            None => {
+                let file = app.file();
+                println!("# {file}: {}\n{}", app.start(Path::new(&file)).replace('\n', "\n# "), app.text);
+            }
         }
         for note in &app.notes {
             eprintln!("{}: {note}", app.name);
         }
     }
+    for note in &translated.notes {
+        eprintln!("{}: {note}", import.file.display());
+    }
     Ok(())
 }
 
 fn write(app: &Imported, folder: &Path) -> Result<(), ImportError> {
-    let file = folder.join(format!("{}.toml", app.name));
+    let file = folder.join(app.file());
     let failed = |cause| ImportError::Write { file: file.display().to_string(), cause };
     // Nothing of somebody's is written over.
     let mut created = std::fs::File::create_new(&file).map_err(failed)?;
     std::io::Write::write_all(&mut created, app.text.as_bytes()).map_err(failed)?;
-    println!("{}: {}", file.display(), app.start());
+    // Whoever starts it has left this folder by then.
+    let named = if app.has_folder() { std::path::absolute(&file).map_err(failed)? } else { file.clone() };
+    println!("{}: {}", file.display(), app.start(&named));
     Ok(())
 }

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Balancing, Config, Ipc};
+use crate::cgroup::Cgroups;
 use crate::command::{CommandError, Kind, resolve};
 use crate::count::{self, Processors};
-use crate::machine::ReadyRule;
+use crate::machine::{ReadyRule, Recycle};
 
 /// The configuration as it is understood.
 ///
@@ -55,10 +56,8 @@ pub fn report(config: &Config, processors: Processors) -> Result<String, Command
     };
     line("Node channel", channel);
     line("drain", format!("{} after serving on for {}", seconds(config.drain), seconds(config.endpoints_delay)));
-    let memory = config.recycle.memory.map(|bytes| format!("above {} MiB", bytes >> 20));
-    let age = config.recycle.age.map(|age| format!("after {}", seconds(age)));
-    let recycle: Vec<String> = memory.into_iter().chain(age).collect();
-    line("recycle", if recycle.is_empty() { "never".to_string() } else { recycle.join(", ") });
+    let limit = Cgroups::of_this_process().memory().and_then(|memory| memory.limit_bytes);
+    line("recycle", recycling(&config.recycle, limit));
     line(
         "hung",
         config.hang.map_or_else(|| "not looked for".to_string(), |hang| format!("after {}", seconds(hang.after))),
@@ -67,6 +66,54 @@ pub fn report(config: &Config, processors: Processors) -> Result<String, Command
     Ok(text)
 }
 
+/// When a worker gives way to a fresh one. `limit` is the container's memory limit, without which the rule about the container never holds; that is
+/// said, because the options may be meant for another place than this.
+fn recycling(recycle: &Recycle, limit: Option<u64>) -> String {
+    let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
+    let memory = recycle.memory.map(|bytes| format!("above {}", mebibytes(bytes)));
+    let age = recycle.age.map(|age| format!("after {}", seconds(age)));
+    let full = recycle.container_percent.zip(limit).map(|(percent, limit)| {
+        format!("at {percent} % of the container's {} the largest that has grown by half", mebibytes(limit))
+    });
+    let rules: Vec<String> = [memory, age, full].into_iter().flatten().collect();
+    let rules = if rules.is_empty() { "never".to_string() } else { rules.join(", ") };
+    match (recycle.container_percent, limit) {
+        (Some(percent), None) => {
+            format!("{rules} (no memory limit is seen here, of which {percent} % would be one more reason)")
+        }
+        _ => rules,
+    }
+}
+
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f32())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_about_the_container_is_told_where_it_holds_and_where_it_does_not() {
+        let own = Recycle { memory: Some(300 << 20), container_percent: None, age: Some(Duration::from_secs(60)) };
+        let container = Recycle { container_percent: Some(85), ..Recycle::default() };
+        let full = "at 85 % of the container's 1024 MiB the largest that has grown by half";
+        for (recycle, limit, expected) in [
+            (Recycle::default(), Some(1 << 30), "never".to_string()),
+            (own, Some(1 << 30), "above 300 MiB, after 60 s".to_string()),
+            (container, Some(1 << 30), full.to_string()),
+            (
+                Recycle { container_percent: Some(85), ..own },
+                Some(1 << 30),
+                format!("above 300 MiB, after 60 s, {full}"),
+            ),
+            (
+                container,
+                None,
+                "never (no memory limit is seen here, of which 85 % would be one more reason)".to_string(),
+            ),
+        ] {
+            assert_eq!(recycling(&recycle, limit), expected);
+        }
+    }
 }
