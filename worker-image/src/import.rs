@@ -46,12 +46,11 @@ pub fn run(import: &Import) -> Result<(), ImportError> {
     let translated = app::translated(&document, import.env.as_deref())
         .map_err(|cause| SourceError::Malformed { file: import.file.display().to_string(), cause })?;
     for app in &translated.apps {
-        match &import.folder {
-            Some(folder) => write(app, folder)?,
-            None => {
-                let file = app.file();
-                println!("# {file}: {}\n{}", app.start(Path::new(&file)).replace('\n', "\n# "), app.text);
-            }
+        if let Some(folder) = &import.folder {
+            write(app, folder)?;
+        } else {
+            let file = app.file();
+            println!("# {file}: {}\n{}", app.start(Path::new(&file)).replace('\n', "\n# "), app.text);
         }
         for note in &app.notes {
             eprintln!("{}: {note}", app.name);

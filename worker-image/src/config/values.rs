@@ -69,7 +69,7 @@ pub fn adaptive(text: &str) -> Result<Adaptive, String> {
     }
 }
 
-/// Bytes as Kubernetes writes them (`256Mi`, `1Gi`, `500M`), as PM2 does (`200M`, `1G`, `512K`), or just a number.
+/// Bytes as Kubernetes writes them (`256Mi`, `1Gi`, and `500M` for millions, which PM2 means otherwise), or just a number.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit: u64 = match text.get(digits.len()..).unwrap_or_default() {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_kubernetes_and_pm2_write_them() {
+    fn sizes_are_read_as_kubernetes_writes_them() {
         let cases = [
             ("256Mi", Some(256 << 20)),
             ("1Gi", Some(1 << 30)),

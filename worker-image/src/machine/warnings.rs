@@ -74,10 +74,13 @@ impl Machine {
     fn over_memory(&self, now: Moment) -> Option<Warning> {
         let workers = usize::try_from(self.desired()).unwrap_or(usize::MAX);
         let often = self.over_memory.within(now).filter(|often| often.more || often.count > workers)?;
+        let raise = match self.settings.recycle.memory {
+            Some(_) => "workers.recycle.memory (primary --recycle-memory)",
+            None => "resources.limits.memory, which the container nearly reached",
+        };
         let message = format!(
-            "Workers pass their memory limit again and again, {often}, as a program does that leaks. Each was replaced \
-             before it was asked to leave, so that no request is lost; look for the leak, or raise \
-             workers.recycle.memory (primary --recycle-memory)."
+            "Workers take too much memory again and again, {often}, as a program does that leaks. Each gave way to a \
+             fresh one; look for the leak, or raise {raise}."
         );
         Some(Warning { reason: WarningReason::OverMemory, message })
     }

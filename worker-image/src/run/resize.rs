@@ -1,4 +1,4 @@
-//! A container that is resized in place: where the number of workers follows its processor limit, it follows it again.
+//! A container that is resized in place: the number of workers follows its processor limit again, where it does, and its new limit of memory is seen.
 
 use std::time::{Duration, Instant};
 
@@ -27,10 +27,17 @@ impl Primary {
     /// Looks at the limit, if it is time, and has as many workers as it allows now.
     pub(super) fn follow_the_limit_if_due(&mut self) {
         let now = Instant::now();
-        if self.resize.count != Count::Auto || now < self.resize.next {
+        if now < self.resize.next {
             return;
         }
         self.resize.next = now + EVERY;
+        // Where there was no limit of memory nobody may look at the workers by now, and would not see that there is one.
+        if self.samples.memory_limit().is_some() {
+            self.sample_if_nobody_does();
+        }
+        if self.resize.count != Count::Auto {
+            return;
+        }
         // The pod's request comes in a variable, which a running process does not see change.
         self.processors = Processors::of_this_process(self.samples.cgroups(), self.processors.request_millicores);
         let count = count::resolve(Count::Auto, self.processors);

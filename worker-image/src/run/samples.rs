@@ -60,6 +60,12 @@ impl Primary {
         }
     }
 
+    pub(super) fn sample_if_nobody_does(&mut self) {
+        if self.next_sample().is_none() {
+            self.sample(false);
+        }
+    }
+
     fn sample(&mut self, exact: bool) {
         self.sampler.last = Some(Instant::now());
         let mut groups: BTreeMap<u32, Vec<(u32, u64)>> = BTreeMap::new();
