@@ -14,6 +14,7 @@ use crate::{
     build::{Problem, Valid},
     decide::{
         autoscale::Decision as Scaling,
+        complaints::{Complaint, complaints},
         progress::{self, Progress},
         replicas::{Decision, Strategy},
     },
@@ -37,6 +38,16 @@ pub struct Facts<'a> {
     pub told: Vec<Happening>,
 }
 
+/// What one pass comes to.
+pub struct Composed {
+    /// Status as it should be now.
+    pub status: WorkerClusterStatus,
+    /// When the next look is due.
+    pub wake: Option<Duration>,
+    /// What is wrong with workers, the most severe first.
+    pub complaints: Vec<Complaint>,
+}
+
 /// Figures that change all the time are written no more often than this.
 const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -44,13 +55,8 @@ const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 const OVERLOOKED: &str =
     "not scheduled, and no scheduler says why; look at spec.template.spec.schedulerName and resourceClaims";
 
-/// Status as it should be now, and when the next look is due.
-pub fn compose(
-    context: &Context,
-    seen: &Seen,
-    facts: &Facts<'_>,
-    before: &WorkerClusterStatus,
-) -> (WorkerClusterStatus, Option<Duration>) {
+/// Status from what was seen and done.
+pub fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClusterStatus) -> Composed {
     let generation = seen.cluster.metadata.generation.unwrap_or(0);
     // As the writes of this pass left them.
     let pods = context.cache.pods.of(&seen.key);
@@ -72,7 +78,8 @@ pub fn compose(
     let stats: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.stats(&pod.uid)?))).collect();
     let totals = totals(&stats);
     let doubted: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.trouble(pod)?))).collect();
-    let workers = workers(active.is_empty(), &stats, &totals, &doubted);
+    let complaints = complaints(stats.iter().flat_map(|(pod, stats)| warnings(pod, stats)));
+    let workers = workers(&complaints, active.is_empty(), &stats, &totals, &doubted);
     let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
     let overlooked = active.iter().filter_map(|pod| Some((pod.overlooked_in(seen.wall)?, pod.name.as_str()))).min();
     let overlooked = overlooked.filter(|_| troubled.is_none());
@@ -130,7 +137,7 @@ pub fn compose(
             autoscaling_status(scaling, before.autoscaling.as_ref(), interval, seen.wall, false)
         }),
     };
-    (told, wake)
+    Composed { status: told, wake, complaints }
 }
 
 /// How the rollout of the target comes on.
@@ -171,21 +178,23 @@ fn totals(stats: &[(&str, &Stats)]) -> WorkerTotals {
     totals
 }
 
+/// What a primary warns of.
+fn warnings<'a>(pod: &'a str, stats: &'a Stats) -> impl Iterator<Item = (&'a str, WarningReason, &'a str)> {
+    stats.warnings.iter().map(move |warning| (pod, warning.reason, warning.message.as_str()))
+}
+
 fn workers<'a>(
+    complaints: &'a [Complaint],
     none: bool,
     stats: &[(&'a str, &'a Stats)],
     totals: &WorkerTotals,
     doubted: &[(&'a str, &'a Trouble)],
 ) -> Workers<'a> {
-    let warned = stats.iter().find_map(|(pod, stats)| {
-        let warning = stats.warnings.first()?;
-        Some((*pod, reason(warning.reason), warning.message.as_str()))
-    });
     // Where none can be reached it is the network, as far as anybody knows.
     let answered = !stats.is_empty() || doubted.iter().any(|(_, trouble)| trouble.is_answer());
     let first = doubted.iter().find(|(_, trouble)| trouble.is_answer()).or(doubted.first());
-    match (warned, first) {
-        (Some((pod, reason, message)), _) => Workers::Warned { pod, reason, message },
+    match (complaints.first(), first) {
+        (Some(worst), _) => Workers::Unwell { worst, all: complaints },
         _ if none => Workers::None,
         (None, Some((pod, trouble))) if answered => {
             Workers::Unusable { pod, message: &trouble.message, others: doubted.len() - 1 }
@@ -206,20 +215,6 @@ pub fn had_reason(status: &WorkerClusterStatus, reason: &str) -> bool {
 
 fn seconds(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-}
-
-fn reason(reason: WarningReason) -> &'static str {
-    match reason {
-        WarningReason::PortBoundByWorker => "PortBoundByWorker",
-        WarningReason::CrashLoop => "CrashLoop",
-        WarningReason::NeverReady => "NeverReady",
-        WarningReason::CommandNotFound => "CommandNotFound",
-        WarningReason::ChannelSwallowed => "ChannelSwallowed",
-        WarningReason::Hung => "WorkersHung",
-        WarningReason::OverMemory => "WorkersOverMemory",
-        WarningReason::OutOfMemory => "WorkersOutOfMemory",
-        WarningReason::Unknown => "WorkersWarn",
-    }
 }
 
 /// The decision as status shows it. The figures are those of before for a while, so that status is not written each second.

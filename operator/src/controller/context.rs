@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{check::Verdict, events::Events, observe::Seen, retire::Retiring};
 use crate::{
     api::{ApiError, ApiServer},
-    decide::{autoscale::History, backoff::Backoff},
+    decide::{autoscale::History, backoff::Backoff, complaints},
     metrics::Metrics,
     signal::{Handle, Readings},
     view::{Cache, Key, PodView, nodes::Sight},
@@ -91,6 +91,8 @@ pub struct Memory {
     pub retiring: Retiring,
     /// What the primaries last said that status shows: the same again is no news.
     pub digest: u64,
+    /// What is wrong with workers and has been told; `None` until the first look of this term.
+    pub complaints: Option<complaints::Told>,
     /// Each reading is news: the autoscaler decides on it.
     pub autoscaled: bool,
     /// Generation of a resource that cannot be read, and has been told so.

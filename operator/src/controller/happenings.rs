@@ -4,13 +4,21 @@ use std::borrow::Borrow;
 
 use crds::WorkerClusterStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use tokio::time::Instant;
 
 use super::{
     compose::{Facts, had_reason},
     events::Happening,
     observe::Seen,
 };
-use crate::{decide::replicas::RemovalReason, status, text::short_hash};
+use crate::{
+    decide::{
+        complaints::{Complaint, Told},
+        replicas::RemovalReason,
+    },
+    status,
+    text::short_hash,
+};
 
 /// What is worth an event: pods that came and went, and every new reason of trouble.
 pub fn happenings(
@@ -43,8 +51,14 @@ pub fn happenings(
     for kind in ["Stalled", "WorkersHealthy", "ScalingActive", "Ready"] {
         let of =
             |status: &WorkerClusterStatus| status.conditions.iter().find(|condition| condition.type_ == kind).cloned();
-        let bad = if kind == "Stalled" { "True" } else { "False" };
-        let is_bad = |condition: &Condition| condition.status == bad || condition.reason == status::STATS_UNUSABLE;
+        // What is wrong with workers is told by `unwell`, each reason for itself.
+        let bad = match kind {
+            "Stalled" => Some("True"),
+            "WorkersHealthy" => None,
+            _ => Some("False"),
+        };
+        let is_bad =
+            |condition: &Condition| Some(&*condition.status) == bad || condition.reason == status::STATS_UNUSABLE;
         let Some(now) = of(after).filter(is_bad) else { continue };
         let old = of(before);
         // What an autoscaler has just begun to read is not known yet, which is no news. Its message holds no figure
@@ -76,6 +90,26 @@ pub fn happenings(
     happenings
 }
 
+/// What is newly wrong with workers: an event for each reason. `told` is what has been told of it.
+pub fn unwell(
+    told: &mut Option<Told>,
+    complaints: &[Complaint],
+    before: &WorkerClusterStatus,
+    now: Instant,
+) -> Vec<Happening> {
+    let now = now.into_std();
+    let recalled = || {
+        let condition = before.conditions.iter().find(|condition| condition.type_ == "WorkersHealthy");
+        condition.map(|condition| Told::recalled(&condition.reason, &condition.message, now)).unwrap_or_default()
+    };
+    let news = told.get_or_insert_with(recalled).news(complaints, now);
+    let happening = |complaint: &Complaint| {
+        let note = complaint.to_string();
+        Happening::warning(complaint.reason, format!("WorkersHealthy-{}", short_hash(&[&note])), note)
+    };
+    news.into_iter().map(happening).collect()
+}
+
 /// Names, the first five of many.
 pub fn listed<T: Borrow<str>>(names: &[T]) -> String {
     let shown = names.iter().take(5).map(Borrow::borrow).collect::<Vec<&str>>().join(", ");
@@ -83,5 +117,41 @@ pub fn listed<T: Borrow<str>>(names: &[T]) -> String {
         1 => format!("pod {shown}"),
         number @ 2..=5 => format!("{number} pods: {shown}"),
         number => format!("{number} pods: {shown} and {} more", number - 5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+    use primary_protocol::WarningReason;
+
+    use super::*;
+    use crate::decide::complaints::complaints;
+
+    fn warns(reason: &str, message: &str) -> WorkerClusterStatus {
+        let condition = Condition {
+            type_: "WorkersHealthy".into(),
+            status: "False".into(),
+            reason: reason.into(),
+            message: message.into(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        WorkerClusterStatus { conditions: vec![condition], ..WorkerClusterStatus::default() }
+    }
+
+    #[test]
+    fn a_new_severe_reason_is_told_beside_one_that_has_lasted_for_long() {
+        let (mut told, now) = (None, Instant::now());
+        let swallowed = ("web-1", WarningReason::ChannelSwallowed, "Run the script.");
+        let before = warns("ChannelSwallowed", "pod web-1: Run the script.");
+        assert_eq!(unwell(&mut told, &complaints([swallowed]), &before, now), [], "an operator before has told it");
+        let hung = complaints([swallowed, ("web-2", WarningReason::Hung, "No progress.")]);
+        let news = unwell(&mut told, &hung, &before, now);
+        let told_of = news.iter().map(|news| (&*news.reason, &*news.note, news.warning)).collect::<Vec<_>>();
+        assert_eq!(told_of, [("WorkersHung", "pod web-2: No progress.", true)]);
+        assert_eq!(unwell(&mut told, &hung, &before, now + Duration::from_secs(900)), []);
     }
 }

@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::Instant;
 
 use super::{
-    compose::{Facts, autoscaling_status, compose},
+    compose::{Composed, Facts, autoscaling_status, compose},
     context::Context,
     events::Happening,
-    happenings::happenings,
+    happenings::{happenings, unwell},
     observe::Seen,
     pace,
 };
@@ -70,8 +70,8 @@ pub async fn mirror(context: &Context, seen: &mut Seen, desired: i32) -> Result<
 /// Writes status where it changed, and has told what happened. Returns when the next look is due.
 pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<Option<Duration>, ApiError> {
     let before = seen.cluster.status.clone().unwrap_or_default();
-    let (status, mut wake) = compose(context, seen, facts, &before);
-    let happenings = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
+    let Composed { status, mut wake, complaints } = compose(context, seen, facts, &before);
+    let mut happenings: Vec<_> = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
     if differs(&before, &status) {
         let told = context.memory(&seen.key, |memory| memory.numbers);
         let told = told.map(|(at, took)| pace::Told { since: at.elapsed(), took });
@@ -86,6 +86,9 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
             }
         }
     }
+    // What counts as told only once it is told: a pass that cannot write status ends before.
+    happenings
+        .extend(context.memory(&seen.key, |memory| unwell(&mut memory.complaints, &complaints, &before, seen.now)));
     tell(context, seen, happenings);
     Ok(wake)
 }

@@ -2,6 +2,7 @@
 
 pub mod autoscale;
 pub mod backoff;
+pub mod complaints;
 pub mod nodes;
 pub mod progress;
 pub mod ranking;
