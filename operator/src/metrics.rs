@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::{api::Traffic, decide::nodes::Census};
@@ -22,6 +22,7 @@ pub struct Metrics {
     pods_created: IntCounterVec,
     pods_deleted: IntCounterVec,
     scalings: IntCounterVec,
+    memory_kills: IntCounter,
     leading: IntGauge,
     nodes: IntGaugeVec,
     breaker_open: IntGauge,
@@ -66,7 +67,13 @@ impl Metrics {
             &["state"],
         )?;
         registry.register(Box::new(nodes.clone()))?;
+        let memory_kills = IntCounter::new(
+            "workercluster_memory_kills_total",
+            "Worker containers that the kernel killed for memory, their primaries with them.",
+        )?;
+        registry.register(Box::new(memory_kills.clone()))?;
         Ok(Self {
+            memory_kills,
             traffic: Traffic::register(&registry)?,
             nodes,
             breaker_open: gauge(
@@ -141,6 +148,10 @@ impl Metrics {
 
     pub fn scaled(&self, up: bool, reason: &str) {
         self.scalings.with_label_values(&[if up { "up" } else { "down" }, reason]).inc();
+    }
+
+    pub fn killed_for_memory(&self, containers: u64) {
+        self.memory_kills.inc_by(containers);
     }
 
     pub fn leading(&self, leading: bool) {

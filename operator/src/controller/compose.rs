@@ -1,6 +1,6 @@
 //! Status from what one pass saw and did.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crds::{AutoscalingStatus, WorkerClusterStatus, WorkerTotals, names};
 use k8s_openapi::{
@@ -14,7 +14,7 @@ use crate::{
     build::{Problem, Valid},
     decide::{
         autoscale::Decision as Scaling,
-        complaints::{Complaint, complaints},
+        complaints::{Complaint, Said, complaints},
         progress::{self, Progress},
         replicas::{Decision, Strategy},
     },
@@ -78,7 +78,7 @@ pub fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &Worke
     let stats: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.stats(&pod.uid)?))).collect();
     let totals = totals(&stats);
     let doubted: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.trouble(pod)?))).collect();
-    let complaints = complaints(stats.iter().flat_map(|(pod, stats)| warnings(pod, stats)));
+    let complaints = complaints(active.iter().flat_map(|pod| said(pod, seen.stats(&pod.uid), seen.wall)));
     let workers = workers(&complaints, active.is_empty(), &stats, &totals, &doubted);
     let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
     let overlooked = active.iter().filter_map(|pod| Some((pod.overlooked_in(seen.wall)?, pod.name.as_str()))).min();
@@ -115,7 +115,8 @@ pub fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &Worke
         generation,
         seen.wall,
     );
-    let waits = [progress.as_ref().and_then(|progress| progress.wake), overlooked.map(|(wait, _)| wait)];
+    let kills = active.iter().filter_map(|pod| pod.memory_kill.as_ref()?.told_for(seen.wall)).min();
+    let waits = [progress.as_ref().and_then(|progress| progress.wake), overlooked.map(|(wait, _)| wait), kills];
     let wake = waits.into_iter().flatten().filter(|wait| !wait.is_zero()).min();
     let told = WorkerClusterStatus {
         replicas: count(active.len()),
@@ -178,9 +179,12 @@ fn totals(stats: &[(&str, &Stats)]) -> WorkerTotals {
     totals
 }
 
-/// What a primary warns of.
-fn warnings<'a>(pod: &'a str, stats: &'a Stats) -> impl Iterator<Item = (&'a str, WarningReason, &'a str)> {
-    stats.warnings.iter().map(move |warning| (pod, warning.reason, warning.message.as_str()))
+/// What is wrong with a pod's workers: what its primary warns of, and what happened to the primary itself.
+fn said<'a>(pod: &'a PodView, stats: Option<&'a Stats>, now: Timestamp) -> impl Iterator<Item = Said<'a>> {
+    let warnings = stats.into_iter().flat_map(|stats| &stats.warnings);
+    let warnings = warnings.map(|warning| (&*pod.name, warning.reason, Cow::Borrowed(&*warning.message)));
+    let kill = pod.memory_kill.iter().filter(move |kill| kill.told_for(now).is_some());
+    warnings.chain(kill.map(|kill| (&*pod.name, WarningReason::OutOfMemory, Cow::Owned(kill.message()))))
 }
 
 fn workers<'a>(
@@ -258,7 +262,20 @@ fn figures_due(before: &AutoscalingStatus, now: &Time) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::autoscale::{ConditionData, History, Reason};
+    use crate::{
+        decide::autoscale::{ConditionData, History, Reason},
+        view::{memory_kill::MemoryKill, pod::tests::pod},
+    };
+
+    #[test]
+    fn a_container_that_was_killed_for_memory_is_told_as_a_worker_that_was() {
+        let kill = MemoryKill { container: "worker".into(), at: Timestamp::UNIX_EPOCH };
+        let killed = PodView { memory_kill: Some(kill), ..pod("web-1") };
+        let told = |second| complaints(said(&killed, None, Timestamp::from_second(second).unwrap()));
+        let first = &told(0)[0];
+        assert_eq!((first.reason, &*first.pod), ("WorkersOutOfMemory", "web-1"));
+        assert_eq!(told(600), []);
+    }
 
     #[test]
     fn an_interval_of_more_than_a_second_is_told_and_with_the_next_figures() {

@@ -17,7 +17,7 @@ use crate::{
     decide::{autoscale::History, backoff::Backoff, complaints},
     metrics::Metrics,
     signal::{Handle, Readings},
-    view::{Cache, Key, PodView, nodes::Sight},
+    view::{Cache, Key, PodView, memory_kill, nodes::Sight},
 };
 
 /// What the settings say about building and scaling.
@@ -93,6 +93,8 @@ pub struct Memory {
     pub digest: u64,
     /// What is wrong with workers and has been told; `None` until the first look of this term.
     pub complaints: Option<complaints::Told>,
+    /// Containers that were killed for memory and have been counted; `None` until the first look of this term.
+    pub kills: Option<memory_kill::Counted>,
     /// Each reading is news: the autoscaler decides on it.
     pub autoscaled: bool,
     /// Generation of a resource that cannot be read, and has been told so.

@@ -145,10 +145,10 @@ mod tests {
     #[test]
     fn a_new_severe_reason_is_told_beside_one_that_has_lasted_for_long() {
         let (mut told, now) = (None, Instant::now());
-        let swallowed = ("web-1", WarningReason::ChannelSwallowed, "Run the script.");
+        let swallowed = || ("web-1", WarningReason::ChannelSwallowed, "Run the script.".into());
         let before = warns("ChannelSwallowed", "pod web-1: Run the script.");
-        assert_eq!(unwell(&mut told, &complaints([swallowed]), &before, now), [], "an operator before has told it");
-        let hung = complaints([swallowed, ("web-2", WarningReason::Hung, "No progress.")]);
+        assert_eq!(unwell(&mut told, &complaints([swallowed()]), &before, now), [], "an operator before has told it");
+        let hung = complaints([swallowed(), ("web-2", WarningReason::Hung, "No progress.".into())]);
         let news = unwell(&mut told, &hung, &before, now);
         let told_of = news.iter().map(|news| (&*news.reason, &*news.note, news.warning)).collect::<Vec<_>>();
         assert_eq!(told_of, [("WorkersHung", "pod web-2: No progress.", true)]);

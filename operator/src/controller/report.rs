@@ -14,7 +14,7 @@ use super::{
     observe::Seen,
     pace,
 };
-use crate::{api::ApiError, decide::autoscale::Decision as Scaling, status};
+use crate::{api::ApiError, decide::autoscale::Decision as Scaling, status, view::memory_kill::uncounted};
 
 /// Writes a changed number of replicas to status before it is acted on, and returns what is to be told about it.
 pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Result<Option<Happening>, ApiError> {
@@ -90,6 +90,8 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
     happenings
         .extend(context.memory(&seen.key, |memory| unwell(&mut memory.complaints, &complaints, &before, seen.now)));
     tell(context, seen, happenings);
+    let kills = context.memory(&seen.key, |memory| uncounted(&mut memory.kills, &seen.owned()));
+    context.metrics.killed_for_memory(kills);
     Ok(wake)
 }
 

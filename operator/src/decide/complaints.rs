@@ -1,6 +1,7 @@
 //! What is wrong with workers, over all replicas of a WorkerCluster: each reason once, the most severe first, and which of them is new.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     time::{Duration, Instant},
@@ -19,6 +20,9 @@ pub struct Complaint {
     /// Of so many replicas.
     pub pods: usize,
 }
+
+/// What is said of one replica: its name, the reason, the message.
+pub type Said<'a> = (&'a str, WarningReason, Cow<'a, str>);
 
 /// Reasons that have been told by an event, and since when each is gone; `None` while it lasts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,12 +64,12 @@ fn rank(reason: WarningReason) -> (u8, &'static str) {
     }
 }
 
-/// What is said of all replicas, from what is said of each: pod, reason and message, with all of one pod together.
-pub fn complaints<'a>(said: impl IntoIterator<Item = (&'a str, WarningReason, &'a str)>) -> Vec<Complaint> {
+/// What is said of all replicas, from what is said of each, with all of one pod together.
+pub fn complaints<'a>(said: impl IntoIterator<Item = Said<'a>>) -> Vec<Complaint> {
     let mut all: BTreeMap<u8, (Complaint, &str)> = BTreeMap::new();
     for (pod, reason, message) in said {
         let (severity, reason) = rank(reason);
-        let first = || (Complaint { reason, pod: pod.into(), message: message.into(), pods: 0 }, "");
+        let first = || (Complaint { reason, pod: pod.into(), message: message.into_owned(), pods: 0 }, "");
         let (complaint, last) = all.entry(severity).or_insert_with(first);
         // A pod may say one thing twice, in two ways.
         if *last != pod {
@@ -127,6 +131,10 @@ mod tests {
 
     const SWALLOWED: WarningReason = WarningReason::ChannelSwallowed;
     const HUNG: WarningReason = WarningReason::Hung;
+
+    fn complaints<'a>(said: impl IntoIterator<Item = (&'a str, WarningReason, &'a str)>) -> Vec<Complaint> {
+        super::complaints(said.into_iter().map(|(pod, reason, message)| (pod, reason, message.into())))
+    }
 
     fn reasons<'a>(complaints: impl IntoIterator<Item = &'a Complaint>) -> Vec<&'static str> {
         complaints.into_iter().map(|complaint| complaint.reason).collect()
