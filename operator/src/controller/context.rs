@@ -95,6 +95,8 @@ pub struct Memory {
     pub complaints: Option<complaints::Told>,
     /// Containers that were killed for memory and have been counted; `None` until the first look of this term.
     pub kills: Option<memory_kill::Counted>,
+    /// The last reload that failed and has been told.
+    pub failed_reload: Option<String>,
     /// Each reading is news: the autoscaler decides on it.
     pub autoscaled: bool,
     /// Generation of a resource that cannot be read, and has been told so.

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use crds::WorkerClusterStatus;
+use crds::{ReloadStatus, WorkerClusterStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::time::Instant;
 
@@ -110,6 +110,29 @@ pub fn unwell(
     news.into_iter().map(happening).collect()
 }
 
+/// A reload that failed, told once for each. `told` is the last that was.
+pub fn failed_reload(
+    told: &mut Option<String>,
+    name: &str,
+    before: Option<&ReloadStatus>,
+    after: Option<&ReloadStatus>,
+) -> Option<Happening> {
+    let failed = |reload: &&ReloadStatus| reload.failure.is_some();
+    // Written by the pass that told it, of this operator or of one before: while its primary does not answer the failure is not in status.
+    if let Some(reload) = before.filter(failed) {
+        *told = Some(reload.id.clone());
+    }
+    let reload = after.filter(failed).filter(|reload| told.as_ref() != Some(&reload.id))?;
+    *told = Some(reload.id.clone());
+    let note = format!(
+        "{}; {} of {} replicas have fresh workers, and the others keep theirs: look at the log of that pod, and reload again: kubectl wc reload {name}",
+        reload.failure.as_deref().unwrap_or_default(),
+        reload.done_replicas,
+        reload.replicas
+    );
+    Some(Happening::warning("ReloadFailed", format!("Reload-{}", short_hash(&[&reload.id])), note))
+}
+
 /// Names, the first five of many.
 pub fn listed<T: Borrow<str>>(names: &[T]) -> String {
     let shown = names.iter().take(5).map(Borrow::borrow).collect::<Vec<&str>>().join(", ");
@@ -153,5 +176,35 @@ mod tests {
         let told_of = news.iter().map(|news| (&*news.reason, &*news.note, news.warning)).collect::<Vec<_>>();
         assert_eq!(told_of, [("WorkersHung", "pod web-2: No progress.", true)]);
         assert_eq!(unwell(&mut told, &hung, &before, now + Duration::from_secs(900)), []);
+    }
+    #[test]
+    fn a_reload_that_failed_is_told_once_with_pod_and_cause_and_how_far_it_came() {
+        let reload = |id: &str, failure: Option<&str>| ReloadStatus {
+            id: id.into(),
+            replicas: 3,
+            done_replicas: 1,
+            failure: failure.map(Into::into),
+            ..ReloadStatus::default()
+        };
+        let (running, failed) = (reload("x", None), reload("x", Some("pod web-2: exit code 1")));
+        let mut told = None;
+        let mut tell = |before: &ReloadStatus, after: &ReloadStatus| {
+            failed_reload(&mut told, "web", Some(before), Some(after))
+                .map(|event| (event.warning, event.reason, event.note))
+        };
+        assert_eq!(tell(&running, &running), None);
+        let (warning, reason, note) = tell(&running, &failed).unwrap();
+        assert!(warning && reason == "ReloadFailed", "{reason}");
+        assert!(note.starts_with("pod web-2: exit code 1; 1 of 3 replicas have fresh workers"), "{note}");
+        assert_eq!(tell(&failed, &running), None, "its primary is silent");
+        assert_eq!(tell(&running, &failed), None, "and speaks again");
+        assert!(tell(&failed, &reload("y", Some("pod web-1: exit code 1"))).is_some(), "another reload");
+        let mut told = None;
+        failed_reload(&mut told, "web", Some(&failed), Some(&running));
+        assert_eq!(
+            failed_reload(&mut told, "web", Some(&running), Some(&failed)),
+            None,
+            "an operator before has told it"
+        );
     }
 }

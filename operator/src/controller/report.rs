@@ -10,7 +10,7 @@ use super::{
     compose::{Composed, Facts, autoscaling_status, compose},
     context::Context,
     events::Happening,
-    happenings::{happenings, unwell},
+    happenings::{failed_reload, happenings, unwell},
     observe::Seen,
     pace,
 };
@@ -72,6 +72,7 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
     let before = seen.cluster.status.clone().unwrap_or_default();
     let Composed { status, mut wake, complaints } = compose(context, seen, facts, &before);
     let mut happenings: Vec<_> = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
+    let reload = status.reload.clone();
     if differs(&before, &status) {
         let told = context.memory(&seen.key, |memory| memory.numbers);
         let told = told.map(|(at, took)| pace::Told { since: at.elapsed(), took });
@@ -86,9 +87,12 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
             }
         }
     }
-    // What counts as told only once it is told: a pass that cannot write status ends before.
-    happenings
-        .extend(context.memory(&seen.key, |memory| unwell(&mut memory.complaints, &complaints, &before, seen.now)));
+    // It counts as told only once it is: a pass that cannot write status has ended before.
+    context.memory(&seen.key, |memory| {
+        happenings.extend(unwell(&mut memory.complaints, &complaints, &before, seen.now));
+        let (before, after) = (before.reload.as_ref(), reload.as_ref());
+        happenings.extend(failed_reload(&mut memory.failed_reload, &seen.name, before, after));
+    });
     tell(context, seen, happenings);
     let kills = context.memory(&seen.key, |memory| uncounted(&mut memory.kills, &seen.owned()));
     context.metrics.killed_for_memory(kills);
