@@ -1,6 +1,6 @@
 //! What is worth an event: pods that came and went, and every new reason of trouble.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, time::Duration};
 
 use crds::{ReloadStatus, WorkerClusterStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     decide::{
         complaints::{Complaint, Told},
+        deaths::{Deaths, Died, Replica},
         replicas::RemovalReason,
     },
     status,
@@ -133,6 +134,16 @@ pub fn failed_reload(
     Some(Happening::warning("ReloadFailed", format!("Reload-{}", short_hash(&[&reload.id])), note))
 }
 
+/// Workers that ended and were not asked to, and in which time there is more to tell of them.
+pub fn deaths(deaths: &mut Deaths, seen: &Seen) -> (Vec<Happening>, Option<Duration>) {
+    let owned = seen.owned();
+    let replicas = owned.iter().map(|pod| Replica { uid: &pod.uid, name: &pod.name, stats: seen.stats(&pod.uid) });
+    let (told, wake) = deaths.look(replicas, seen.now.into_std());
+    let happening =
+        |died: Died| Happening::warning(died.reason, format!("Deaths-{}", short_hash(&[&died.note])), died.note);
+    (told.into_iter().map(happening).collect(), wake)
+}
+
 /// Names, the first five of many.
 pub fn listed<T: Borrow<str>>(names: &[T]) -> String {
     let shown = names.iter().take(5).map(Borrow::borrow).collect::<Vec<&str>>().join(", ");
@@ -145,8 +156,6 @@ pub fn listed<T: Borrow<str>>(names: &[T]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use primary_protocol::WarningReason;
 

@@ -10,7 +10,7 @@ use super::{
     compose::{Composed, Facts, autoscaling_status, compose},
     context::Context,
     events::Happening,
-    happenings::{failed_reload, happenings, unwell},
+    happenings::{deaths, failed_reload, happenings, unwell},
     observe::Seen,
     pace,
 };
@@ -92,6 +92,9 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
         happenings.extend(unwell(&mut memory.complaints, &complaints, &before, seen.now));
         let (before, after) = (before.reload.as_ref(), reload.as_ref());
         happenings.extend(failed_reload(&mut memory.failed_reload, &seen.name, before, after));
+        let (died, later) = deaths(&mut memory.deaths, seen);
+        happenings.extend(died);
+        wake = wake.into_iter().chain(later).min();
     });
     tell(context, seen, happenings);
     let kills = context.memory(&seen.key, |memory| uncounted(&mut memory.kills, &seen.owned()));

@@ -3,6 +3,7 @@
 pub mod autoscale;
 pub mod backoff;
 pub mod complaints;
+pub mod deaths;
 pub mod nodes;
 pub mod progress;
 pub mod ranking;
