@@ -34,6 +34,18 @@ const REFUSED: &[Mistake] = &[
     mistake("workers.count: Autos", &[("/spec/workers/count", r#""Autos""#)], "spec.workers.count"),
     mistake("workers.ipc: Nod", &[("/spec/workers/ipc", r#""Nod""#)], "spec.workers.ipc"),
     mistake("workers.drainSecond (typo)", &[("/spec/workers/drainSecond", "5")], "spec.workers.drainSecond"),
+    mistake("workers.startupSeconds: -1", &[("/spec/workers/startupSeconds", "-1")], "spec.workers.startupSeconds"),
+    mistake(
+        "a message without the channel that it goes over",
+        &[("/spec/workers/ipc", r#""None""#), ("/spec/workers/shutdownMessage", "true")],
+        "spec.workers.shutdownMessage",
+    ),
+    mistake(
+        "metrics without the channel that they are asked for on",
+        &[("/spec/workers/ipc", r#""None""#), ("/spec/workers/metrics", r#""PromClient""#)],
+        "spec.workers.metrics",
+    ),
+    mistake("workers.metrics: prom-client", &[("/spec/workers/metrics", r#""prom-client""#)], "spec.workers.metrics"),
     mistake("http.port: 0", &[("/spec/http/port", "0")], "spec.http.port"),
     mistake("http.port: 9180", &[("/spec/http/port", "9180")], "spec.http.port"),
     mistake("replicas: -1", &[("/spec/replicas", "-1")], "spec.replicas"),
