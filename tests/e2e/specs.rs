@@ -48,6 +48,21 @@ const REFUSED: &[Mistake] = &[
     mistake("workers.metrics: prom-client", &[("/spec/workers/metrics", r#""prom-client""#)], "spec.workers.metrics"),
     mistake("http.port: 0", &[("/spec/http/port", "0")], "spec.http.port"),
     mistake("http.port: 9180", &[("/spec/http/port", "9180")], "spec.http.port"),
+    mistake(
+        "balancing: Passing without the channel that it hands connections over",
+        &[("/spec/http/balancing", r#""Passing""#), ("/spec/workers/ipc", r#""None""#)],
+        "spec.http.balancing",
+    ),
+    mistake(
+        "a slow start without balancing: Steered",
+        &[("/spec/http/slowStartSeconds", "30")],
+        "spec.http.slowStartSeconds",
+    ),
+    mistake(
+        "slowStartSeconds: 3601",
+        &[("/spec/http/balancing", r#""Steered""#), ("/spec/http/slowStartSeconds", "3601")],
+        "spec.http.slowStartSeconds",
+    ),
     mistake("replicas: -1", &[("/spec/replicas", "-1")], "spec.replicas"),
     mistake(
         "minReplicas > maxReplicas",

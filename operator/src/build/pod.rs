@@ -259,6 +259,23 @@ mod tests {
     }
 
     #[test]
+    fn balancing_and_slow_start_reach_the_primary_as_its_flags_take_them() {
+        for (http, balancing, slow_start) in [
+            (json!({"port": 8000}), None, None),
+            (json!({"port": 8000, "balancing": "Shared", "slowStartSeconds": 0}), None, None),
+            (json!({"port": 8000, "balancing": "Steered"}), Some("steered"), None),
+            (json!({"port": 8000, "balancing": "Steered", "slowStartSeconds": 30}), Some("steered"), Some("30")),
+            (json!({"port": 8000, "balancing": "Passing"}), Some("passing"), None),
+        ] {
+            let given = |name| setting(&json!({"http": http}), name);
+            assert_eq!(given("LISTEN").as_deref(), Some("[::]:8000"), "{http}");
+            assert_eq!(given("BALANCING").as_deref(), balancing, "{http}");
+            assert_eq!(given("SLOW_START_SECONDS").as_deref(), slow_start, "{http}");
+        }
+        assert_eq!(setting(&json!({}), "BALANCING"), None, "nothing is listened on");
+    }
+
+    #[test]
     fn probes_of_the_user_stay() {
         let spec = spec_with(
             json!({"containers": [{"name": "worker", "command": ["x"], "readinessProbe": {"exec": {"command": ["y"]}}}]}),

@@ -156,7 +156,11 @@ mod tests {
         metrics.workers.metrics = crds::WorkerMetrics::PromClient;
         let mut port = spec();
         port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared, slow_start_seconds: 0 });
-        let all = [spec(), template, workers, startup, message, metrics, port];
+        let mut steered = spec();
+        steered.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 0 });
+        let mut slow = spec();
+        slow.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 30 });
+        let all = [spec(), template, workers, startup, message, metrics, port, steered, slow];
         assert_eq!(all.iter().map(revision).collect::<std::collections::BTreeSet<_>>().len(), all.len());
     }
 
