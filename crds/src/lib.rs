@@ -12,7 +12,7 @@ pub mod template;
 pub use spec::{
     Adaptive, Amount, Autoscaling, Balancing, CpuMetric, Disruption, Hang, HangSignal, Http, Ipc, LIVE_FIELDS, Metric,
     NodeLoss, PodReplacementPolicy, QueueMetric, Ready, Recycle, RedisListSource, RedisStreamSource, Restart, Rollout,
-    SecretKey, WorkerCluster, WorkerClusterSpec, WorkerCount, Workers,
+    SecretKey, WorkerCluster, WorkerClusterSpec, WorkerCount, WorkerMetrics, Workers,
 };
 pub use status::{AutoscalingStatus, MetricStatus, ReloadStatus, RolloutStatus, WorkerClusterStatus, WorkerTotals};
 pub use template::PodTemplate;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::{api::Traffic, decide::nodes::Census};
@@ -22,6 +22,7 @@ pub struct Metrics {
     pods_created: IntCounterVec,
     pods_deleted: IntCounterVec,
     scalings: IntCounterVec,
+    memory_kills: IntCounter,
     leading: IntGauge,
     nodes: IntGaugeVec,
     breaker_open: IntGauge,
@@ -66,7 +67,13 @@ impl Metrics {
             &["state"],
         )?;
         registry.register(Box::new(nodes.clone()))?;
+        let memory_kills = IntCounter::new(
+            "workercluster_memory_kills_total",
+            "Worker containers that the kernel killed for memory, their primaries with them.",
+        )?;
+        registry.register(Box::new(memory_kills.clone()))?;
         Ok(Self {
+            memory_kills,
             traffic: Traffic::register(&registry)?,
             nodes,
             breaker_open: gauge(
@@ -143,6 +150,10 @@ impl Metrics {
         self.scalings.with_label_values(&[if up { "up" } else { "down" }, reason]).inc();
     }
 
+    pub fn killed_for_memory(&self, containers: u64) {
+        self.memory_kills.inc_by(containers);
+    }
+
     pub fn leading(&self, leading: bool) {
         self.leading.set(i64::from(leading));
     }
@@ -170,5 +181,75 @@ impl Metrics {
             tracing::error!(%error, "metrics could not be encoded");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::signal::Counters;
+
+    const DASHBOARD: &str = include_str!("../../charts/workercluster-operator/files/dashboard.json");
+    /// The page that the primary serves, as it is written: this program does not contain the primary.
+    const PRIMARY: &str = include_str!("../../worker-image/src/admin/metrics.rs");
+
+    /// Names of the metrics in a text, as in a query or a page.
+    fn names(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_' && letter != ':')
+            .filter(|word| word.starts_with("workercluster_"))
+    }
+
+    /// All queries of the dashboard.
+    fn queries(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    match field {
+                        Value::String(query) if ["expr", "query", "definition"].contains(&name.as_str()) => {
+                            found.push(query.clone());
+                        }
+                        _ => queries(field, found),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| queries(item, found)),
+            _ => {}
+        }
+    }
+
+    /// What the operator serves when each of its metrics has a series: a vector without any is not on the page.
+    fn served_by_the_operator() -> BTreeSet<String> {
+        let metrics = Metrics::new().unwrap();
+        Counters::register(metrics.registry()).unwrap();
+        metrics.api_call("get", "pods", "ok", Duration::ZERO);
+        metrics.reconcile("ok", Duration::ZERO, Duration::ZERO);
+        metrics.pod_created("ok");
+        metrics.pod_deleted("ScaledDown");
+        metrics.scaled(true, "x");
+        metrics.nodes(&Census::default(), false);
+        let text = String::from_utf8(metrics.text()).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).flat_map(names).map(ToOwned::to_owned).collect()
+    }
+
+    fn served_by_the_primary() -> BTreeSet<String> {
+        // The name is the first text after the call, on whatever line.
+        let families = PRIMARY.split(".family(").skip(1).filter_map(|rest| rest.split('"').nth(1));
+        families.map(|name| format!("workercluster_primary_{name}")).collect()
+    }
+
+    #[test]
+    fn every_metric_that_the_dashboard_asks_for_is_served_by_operator_or_primary() {
+        let mut all = Vec::new();
+        queries(&serde_json::from_str(DASHBOARD).unwrap(), &mut all);
+        let asked: BTreeSet<&str> = all.iter().flat_map(|query| names(query)).collect();
+        let (ours, theirs) = (served_by_the_operator(), served_by_the_primary());
+        let unknown: Vec<_> = asked.iter().filter(|name| !ours.contains(**name) && !theirs.contains(**name)).collect();
+        assert!(unknown.is_empty(), "nobody serves {unknown:?}");
+        let of_the_primary = asked.iter().filter(|name| theirs.contains(**name)).count();
+        assert!(of_the_primary >= 10 && asked.len() - of_the_primary >= 5, "only these were found: {asked:?}");
     }
 }

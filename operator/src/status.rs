@@ -7,7 +7,11 @@ use k8s_openapi::{
 
 use crate::{
     build::Problem,
-    decide::{autoscale::ConditionData, nodes::BETWEEN_CREATES},
+    decide::{
+        autoscale::ConditionData,
+        complaints::{Complaint, in_words},
+        nodes::BETWEEN_CREATES,
+    },
     text::{clip, printable},
 };
 
@@ -59,8 +63,8 @@ pub enum Workers<'a> {
     Unusable { pod: &'a str, message: &'a str, others: usize },
     /// They are all well.
     Well { ready: i64, total: i64 },
-    /// A primary warns.
-    Warned { pod: &'a str, reason: &'a str, message: &'a str },
+    /// Something is wrong: the most severe, and the others.
+    Unwell { worst: &'a Complaint, all: &'a [Complaint] },
 }
 
 /// How far what can change in pods that run has reached them.
@@ -211,10 +215,10 @@ fn ready(facts: &Facts<'_>) -> Draft {
         );
         return draft("Ready", false, NODES_LOST, message);
     }
-    if let Workers::Warned { pod, reason, message } = facts.workers {
+    if let Workers::Unwell { worst, .. } = facts.workers {
         // Replicas that are ready serve, whatever is the matter with some of their workers: that is said, and told apart.
-        let (ready, reason) = if settled(facts) { (true, "WorkersUnhealthy") } else { (false, reason) };
-        return draft("Ready", ready, reason, format!("{}; pod {pod}: {message}", counts(facts)));
+        let (ready, reason) = if settled(facts) { (true, "WorkersUnhealthy") } else { (false, worst.reason) };
+        return draft("Ready", ready, reason, format!("{}; {worst}", counts(facts)));
     }
     if facts.wanted == 0 && facts.active == 0 {
         return draft("Ready", true, "ScaledToZero", "no replicas are wanted");
@@ -328,9 +332,7 @@ fn workers(facts: &Facts<'_>) -> Draft {
         Workers::Well { ready, total } => {
             draft("WorkersHealthy", true, "AllWell", format!("{ready} of {total} workers ready"))
         }
-        Workers::Warned { pod, reason, message } => {
-            draft("WorkersHealthy", false, reason, format!("pod {pod}: {message}"))
-        }
+        Workers::Unwell { worst, all } => draft("WorkersHealthy", false, worst.reason, in_words(all)),
     }
 }
 
@@ -457,9 +459,14 @@ mod tests {
         assert_eq!(brief(&facts, "Ready"), pair("True", "AllReplicasReady"));
     }
 
+    fn crash_loop(message: &str) -> Complaint {
+        Complaint { reason: "CrashLoop", pod: "web-1".into(), message: message.into(), pods: 1 }
+    }
+
     #[test]
     fn a_pods_words_are_printable() {
-        let workers = Workers::Warned { pod: "web-1", reason: "CrashLoop", message: "\u{1b}[2J\nagain" };
+        let all = [crash_loop("\u{1b}[2J\nagain")];
+        let workers = Workers::Unwell { worst: &all[0], all: &all };
         assert!(!of(&Facts { workers, ..facts() }, "WorkersHealthy").2.contains(char::is_control));
     }
 
@@ -497,13 +504,16 @@ mod tests {
 
     #[test]
     fn unhealthy_workers_are_told_and_do_not_take_ready_from_replicas_that_serve() {
-        let warned = Workers::Warned { pod: "web-1", reason: "CrashLoop", message: "x" };
-        let serving = Facts { workers: warned, ..facts() };
+        let mut all = vec![crash_loop("x.")];
+        all.push(Complaint { reason: "ChannelSwallowed", pods: 2, ..all[0].clone() });
+        let workers = Workers::Unwell { worst: &all[0], all: &all };
+        let serving = Facts { workers, ..facts() };
         assert_eq!(
             (brief(&serving, "Ready"), brief(&serving, "WorkersHealthy")),
             (pair("True", "WorkersUnhealthy"), pair("False", "CrashLoop"))
         );
-        let down = Facts { workers: warned, ready: 1, available: 1, ..facts() };
+        assert_eq!(of(&serving, "WorkersHealthy").2, "pod web-1: x. Also: ChannelSwallowed (2 pods).");
+        let down = Facts { workers, ready: 1, available: 1, ..facts() };
         assert_eq!(brief(&down, "Ready"), pair("False", "CrashLoop"));
     }
 

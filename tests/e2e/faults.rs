@@ -6,6 +6,8 @@ mod replaced;
 
 use std::collections::BTreeMap;
 
+use anyhow::{Result, ensure};
+use e2e::{Space, space::PATIENCE, until};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
@@ -19,4 +21,16 @@ fn restarts(pods: &[Pod]) -> BTreeMap<String, i32> {
         containers.map(|container| container.restart_count).sum()
     };
     pods.iter().map(|pod| (pod.uid().unwrap_or_default(), restarts(pod))).collect()
+}
+
+/// Waits for the event of this reason about `web`, of which there is no second one.
+async fn told_once(space: &Space, reason: &str) -> Result<()> {
+    let told = until(&format!("an event {reason}"), PATIENCE, async || {
+        let events = space.events("web").await?;
+        let told = events.iter().filter(|(found, _)| found == reason).count();
+        Ok(if told > 0 { Ok(told) } else { Err(format!("{events:?}")) })
+    })
+    .await?;
+    ensure!(told == 1, "{told} events {reason}");
+    Ok(())
 }

@@ -34,8 +34,35 @@ const REFUSED: &[Mistake] = &[
     mistake("workers.count: Autos", &[("/spec/workers/count", r#""Autos""#)], "spec.workers.count"),
     mistake("workers.ipc: Nod", &[("/spec/workers/ipc", r#""Nod""#)], "spec.workers.ipc"),
     mistake("workers.drainSecond (typo)", &[("/spec/workers/drainSecond", "5")], "spec.workers.drainSecond"),
+    mistake("workers.startupSeconds: -1", &[("/spec/workers/startupSeconds", "-1")], "spec.workers.startupSeconds"),
+    mistake(
+        "a message without the channel that it goes over",
+        &[("/spec/workers/ipc", r#""None""#), ("/spec/workers/shutdownMessage", "true")],
+        "spec.workers.shutdownMessage",
+    ),
+    mistake(
+        "metrics without the channel that they are asked for on",
+        &[("/spec/workers/ipc", r#""None""#), ("/spec/workers/metrics", r#""PromClient""#)],
+        "spec.workers.metrics",
+    ),
+    mistake("workers.metrics: prom-client", &[("/spec/workers/metrics", r#""prom-client""#)], "spec.workers.metrics"),
     mistake("http.port: 0", &[("/spec/http/port", "0")], "spec.http.port"),
     mistake("http.port: 9180", &[("/spec/http/port", "9180")], "spec.http.port"),
+    mistake(
+        "balancing: Passing without the channel that it hands connections over",
+        &[("/spec/http/balancing", r#""Passing""#), ("/spec/workers/ipc", r#""None""#)],
+        "spec.http.balancing",
+    ),
+    mistake(
+        "a slow start without balancing: Steered",
+        &[("/spec/http/slowStartSeconds", "30")],
+        "spec.http.slowStartSeconds",
+    ),
+    mistake(
+        "slowStartSeconds: 3601",
+        &[("/spec/http/balancing", r#""Steered""#), ("/spec/http/slowStartSeconds", "3601")],
+        "spec.http.slowStartSeconds",
+    ),
     mistake("replicas: -1", &[("/spec/replicas", "-1")], "spec.replicas"),
     mistake(
         "minReplicas > maxReplicas",

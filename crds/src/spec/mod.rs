@@ -16,7 +16,7 @@ use kube::{CustomResource, KubeSchema};
 pub use rollout::Rollout;
 use serde::{Deserialize, Serialize};
 pub use upkeep::{Adaptive, Hang, HangSignal, Recycle};
-pub use workers::{Ipc, LIVE_FIELDS, Ready, Restart, WorkerCount, Workers};
+pub use workers::{Ipc, LIVE_FIELDS, Ready, Restart, WorkerCount, WorkerMetrics, Workers};
 
 use crate::{status::WorkerClusterStatus, template::PodTemplate};
 
@@ -54,6 +54,12 @@ use crate::{status::WorkerClusterStatus, template::PodTemplate};
     validation = Rule::new("!has(self.spec.http) || !has(self.spec.http.slowStartSeconds) || self.spec.http.slowStartSeconds == 0 || self.spec.http.balancing == 'Steered'")
         .message("slowStartSeconds needs balancing Steered: otherwise whoever is free takes the next connection")
         .field_path(".spec.http.slowStartSeconds"),
+    validation = Rule::new("!self.spec.workers.shutdownMessage || self.spec.workers.ipc != 'None'")
+        .message("the message `shutdown` goes over Node's channel: set workers.ipc to Auto or Node, or remove shutdownMessage")
+        .field_path(".spec.workers.shutdownMessage"),
+    validation = Rule::new("self.spec.workers.metrics == 'None' || self.spec.workers.ipc != 'None'")
+        .message("workers are asked for their metrics on Node's channel: set workers.ipc to Auto or Node, or metrics to None")
+        .field_path(".spec.workers.metrics"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerClusterSpec {

@@ -17,16 +17,21 @@ pub struct Workers {
     /// rounded up, else its processor request, else 1. Live: a change reaches the pods that run, and restarts none. Default Auto.
     pub count: WorkerCount,
     /// What shows that a worker is ready. `Auto`: Node's `listening` message, or `READY=1` (`sd_notify`), or, where neither comes,
-    /// being alive for one second. `Listening`: only a listening socket. `Notify`: only `READY=1` or `process.send('ready')`.
+    /// being alive for `startupSeconds`. `Listening`: only a listening socket. `Notify`: only `READY=1` or `process.send('ready')`.
     /// `Immediate`: being forked. Default Auto.
     pub ready: Ready,
+    /// Seconds, from 0 to 86400, after which a worker that is alive counts as ready, where `ready: Auto` finds nothing better. For a program that takes
+    /// its time: a fresh worker that is to take another's place has ten times as long to get ready, and 30 at the least. Default 1.
+    #[schemars(range(min = 0, max = 86400))]
+    pub startup_seconds: i64,
     /// Bounds between which the number of workers follows the load: more while connections wait or the workers that are there are busy,
     /// fewer after a while in which that was not so. In place of `count`. Live. Default: none, `count` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
     /// How a worker that ended is replaced. Live.
     pub restart: Restart,
-    /// When a worker gives way to a fresh one, which is ready before the old one is asked to leave. Live. Default: never.
+    /// When a worker gives way to a fresh one, which is ready before the old one is asked to leave. Live. Default: only where the container's
+    /// memory is nearly used up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recycle: Option<Recycle>,
     /// When a worker counts as hung, and is killed and replaced. Live. Default: never.
@@ -36,8 +41,14 @@ pub struct Workers {
     /// termination grace period. Default 30.
     #[schemars(range(min = 0, max = 86400))]
     pub drain_seconds: i64,
+    /// Send a Node worker the message `shutdown` before it is asked to stop, as PM2 does with `shutdown_with_message`; not with `ipc: None`.
+    /// Default false.
+    pub shutdown_message: bool,
     /// The channel between primary and workers. `Auto`: Node's own where the command is Node. `Node`: always. `None`: never. Default Auto.
     pub ipc: Ipc,
+    /// What Node workers measure themselves and `/metrics` on port 9180 gives as one, as Node's cluster aggregation does. `PromClient`: what they
+    /// register with prom-client, in a program that makes an `AggregatorRegistry`; not with `ipc: None`. `None`: nothing. Default None.
+    pub metrics: WorkerMetrics,
 }
 
 // === impl Workers ===
@@ -48,12 +59,16 @@ impl Default for Workers {
             count: WorkerCount::Auto,
             adaptive: None,
             ready: Ready::Auto,
+            // Enough for a program that ends at once because of a mistake to have ended.
+            startup_seconds: 1,
             restart: Restart::default(),
             recycle: None,
             hang: None,
             // Kubernetes' own grace period and gunicorn's graceful timeout.
             drain_seconds: 30,
+            shutdown_message: false,
             ipc: Ipc::Auto,
+            metrics: WorkerMetrics::None,
         }
     }
 }
@@ -146,6 +161,14 @@ pub enum Ipc {
     Auto,
     Node,
     None,
+}
+
+/// What Node workers measure themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum WorkerMetrics {
+    #[default]
+    None,
+    PromClient,
 }
 
 /// How a worker that ended is replaced. One that was ready for a second or more is replaced at once; the delay counts only deaths before that.

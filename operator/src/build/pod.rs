@@ -1,6 +1,6 @@
 //! A replica's pod: the user's template with the primary put in front of the command.
 
-use crds::{Balancing, Ipc, Ready, WorkerClusterSpec, names};
+use crds::{Balancing, Ipc, Ready, WorkerClusterSpec, WorkerMetrics, names};
 use primary_protocol::ADMIN_PORT;
 use serde_json::{Map, Value, json};
 
@@ -127,11 +127,19 @@ fn environment(spec: &WorkerClusterSpec, control: Option<&Control<'_>>) -> Vec<V
     let mut environment = vec![
         variable("ADMIN", format!("[::]:{ADMIN_PORT}")),
         variable("READY", ready.into()),
+        variable("STARTUP_SECONDS", workers.startup_seconds.to_string()),
         variable("IPC", ipc.into()),
         variable("DRAIN_SECONDS", workers.drain_seconds.to_string()),
         variable("ENDPOINTS_DELAY_SECONDS", ENDPOINTS_DELAY_SECONDS.to_string()),
         json!({"name": "WORKERCLUSTER_CPU_REQUEST_MILLICORES", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}}),
     ];
+    if workers.shutdown_message {
+        environment.push(variable("SHUTDOWN_MESSAGE", "true".into()));
+    }
+    match workers.metrics {
+        WorkerMetrics::None => {}
+        WorkerMetrics::PromClient => environment.push(variable("WORKER_METRICS", "prom-client".into())),
+    }
     environment.extend(live::environment(workers).into_iter().map(|(name, value)| variable(name, value)));
     if let Some(control) = control {
         environment
@@ -224,6 +232,47 @@ mod tests {
             let variable = json!({"name": format!("WORKERCLUSTER_{name}"), "value": value});
             assert!(worker["env"].as_array().unwrap().contains(&variable), "{variable}");
         }
+    }
+
+    /// The value that a primary gets of a setting, in a pod of a WorkerCluster as its user writes it.
+    fn setting(spec: &Value, name: &str) -> Option<String> {
+        let mut whole = json!({"template": {"spec": {"containers": [{"name": "worker", "command": ["x"]}]}}});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let pod = built(&serde_json::from_value(whole).unwrap());
+        let environment = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+        let found = environment.iter().find(|variable| variable["name"] == format!("WORKERCLUSTER_{name}"));
+        found.map(|variable| variable["value"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn settings_of_workers_reach_the_primary_as_its_flags_take_them() {
+        for (workers, name, value) in [
+            (json!({}), "STARTUP_SECONDS", Some("1")),
+            (json!({"startupSeconds": 20}), "STARTUP_SECONDS", Some("20")),
+            (json!({}), "SHUTDOWN_MESSAGE", None),
+            (json!({"shutdownMessage": true}), "SHUTDOWN_MESSAGE", Some("true")),
+            (json!({"metrics": "None"}), "WORKER_METRICS", None),
+            (json!({"metrics": "PromClient"}), "WORKER_METRICS", Some("prom-client")),
+        ] {
+            assert_eq!(setting(&json!({"workers": workers}), name).as_deref(), value, "{workers}");
+        }
+    }
+
+    #[test]
+    fn balancing_and_slow_start_reach_the_primary_as_its_flags_take_them() {
+        for (http, balancing, slow_start) in [
+            (json!({"port": 8000}), None, None),
+            (json!({"port": 8000, "balancing": "Shared", "slowStartSeconds": 0}), None, None),
+            (json!({"port": 8000, "balancing": "Steered"}), Some("steered"), None),
+            (json!({"port": 8000, "balancing": "Steered", "slowStartSeconds": 30}), Some("steered"), Some("30")),
+            (json!({"port": 8000, "balancing": "Passing"}), Some("passing"), None),
+        ] {
+            let given = |name| setting(&json!({"http": http}), name);
+            assert_eq!(given("LISTEN").as_deref(), Some("[::]:8000"), "{http}");
+            assert_eq!(given("BALANCING").as_deref(), balancing, "{http}");
+            assert_eq!(given("SLOW_START_SECONDS").as_deref(), slow_start, "{http}");
+        }
+        assert_eq!(setting(&json!({}), "BALANCING"), None, "nothing is listened on");
     }
 
     #[test]

@@ -148,10 +148,20 @@ mod tests {
         template.template.0.insert("metadata".into(), json!({"labels": {"a": "b"}}));
         let mut workers = spec();
         workers.workers.drain_seconds = 5;
+        let mut startup = spec();
+        startup.workers.startup_seconds = 5;
+        let mut message = spec();
+        message.workers.shutdown_message = true;
+        let mut metrics = spec();
+        metrics.workers.metrics = crds::WorkerMetrics::PromClient;
         let mut port = spec();
         port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared, slow_start_seconds: 0 });
-        let all = [revision(&spec()), revision(&template), revision(&workers), revision(&port)];
-        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        let mut steered = spec();
+        steered.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 0 });
+        let mut slow = spec();
+        slow.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 30 });
+        let all = [spec(), template, workers, startup, message, metrics, port, steered, slow];
+        assert_eq!(all.iter().map(revision).collect::<std::collections::BTreeSet<_>>().len(), all.len());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Status from what one pass saw and did.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crds::{AutoscalingStatus, WorkerClusterStatus, WorkerTotals, names};
 use k8s_openapi::{
@@ -14,6 +14,7 @@ use crate::{
     build::{Problem, Valid},
     decide::{
         autoscale::Decision as Scaling,
+        complaints::{Complaint, Said, complaints},
         progress::{self, Progress},
         replicas::{Decision, Strategy},
     },
@@ -37,6 +38,16 @@ pub struct Facts<'a> {
     pub told: Vec<Happening>,
 }
 
+/// What one pass comes to.
+pub struct Composed {
+    /// Status as it should be now.
+    pub status: WorkerClusterStatus,
+    /// When the next look is due.
+    pub wake: Option<Duration>,
+    /// What is wrong with workers, the most severe first.
+    pub complaints: Vec<Complaint>,
+}
+
 /// Figures that change all the time are written no more often than this.
 const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -44,13 +55,8 @@ const FIGURES_EVERY: SignedDuration = SignedDuration::from_secs(30);
 const OVERLOOKED: &str =
     "not scheduled, and no scheduler says why; look at spec.template.spec.schedulerName and resourceClaims";
 
-/// Status as it should be now, and when the next look is due.
-pub fn compose(
-    context: &Context,
-    seen: &Seen,
-    facts: &Facts<'_>,
-    before: &WorkerClusterStatus,
-) -> (WorkerClusterStatus, Option<Duration>) {
+/// Status from what was seen and done.
+pub fn compose(context: &Context, seen: &Seen, facts: &Facts<'_>, before: &WorkerClusterStatus) -> Composed {
     let generation = seen.cluster.metadata.generation.unwrap_or(0);
     // As the writes of this pass left them.
     let pods = context.cache.pods.of(&seen.key);
@@ -72,7 +78,8 @@ pub fn compose(
     let stats: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.stats(&pod.uid)?))).collect();
     let totals = totals(&stats);
     let doubted: Vec<_> = active.iter().filter_map(|pod| Some((pod.name.as_str(), seen.trouble(pod)?))).collect();
-    let workers = workers(active.is_empty(), &stats, &totals, &doubted);
+    let complaints = complaints(active.iter().flat_map(|pod| said(pod, seen.stats(&pod.uid), seen.wall)));
+    let workers = workers(&complaints, active.is_empty(), &stats, &totals, &doubted);
     let troubled = active.iter().chain(&owned).find_map(|pod| Some((pod.name.as_str(), pod.trouble.as_deref()?)));
     let overlooked = active.iter().filter_map(|pod| Some((pod.overlooked_in(seen.wall)?, pod.name.as_str()))).min();
     let overlooked = overlooked.filter(|_| troubled.is_none());
@@ -108,7 +115,8 @@ pub fn compose(
         generation,
         seen.wall,
     );
-    let waits = [progress.as_ref().and_then(|progress| progress.wake), overlooked.map(|(wait, _)| wait)];
+    let kills = active.iter().filter_map(|pod| pod.memory_kill.as_ref()?.told_for(seen.wall)).min();
+    let waits = [progress.as_ref().and_then(|progress| progress.wake), overlooked.map(|(wait, _)| wait), kills];
     let wake = waits.into_iter().flatten().filter(|wait| !wait.is_zero()).min();
     let told = WorkerClusterStatus {
         replicas: count(active.len()),
@@ -130,7 +138,7 @@ pub fn compose(
             autoscaling_status(scaling, before.autoscaling.as_ref(), interval, seen.wall, false)
         }),
     };
-    (told, wake)
+    Composed { status: told, wake, complaints }
 }
 
 /// How the rollout of the target comes on.
@@ -171,21 +179,26 @@ fn totals(stats: &[(&str, &Stats)]) -> WorkerTotals {
     totals
 }
 
+/// What is wrong with a pod's workers: what its primary warns of, and what happened to the primary itself.
+fn said<'a>(pod: &'a PodView, stats: Option<&'a Stats>, now: Timestamp) -> impl Iterator<Item = Said<'a>> {
+    let warnings = stats.into_iter().flat_map(|stats| &stats.warnings);
+    let warnings = warnings.map(|warning| (&*pod.name, warning.reason, Cow::Borrowed(&*warning.message)));
+    let kill = pod.memory_kill.iter().filter(move |kill| kill.told_for(now).is_some());
+    warnings.chain(kill.map(|kill| (&*pod.name, WarningReason::OutOfMemory, Cow::Owned(kill.message()))))
+}
+
 fn workers<'a>(
+    complaints: &'a [Complaint],
     none: bool,
     stats: &[(&'a str, &'a Stats)],
     totals: &WorkerTotals,
     doubted: &[(&'a str, &'a Trouble)],
 ) -> Workers<'a> {
-    let warned = stats.iter().find_map(|(pod, stats)| {
-        let warning = stats.warnings.first()?;
-        Some((*pod, reason(warning.reason), warning.message.as_str()))
-    });
     // Where none can be reached it is the network, as far as anybody knows.
     let answered = !stats.is_empty() || doubted.iter().any(|(_, trouble)| trouble.is_answer());
     let first = doubted.iter().find(|(_, trouble)| trouble.is_answer()).or(doubted.first());
-    match (warned, first) {
-        (Some((pod, reason, message)), _) => Workers::Warned { pod, reason, message },
+    match (complaints.first(), first) {
+        (Some(worst), _) => Workers::Unwell { worst, all: complaints },
         _ if none => Workers::None,
         (None, Some((pod, trouble))) if answered => {
             Workers::Unusable { pod, message: &trouble.message, others: doubted.len() - 1 }
@@ -206,20 +219,6 @@ pub fn had_reason(status: &WorkerClusterStatus, reason: &str) -> bool {
 
 fn seconds(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-}
-
-fn reason(reason: WarningReason) -> &'static str {
-    match reason {
-        WarningReason::PortBoundByWorker => "PortBoundByWorker",
-        WarningReason::CrashLoop => "CrashLoop",
-        WarningReason::NeverReady => "NeverReady",
-        WarningReason::CommandNotFound => "CommandNotFound",
-        WarningReason::ChannelSwallowed => "ChannelSwallowed",
-        WarningReason::Hung => "WorkersHung",
-        WarningReason::OverMemory => "WorkersOverMemory",
-        WarningReason::OutOfMemory => "WorkersOutOfMemory",
-        WarningReason::Unknown => "WorkersWarn",
-    }
 }
 
 /// The decision as status shows it. The figures are those of before for a while, so that status is not written each second.
@@ -263,7 +262,20 @@ fn figures_due(before: &AutoscalingStatus, now: &Time) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::autoscale::{ConditionData, History, Reason};
+    use crate::{
+        decide::autoscale::{ConditionData, History, Reason},
+        view::{memory_kill::MemoryKill, pod::tests::pod},
+    };
+
+    #[test]
+    fn a_container_that_was_killed_for_memory_is_told_as_a_worker_that_was() {
+        let kill = MemoryKill { container: "worker".into(), at: Timestamp::UNIX_EPOCH };
+        let killed = PodView { memory_kill: Some(kill), ..pod("web-1") };
+        let told = |second| complaints(said(&killed, None, Timestamp::from_second(second).unwrap()));
+        let first = &told(0)[0];
+        assert_eq!((first.reason, &*first.pod), ("WorkersOutOfMemory", "web-1"));
+        assert_eq!(told(600), []);
+    }
 
     #[test]
     fn an_interval_of_more_than_a_second_is_told_and_with_the_next_figures() {

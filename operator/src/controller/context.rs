@@ -14,10 +14,10 @@ use tokio::{sync::watch, time::Instant};
 use super::{check::Verdict, events::Events, observe::Seen, retire::Retiring};
 use crate::{
     api::{ApiError, ApiServer},
-    decide::{autoscale::History, backoff::Backoff},
+    decide::{autoscale::History, backoff::Backoff, complaints, deaths::Deaths},
     metrics::Metrics,
     signal::{Handle, Readings},
-    view::{Cache, Key, PodView, nodes::Sight},
+    view::{Cache, Key, PodView, memory_kill, nodes::Sight},
 };
 
 /// What the settings say about building and scaling.
@@ -91,6 +91,14 @@ pub struct Memory {
     pub retiring: Retiring,
     /// What the primaries last said that status shows: the same again is no news.
     pub digest: u64,
+    /// What is wrong with workers and has been told; `None` until the first look of this term.
+    pub complaints: Option<complaints::Told>,
+    /// Containers that were killed for memory and have been counted; `None` until the first look of this term.
+    pub kills: Option<memory_kill::Counted>,
+    /// The last reload that failed and has been told.
+    pub failed_reload: Option<String>,
+    /// Workers that ended and were not asked to, as far as they have been counted and told.
+    pub deaths: Deaths,
     /// Each reading is news: the autoscaler decides on it.
     pub autoscaled: bool,
     /// Generation of a resource that cannot be read, and has been told so.
@@ -233,6 +241,7 @@ fn digest(readings: &Readings, max_age: Duration, now: Instant) -> u64 {
         if let Some((stats, at)) = &reading.stats {
             (now.saturating_duration_since(*at) > max_age).hash(&mut hasher);
             (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);
+            (stats.deaths.exited, stats.deaths.crashed).hash(&mut hasher);
             stats.told.as_ref().map(|told| (&told.revision, &told.reload)).hash(&mut hasher);
             let waits = stats.listeners.iter().any(|listener| listener.queue_depth.is_some_and(|depth| depth > 0));
             (stats.drained, stats.drained && stats.workers.busy == Some(0) && !waits).hash(&mut hasher);

@@ -7,14 +7,14 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::Instant;
 
 use super::{
-    compose::{Facts, autoscaling_status, compose},
+    compose::{Composed, Facts, autoscaling_status, compose},
     context::Context,
     events::Happening,
-    happenings::happenings,
+    happenings::{deaths, failed_reload, happenings, unwell},
     observe::Seen,
     pace,
 };
-use crate::{api::ApiError, decide::autoscale::Decision as Scaling, status};
+use crate::{api::ApiError, decide::autoscale::Decision as Scaling, status, view::memory_kill::uncounted};
 
 /// Writes a changed number of replicas to status before it is acted on, and returns what is to be told about it.
 pub async fn commit(context: &Context, seen: &mut Seen, scaling: &Scaling) -> Result<Option<Happening>, ApiError> {
@@ -70,8 +70,9 @@ pub async fn mirror(context: &Context, seen: &mut Seen, desired: i32) -> Result<
 /// Writes status where it changed, and has told what happened. Returns when the next look is due.
 pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Result<Option<Duration>, ApiError> {
     let before = seen.cluster.status.clone().unwrap_or_default();
-    let (status, mut wake) = compose(context, seen, facts, &before);
-    let happenings = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
+    let Composed { status, mut wake, complaints } = compose(context, seen, facts, &before);
+    let mut happenings: Vec<_> = facts.told.iter().cloned().chain(happenings(seen, facts, &before, &status)).collect();
+    let reload = status.reload.clone();
     if differs(&before, &status) {
         let told = context.memory(&seen.key, |memory| memory.numbers);
         let told = told.map(|(at, took)| pace::Told { since: at.elapsed(), took });
@@ -86,7 +87,18 @@ pub async fn report(context: &Context, seen: &mut Seen, facts: &Facts<'_>) -> Re
             }
         }
     }
+    // It counts as told only once it is: a pass that cannot write status has ended before.
+    context.memory(&seen.key, |memory| {
+        happenings.extend(unwell(&mut memory.complaints, &complaints, &before, seen.now));
+        let (before, after) = (before.reload.as_ref(), reload.as_ref());
+        happenings.extend(failed_reload(&mut memory.failed_reload, &seen.name, before, after));
+        let (died, later) = deaths(&mut memory.deaths, seen);
+        happenings.extend(died);
+        wake = wake.into_iter().chain(later).min();
+    });
     tell(context, seen, happenings);
+    let kills = context.memory(&seen.key, |memory| uncounted(&mut memory.kills, &seen.owned()));
+    context.metrics.killed_for_memory(kills);
     Ok(wake)
 }
 

@@ -2,6 +2,8 @@
 
 pub mod autoscale;
 pub mod backoff;
+pub mod complaints;
+pub mod deaths;
 pub mod nodes;
 pub mod progress;
 pub mod ranking;

@@ -1,9 +1,10 @@
 //! A primary's answer, taken apart with suspicion: whoever owns the pod may answer anything.
 
-use primary_protocol::{Listener, Orders, STATS_VERSION, Stats};
+use primary_protocol::{Listener, Orders, STATS_VERSION, Slot, SlotState, Stats};
 use serde::Deserialize;
 
 use super::error::ScrapeError;
+use crate::decide::deaths::Verdict;
 
 /// Most workers of one replica that are believed.
 const MOST_SLOTS: usize = 4096;
@@ -33,10 +34,18 @@ pub(super) fn decode(body: &[u8]) -> Result<Stats, ScrapeError> {
     }
     let mut stats: Stats = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     check(&stats).map_err(ScrapeError::Implausible)?;
-    // Nobody here reads them, and of every pod the last document is kept: whoever has a hundred pods that lie must not fill our memory.
-    (stats.slots, stats.orders) = (Vec::new(), Orders::default());
+    // Nobody here reads more, and of every pod the last document is kept: whoever has a hundred pods that lie must not fill our memory.
+    stats.slots = Verdict::ALL.into_iter().filter_map(|verdict| last_death(&stats, verdict)).collect();
+    stats.orders = Orders::default();
     stats.listeners = whole(&stats.listeners).into_iter().collect();
     Ok(stats)
+}
+
+/// The slot in which a worker last ended so, as far as it can be told: the one that has the youngest worker since, or waits for it.
+fn last_death(stats: &Stats, verdict: Verdict) -> Option<Slot> {
+    let died = |slot: &&Slot| slot.last_exit.as_deref().is_some_and(|exit| verdict.is_of(exit));
+    let slots = stats.slots.iter().filter(died).filter(|_| verdict.of(&stats.deaths) > 0);
+    slots.min_by_key(|slot| (slot.state == SlotState::Stopped, slot.up_milliseconds.unwrap_or(0))).cloned()
 }
 
 /// How many connections wait in all accept queues together: all that is read of them here. `None` where there is no queue.

@@ -1,6 +1,7 @@
 //! What the operator has seen of the cluster: pods as far as decisions need them, and a cache that is never older than our own writes.
 
 pub mod cache;
+pub mod memory_kill;
 pub mod nodes;
 pub mod pod;
 mod restart;

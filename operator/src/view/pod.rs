@@ -9,6 +9,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+use super::memory_kill::MemoryKill;
 use crate::decide::autoscale::{CpuRequest, worker_cpu_request};
 
 /// A scheduler that knows of a pod says within moments where it goes or why it cannot; one that has many to place takes some seconds.
@@ -49,6 +50,8 @@ pub struct PodView {
     pub disrupted: bool,
     /// Why the pod failed, or what a container waits for, as `Evicted: The node was low on resource: memory`.
     pub trouble: Option<String>,
+    /// The last end of the worker container, where that was the kernel's doing for memory.
+    pub memory_kill: Option<MemoryKill>,
     /// Image of the primary that was copied into it.
     pub primary_image: Option<String>,
     /// Processor request of the worker container.
@@ -140,6 +143,7 @@ impl PodView {
                 .iter()
                 .any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True"),
             trouble: failure(pod).or_else(|| containers().find_map(waiting)).or_else(|| unschedulable(conditions)),
+            memory_kill: MemoryKill::read(pod),
             primary_image: pod.spec.as_ref().and_then(primary_image),
             cpu_request: worker_cpu_request(&pod.spec.clone().unwrap_or_default()),
         })
@@ -288,6 +292,7 @@ pub mod tests {
             drain: false,
             disrupted: false,
             trouble: None,
+            memory_kill: None,
             primary_image: None,
             cpu_request: CpuRequest::Millicores(100),
         }

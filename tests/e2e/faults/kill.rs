@@ -10,7 +10,7 @@ use e2e::{
 };
 use serde::Deserialize;
 
-use super::restarts;
+use super::{restarts, told_once};
 
 const KILLS: usize = 20;
 /// The figure to reach is 20 ms; a machine that does other things at the same time is given more.
@@ -79,6 +79,8 @@ async fn kill(space: &Space, workers: i32, own_starts: bool) -> Result<Killed> {
     ensure!(killed.again.len() == KILLS, "{} of {KILLS} kills", killed.again.len());
     ensure!(killed.hung == 0, "{} requests hung; failed: {:?}", killed.hung, killed.failed);
     ensure!(killed.restarts == KILLS as u64, "the primary counted {} restarts", killed.restarts);
+    // All of them within five minutes: one event, however many.
+    told_once(space, "WorkersCrashed").await?;
     let after = space.pods("web").await?;
     ensure!(
         restarts(&before) == restarts(&after),

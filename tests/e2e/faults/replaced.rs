@@ -15,7 +15,7 @@ use kube::{
     api::{DeleteParams, EvictParams},
 };
 
-use super::restarts;
+use super::{restarts, told_once};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_are_deleted_or_evicted_are_replaced() -> Result<()> {
@@ -96,6 +96,10 @@ async fn a_worker_that_takes_too_much_memory_is_replaced() -> Result<()> {
             ensure!(restarted == 0 && stats.deaths.out_of_memory == 1, "{restarted} restarts, {:?}", stats.deaths);
             ensure!(stats.uptime_milliseconds > first.uptime_milliseconds, "the primary was started again");
         }
+        // Told either way: by the primary, or, where it was killed as well, from the pod's status.
+        let message = space.condition("web", "WorkersHealthy", "False", "WorkersOutOfMemory").await?;
+        ensure!(message.contains(&pod) && message.contains("workers.recycle.memory"), "{message}");
+        told_once(&space, "WorkersOutOfMemory").await?;
         load::get(address, "/").await.map(|_| ())
     })
     .await

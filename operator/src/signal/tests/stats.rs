@@ -29,6 +29,26 @@ fn of_each_pod_only_what_is_used_is_kept() {
 }
 
 #[test]
+fn of_the_slots_those_are_kept_in_which_workers_last_died() {
+    let slot = |number: u32, state: &str, up: &str, exit: &str| {
+        format!(r#"{{"slot":{number},"state":"{state}",{up}"restarts":1,"lastExit":"{exit}"}}"#)
+    };
+    let slots = [
+        slot(1, "Stopped", "", "exit code 1"),
+        slot(2, "Ready", r#""upMilliseconds":9000,"#, "exit code 2"),
+        slot(3, "Ready", r#""upMilliseconds":500,"#, "signal 9 (SIGKILL)"),
+        slot(4, "Ready", r#""upMilliseconds":100,"#, "exit code 0"),
+    ];
+    let kept = |deaths: &str| {
+        let good = document(1000, 1000).replace(r#""exited":0,"crashed":0"#, deaths);
+        let body = good.replace("{\"version\":1", &format!(r#"{{"slots":[{}],"version":1"#, slots.join(",")));
+        decode(body.as_bytes()).unwrap().slots.iter().map(|slot| slot.slot).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(r#""exited":1,"crashed":2"#), [3, 4]);
+    assert_eq!(kept(r#""exited":0,"crashed":2"#), [3], "the other was asked to leave");
+}
+
+#[test]
 fn another_version_is_named_even_if_nothing_else_is_known_of_it() {
     assert_eq!(decode(br#"{"version":7}"#), Err(ScrapeError::Version(7)));
 }
