@@ -173,6 +173,7 @@ impl Machine {
             Event::OpenFailed => self.port.on_open_failed(now),
             Event::Stop { signal } => self.on_stop(signal, now, &mut effects),
             Event::Emptied => self.on_emptied(now),
+            Event::StillWaiting { connections } => self.on_still_waiting(connections, now),
             Event::SlotEmptied { slot } => self.on_slot_emptied(slot, now),
         }
         self.advance(now, &mut effects);

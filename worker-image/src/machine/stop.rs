@@ -9,8 +9,9 @@ use super::{Effect, Machine, Moment, Note, Reason};
 /// After a SIGKILL the kernel needs a moment; a process in uninterruptible sleep may need for ever, and is not waited for.
 pub(super) const KILL_GRACE: Duration = Duration::from_secs(2);
 
-/// This part of the drain time may pass with the door closed and workers still accepting what waited at it.
-const EMPTYING_SHARE: u32 = 5;
+/// This part of the drain time may pass with the door closed and fewer of those that wait behind it not getting in: then nobody accepts them. And
+/// this part of it is for finishing what was accepted last.
+const SHARE: u32 = 5;
 
 /// The order to stop the replica.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,14 @@ pub(super) enum StopPhase {
     /// As ever.
     Serving,
     /// Nobody new is let in; who waits in the accept queues is accepted, until this time at the latest.
-    Emptying { until: Moment },
+    Emptying {
+        /// At the latest; and when they have not become fewer until `stalls_at`.
+        until: Moment,
+        /// See `until`.
+        stalls_at: Moment,
+        /// The fewest that were seen to wait.
+        fewest: u32,
+    },
     /// All workers have been told to stop.
     Draining,
 }
@@ -41,7 +49,7 @@ impl StopPlan {
     pub fn due(&self) -> Moment {
         match self.phase {
             StopPhase::Serving => self.drain_at,
-            StopPhase::Emptying { until } => until.min(self.deadline),
+            StopPhase::Emptying { until, stalls_at, .. } => until.min(stalls_at).min(self.deadline),
             StopPhase::Draining => self.deadline + KILL_GRACE,
         }
     }
@@ -77,8 +85,19 @@ impl Machine {
 
     /// Nobody waits in the accept queues any more, and what is accepted has been read once.
     pub(super) fn on_emptied(&mut self, now: Moment) {
-        if let Some(StopPlan { phase: StopPhase::Emptying { until }, .. }) = &mut self.stop {
+        if let Some(StopPlan { phase: StopPhase::Emptying { until, .. }, .. }) = &mut self.stop {
             *until = now;
+        }
+    }
+
+    /// So many still wait. As long as they become fewer, somebody accepts them.
+    pub(super) fn on_still_waiting(&mut self, connections: u32, now: Moment) {
+        let share = self.settings.drain / SHARE;
+        if let Some(StopPlan { phase: StopPhase::Emptying { stalls_at, fewest, .. }, .. }) = &mut self.stop
+            && connections < *fewest
+        {
+            *fewest = connections;
+            *stalls_at = now + share;
         }
     }
 
@@ -90,7 +109,7 @@ impl Machine {
             self.end_reload("the replica stops", now, effects);
             match phase {
                 StopPhase::Serving => {}
-                StopPhase::Emptying { until } => {
+                StopPhase::Emptying { until, .. } => {
                     effects.push(Effect::Note(Note::DoorClosed { at_most: until.saturating_sub(now) }));
                     effects.push(Effect::CloseDoor);
                 }
@@ -126,9 +145,14 @@ impl Machine {
         match plan.phase {
             StopPhase::Serving if now < plan.drain_at => StopPhase::Serving,
             StopPhase::Serving if served && now < plan.deadline => {
-                StopPhase::Emptying { until: now + plan.deadline.saturating_sub(now) / EMPTYING_SHARE }
+                let left = plan.deadline.saturating_sub(now);
+                StopPhase::Emptying {
+                    until: now + left - left / SHARE,
+                    stalls_at: now + left / SHARE,
+                    fewest: u32::MAX,
+                }
             }
-            StopPhase::Emptying { until } if now < until.min(plan.deadline) => plan.phase,
+            StopPhase::Emptying { until, stalls_at, .. } if now < until.min(stalls_at).min(plan.deadline) => plan.phase,
             _ => StopPhase::Draining,
         }
     }

@@ -368,7 +368,7 @@ fn who_waits_at_the_door_is_let_in_before_workers_are_told() {
 }
 
 #[test]
-fn the_door_holds_the_end_up_for_a_fifth_of_the_drain_time_at_the_most() {
+fn the_door_holds_the_end_up_while_those_behind_it_become_fewer_and_a_fifth_of_the_drain_time_where_they_do_not() {
     let mut scenario = Scenario::new(policy(), Settings { endpoints_delay: Duration::ZERO, ..settings() });
     scenario.nobody_waits = false;
     scenario.evidence(100, ReadyEvidence::Notify).stop().after(1999 * MILLISECOND);
@@ -376,6 +376,16 @@ fn the_door_holds_the_end_up_for_a_fifth_of_the_drain_time_at_the_most() {
     assert_eq!(scenario.machine.next_due(), Some(2 * SECOND));
     scenario.after(MILLISECOND);
     assert_eq!(scenario.signals(), [(100, libc::SIGTERM), (101, libc::SIGTERM)]);
+
+    let mut scenario = Scenario::new(policy(), Settings { endpoints_delay: Duration::ZERO, ..settings() });
+    scenario.nobody_waits = false;
+    scenario.evidence(100, ReadyEvidence::Notify).stop();
+    for connections in (1..8).rev() {
+        scenario.event(Event::StillWaiting { connections }).after(SECOND);
+        assert_eq!(scenario.signals(), [], "{connections} wait, and one fewer each second");
+    }
+    scenario.event(Event::StillWaiting { connections: 1 }).after(SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM), (101, libc::SIGTERM)], "the last fifth is for finishing");
 
     let mut scenario = Scenario::new(policy(), settings());
     scenario.nobody_waits = false;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use primary_protocol::{Deaths, Replaced, ReplicaState, Slot as SlotStats, SlotState, WorkerCounts};
 
 use super::slot::{LEAVING_MAX, Phase, Slot, Vacancy, Worker};
-use super::{Machine, Moment, NEVER_READY, Reason, Settings};
+use super::{Machine, Moment, Reason, Settings};
 
 /// What the loop should look at for the machine, because the kernel does not report it by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Machine {
                     due.add(worker.since + time);
                 }
                 if !worker.reported {
-                    due.add(worker.since + NEVER_READY);
+                    due.add(worker.since + self.late_after(worker));
                 }
             }
             for leaving in &slot.leaving {

@@ -524,3 +524,13 @@ fn no_order_is_taken_when_the_replica_stops() {
     let told: Vec<u32> = scenario.signals().into_iter().map(|(pid, _)| pid).collect();
     assert_eq!(told, [102, 100, 101], "the successor as well");
 }
+
+#[test]
+fn a_program_that_may_take_its_time_is_not_told_of_before_that_is_over() {
+    let slow = Settings { startup: 60 * SECOND, ..settings() };
+    let mut scenario = Scenario::new(Policy { ready: ReadyRule::Notify, ..policy() }, slow);
+    scenario.after(60 * SECOND);
+    assert_eq!(scenario.reasons(), []);
+    scenario.after(SECOND);
+    assert_eq!(scenario.reasons(), [WarningReason::NeverReady]);
+}
