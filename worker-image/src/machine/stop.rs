@@ -147,7 +147,7 @@ impl Machine {
             StopPhase::Serving if served && now < plan.deadline => {
                 let left = plan.deadline.saturating_sub(now);
                 StopPhase::Emptying {
-                    until: now + left - left / SHARE,
+                    until: now + left * (SHARE - 1) / SHARE,
                     stalls_at: now + left / SHARE,
                     fewest: u32::MAX,
                 }

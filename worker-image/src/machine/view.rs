@@ -65,10 +65,12 @@ impl Machine {
         for at in self.renewals_due().into_iter().chain(self.verdicts_due()).chain(self.shares_due()) {
             due.add(at);
         }
+        let free_at = self.starts_free_at();
         for slot in &self.slots {
             if let Phase::Waiting { until } = slot.phase
                 && slot.leaving.len() < LEAVING_MAX
             {
+                let until = until.max(free_at);
                 match (slot.gate, self.port.is_waiting()) {
                     (Some(gate), _) => due.add(gate.max(until)),
                     (None, true) => {}

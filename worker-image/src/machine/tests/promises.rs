@@ -60,10 +60,11 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 fn any_policy() -> impl Strategy<Value = Policy> {
     let rules = vec![ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Immediate, ReadyRule::Listening];
-    (prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<bool>(), 0_u64..9, any::<u64>()).prop_map(
-        |(ready, listens, channel, steered, slow, seed)| {
+    let numbers = (0_u64..9, 1_u32..5, any::<u64>());
+    (prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<bool>(), numbers).prop_map(
+        |(ready, listens, channel, steered, (slow, starts_at_once, seed))| {
             let slow_start = Duration::from_secs(slow);
-            Policy { ready, listens, channel, steered, slow_start, seed, ..policy() }
+            Policy { ready, listens, channel, steered, slow_start, starts_at_once, seed, ..policy() }
         },
     )
 }
