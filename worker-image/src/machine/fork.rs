@@ -11,6 +11,10 @@ use super::{Effect, Exit, Machine, Moment, Note, ReadyRule};
 /// Whoever has not become ready in this time holds up the next start no longer: it may wait for something else than a processor.
 const STARTS_FOR: Duration = Duration::from_millis(200);
 
+/// The first worker of all starts alone for so long, where there are more workers than processors: most of what Node does until it listens. Two
+/// that start beside each other are both late, and somebody waits for the first answer.
+const HEAD_START: Duration = Duration::from_millis(40);
+
 impl Machine {
     /// When fewer workers start than may at a time, if nothing happens before.
     pub(super) fn starts_free_at(&self) -> Moment {
@@ -19,10 +23,13 @@ impl Machine {
             Phase::Starting(worker) => Some(worker.since),
             _ => None,
         };
-        let mut ends: Vec<Moment> = self.slots.iter().filter_map(starts).map(|since| since + STARTS_FOR).collect();
-        ends.sort_unstable();
+        let mut starts: Vec<Moment> = self.slots.iter().filter_map(starts).collect();
+        starts.sort_unstable();
         let most = usize::try_from(self.policy.starts_at_once.max(1)).unwrap_or(usize::MAX);
-        ends.len().checked_sub(most).and_then(|at| ends.get(at)).copied().unwrap_or_default()
+        let full = starts.len().checked_sub(most).and_then(|at| starts.get(at)).map(|since| *since + STARTS_FOR);
+        let crowded = !self.served && self.policy.starts_at_once < self.desired();
+        let alone = starts.first().filter(|_| crowded).map(|since| *since + HEAD_START);
+        full.into_iter().chain(alone).max().unwrap_or_default()
     }
 
     pub(super) fn fork_due(&mut self, now: Moment, effects: &mut Vec<Effect>) {
