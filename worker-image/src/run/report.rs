@@ -152,7 +152,6 @@ impl Primary {
             drained: self.machine.is_withdrawn(),
             told: self.remote.told.clone(),
             orders: self.remote.orders(),
-            requests: self.requests(),
         }
     }
 
@@ -168,10 +167,6 @@ impl Primary {
 
     /// How many workers hold a connection that came from a shared socket, or to a port that they bound themselves.
     fn busy_workers(&mut self) -> Option<u32> {
-        if let Some(held) = self.held_in_queue() {
-            self.samples.connections = Some(held);
-            self.samples.busy_at = Some(Instant::now());
-        }
         if self.samples.busy_at.is_none_or(|at| at.elapsed() >= BUSY_EVERY) {
             self.samples.connections = self.count_connections();
             self.samples.busy_at = Some(Instant::now());
