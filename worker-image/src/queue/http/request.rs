@@ -235,7 +235,9 @@ fn split<'a>(target: &'a str, method: &str) -> Result<(Option<&'a str>, &'a str)
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Ok((None, target));
     }
-    let scheme = ["http://", "https://"].into_iter().find(|scheme| target.get(..scheme.len()).is_some_and(|start| is(start, scheme)));
+    let scheme = ["http://", "https://"]
+        .into_iter()
+        .find(|scheme| target.get(..scheme.len()).is_some_and(|start| is(start, scheme)));
     let rest = &target[scheme.ok_or(Flaw::Target)?.len()..];
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     match rest.split_at(end) {

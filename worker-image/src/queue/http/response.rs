@@ -218,7 +218,10 @@ mod tests {
         assert_eq!(Response::parse(worker.as_bytes(), &asked(NEW), false, &mut to), Err(Flaw::Switch));
         let wanted = NEW.replace("Host", "Connection: Upgrade\r\nUpgrade: websocket\r\nHost");
         let (response, written) = answer(&wanted, worker);
-        assert!(response.switches() && written.ends_with("connection: upgrade\r\nupgrade: websocket\r\n\r\n"), "{written}");
+        assert!(
+            response.switches() && written.ends_with("connection: upgrade\r\nupgrade: websocket\r\n\r\n"),
+            "{written}"
+        );
     }
 
     #[test]

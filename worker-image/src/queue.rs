@@ -1,0 +1,20 @@
+//! Queue: the primary takes requests, and gives each to the worker that is free next.
+//!
+//! `table` decides, without IO; `http` reads and writes heads and bodies, without IO; `desk` is where requests and the primary's loop meet; `front`
+//! leads a request from its client to a worker and its answer back.
+
+mod answer;
+mod body;
+mod client;
+mod desk;
+mod download;
+mod exchange;
+mod front;
+mod http;
+mod pool;
+mod stream;
+mod table;
+mod upload;
+
+#[cfg(test)]
+mod tests;

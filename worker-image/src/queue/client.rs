@@ -1,0 +1,77 @@
+//! A client's connection: what came on it, and whether it is still there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// So much is read at a time.
+const PIECE: usize = 16 * 1024;
+
+/// A client that has sent so much after its request has to wait with more.
+const AHEAD_MAX: usize = 16 * 1024;
+
+#[derive(Debug)]
+pub struct Client {
+    pub stream: TcpStream,
+    pub peer: SocketAddr,
+    /// What came and is not used yet.
+    pub inbox: BytesMut,
+    /// It sends nothing more.
+    pub ended: bool,
+}
+
+impl Client {
+    pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self { stream, peer, inbox: BytesMut::new(), ended: false }
+    }
+
+    /// Reads what there is; 0 at the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let count = ready!(read(&mut self.stream, &mut self.inbox, cx))?;
+        self.ended |= count == 0;
+        Poll::Ready(Ok(count))
+    }
+
+    pub async fn read(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    /// Reads ahead, while it waits for something else, so that its end is seen.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ended && self.inbox.len() < AHEAD_MAX {
+            ready!(self.poll_read(cx))?;
+        }
+        if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Sends these bytes and ends the connection so that they arrive: what the client still sends is read for a moment, else the kernel would take
+    /// back what was sent.
+    pub async fn dismiss(mut self, words: &[u8]) {
+        if self.stream.write_all(words).await.is_err() || self.stream.shutdown().await.is_err() {
+            return;
+        }
+        self.inbox.clear();
+        let mut left = LINGER_MAX;
+        while let Ok(count @ 1..) = self.read().await {
+            self.inbox.clear();
+            left = left.saturating_sub(count);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// So much a client that is sent away may still send before it is cut off.
+const LINGER_MAX: usize = 1 << 20;
+
+/// Reads what there is.
+pub fn read<R: AsyncRead + Unpin>(from: &mut R, inbox: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    inbox.reserve(PIECE);
+    pin!(from.read_buf(inbox)).poll(cx)
+}
