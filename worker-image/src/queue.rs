@@ -12,9 +12,17 @@ mod exchange;
 mod front;
 mod http;
 mod pool;
+mod private;
+mod serve;
 mod stream;
 mod table;
 mod upload;
+
+pub use desk::{Desk, Seen};
+pub use private::Private;
+pub use serve::{Leading, Service};
+pub use stream::Address;
+pub use table::{Limits, WorkerId};
 
 #[cfg(test)]
 mod tests;

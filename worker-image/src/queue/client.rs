@@ -23,11 +23,13 @@ pub struct Client {
     pub inbox: BytesMut,
     /// It sends nothing more.
     pub ended: bool,
+    /// It has not asked for anything yet.
+    pub is_new: bool,
 }
 
 impl Client {
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { stream, peer, inbox: BytesMut::new(), ended: false }
+        Self { stream, peer, inbox: BytesMut::new(), ended: false, is_new: true }
     }
 
     /// Reads what there is; 0 at the end.

@@ -1,6 +1,6 @@
 //! Clients: each request of a connection in turn gets a worker, and its answer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::answer::{Answer, HTTP2_REFUSAL};
@@ -32,6 +32,9 @@ const IDLE_TIME: Duration = Duration::from_secs(75);
 /// So long a client that is sent away may take to read why.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// So long a client that has just connected may take to send its request when connections are to end.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
 /// A worker whose client has left may go on with it for so long before its place counts as free.
 const ABANDONED: Duration = Duration::from_secs(60);
 
@@ -45,6 +48,10 @@ pub struct Front {
     pub pool: RefCell<Pool>,
     /// Whether what came before us says who the client is.
     pub trusts: bool,
+    /// Told when connections are to end.
+    pub closing: Notify,
+    /// They are.
+    pub closes: Cell<bool>,
 }
 
 /// What follows a request on its connection.
@@ -60,9 +67,8 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
     loop {
         if client.inbox.is_empty() {
             client.inbox = BytesMut::new(); // ten thousand idle connections need no memory
-            match timeout(IDLE_TIME, client.stream.readable()).await {
-                Ok(Ok(())) => {}
-                _ => return,
+            if !is_asked(&front, &client).await {
+                return;
             }
         }
         let mut head = Vec::with_capacity(512);
@@ -73,12 +79,27 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
             Ok(Err(flaw)) => return refuse(client, Answer::Bad(flaw), false).await,
             Err(_) => return refuse(client, Answer::Slow, false).await,
         };
+        client.is_new = false;
         match answer(&front, &mut client, &request, head).await {
             Ok(Next::Another) => {}
             Ok(Next::End) => return,
             Err(why) => return refuse(client, why, request.method == Method::Head).await,
         }
     }
+}
+
+/// Waits for the first byte of a request. Says whether one came.
+async fn is_asked(front: &Front, client: &Client) -> bool {
+    let closing = front.closing.notified();
+    if !front.closes.get() {
+        tokio::select! {
+            biased;
+            readable = timeout(IDLE_TIME, client.stream.readable()) => return matches!(readable, Ok(Ok(()))),
+            () = closing => {}
+        }
+    }
+    // Who has just connected sends its request at any moment; who has had an answer can go elsewhere with the next.
+    client.is_new && timeout(LAST_GRACE, client.stream.readable()).await.is_ok_and(|readable| readable.is_ok())
 }
 
 /// Reads the next request's head, and a small body after it: nobody's worker waits for a slow client. `None` where the client has gone.
@@ -125,12 +146,12 @@ async fn answer(front: &Front, client: &mut Client, request: &Request, head: Vec
             continue;
         };
         let mut download = Download::new(BytesMut::new());
-        let closes = !request.persists;
+        let closes = !request.persists || front.closes.get();
         let (upload_, download_) = (&mut upload, &mut download);
         let exchange = Exchange { client, worker: &mut worker, request, upload: upload_, download: download_, closes };
         match exchange.run().await {
             End::Done => {
-                let goes_on = request.persists && upload.has_come() && !download.ends_old_client(request);
+                let goes_on = !closes && upload.has_come() && !download.ends_old_client(request);
                 if download.leaves_connection() && upload.is_done() {
                     front.pool.borrow_mut().put(seat.worker, worker);
                 }

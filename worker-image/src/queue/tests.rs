@@ -1,12 +1,13 @@
 //! Clients and workers over real sockets of this machine.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::desk::Desk;
@@ -25,7 +26,7 @@ struct Place {
 
 async fn place(limits: Limits) -> Place {
     let desk = Desk::new(limits);
-    let front = Rc::new(Front { desk: desk.clone(), pool: RefCell::new(Pool::default()), trusts: false });
+    let front = Rc::new(Front { desk: desk.clone(), pool: RefCell::new(Pool::default()), trusts: false, closing: Notify::new(), closes: Cell::new(false) });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap();
     spawn_local(async move {

@@ -1,0 +1,145 @@
+//! The thread that requests are led on: apart from the primary's loop, so that looking at workers holds up no request, and no request the workers.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use super::desk::Desk;
+use super::front::{Front, serve};
+use super::pool::Pool;
+use super::table::Limits;
+
+/// After a failed accept (out of descriptors), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked who has waited for too long: at least, and at the most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// How often idle connections to workers are looked at.
+const SWEEPS: Duration = Duration::from_secs(1);
+
+/// How requests are led.
+#[derive(Clone, Copy, Debug)]
+pub struct Leading {
+    pub limits: Limits,
+    /// Whether what came before us says who the client is.
+    pub trusts: bool,
+    /// At most so many clients at a time; others wait in the kernel's queue.
+    pub clients: usize,
+}
+
+/// The thread's handle.
+#[derive(Debug)]
+pub struct Service {
+    pub desk: Desk,
+    orders: mpsc::Sender<Order>,
+    /// Gives something when the thread has ended, which it should not.
+    pub ended: oneshot::Receiver<()>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Take connections from this socket.
+    Open(OwnedFd),
+    /// Connections end with their next answer, and idle ones now.
+    Close,
+}
+
+impl Service {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Where the system gives none.
+    pub fn start(leading: Leading) -> io::Result<Self> {
+        let desk = Desk::new(leading.limits);
+        let (orders, mut ordered) = mpsc::channel(4);
+        let (ends, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let own = desk.clone();
+        std::thread::Builder::new().name("requests".into()).spawn(move || {
+            runtime.block_on(LocalSet::new().run_until(lead(own, leading, &mut ordered)));
+            let _ = ends.send(());
+        })?;
+        Ok(Self { desk, orders, ended })
+    }
+
+    /// Takes clients from this socket as well.
+    ///
+    /// # Errors
+    /// Where the system gives no second descriptor of it.
+    pub fn open(&self, socket: impl AsFd) -> io::Result<()> {
+        let socket = socket.as_fd().try_clone_to_owned()?;
+        self.orders.try_send(Order::Open(socket)).map_err(io::Error::other)
+    }
+
+    /// Lets clients go as soon as they have their answers.
+    pub fn close(&self) {
+        let _ = self.orders.try_send(Order::Close); // where it is full, the same order waits in it
+    }
+}
+
+async fn lead(desk: Desk, leading: Leading, ordered: &mut mpsc::Receiver<Order>) {
+    let front = Rc::new(Front {
+        desk: desk.clone(),
+        pool: RefCell::new(Pool::default()),
+        trusts: leading.trusts,
+        closing: Notify::new(),
+        closes: std::cell::Cell::new(false),
+    });
+    let permits = Arc::new(Semaphore::new(leading.clients));
+    tokio::task::spawn_local(look(desk));
+    tokio::task::spawn_local(sweep(front.clone()));
+    while let Some(order) = ordered.recv().await {
+        match order {
+            Order::Open(socket) => {
+                let listener = std::net::TcpListener::from(socket);
+                // The socket was opened not to block.
+                if let Ok(listener) = TcpListener::from_std(listener) {
+                    tokio::task::spawn_local(accept(front.clone(), listener, permits.clone()));
+                }
+            }
+            Order::Close => {
+                front.closes.set(true);
+                front.closing.notify_waiters();
+            }
+        }
+    }
+}
+
+async fn accept(front: Rc<Front>, listener: TcpListener, permits: Arc<Semaphore>) {
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let front = front.clone();
+                tokio::task::spawn_local(async move {
+                    serve(front, stream, peer).await;
+                    drop(permit);
+                });
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Tells those that have waited for too long.
+async fn look(desk: Desk) {
+    loop {
+        let next = desk.expire().unwrap_or(LOOKS.1);
+        tokio::time::sleep(next.clamp(LOOKS.0, LOOKS.1)).await;
+    }
+}
+
+async fn sweep(front: Rc<Front>) {
+    loop {
+        tokio::time::sleep(SWEEPS).await;
+        front.pool.borrow_mut().sweep();
+    }
+}
