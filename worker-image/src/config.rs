@@ -43,6 +43,8 @@ pub struct Config {
     pub balancing: Balancing,
     /// For so long a fresh worker gets fewer of them.
     pub slow_start: Duration,
+    /// With [`Balancing::Queue`].
+    pub queue: Queueing,
     /// Where `/livez`, `/readyz`, `/metrics` and `/v1/stats` are.
     pub admin: Option<SocketAddr>,
     /// Where `primary ctl` reaches this primary.
@@ -135,6 +137,21 @@ pub enum Balancing {
     Steered,
     /// The primary accepts, and hands each connection over Node's channel to a worker, as Node's own cluster module does.
     Passing,
+    /// The primary takes requests of HTTP/1.1, and gives each to the worker that is free next.
+    Queue,
+}
+
+/// How requests are led where the primary takes them ([`Balancing::Queue`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queueing {
+    /// So many may be with one worker at a time; `None` for what suits the program: Node serves several at a time, others one.
+    pub cap: Option<NonZeroU32>,
+    /// So many may wait.
+    pub waiting: NonZeroU32,
+    /// For so long each.
+    pub wait: Duration,
+    /// Whether what comes before the primary says who the client is.
+    pub trusts: bool,
 }
 
 /// How log lines look.
@@ -201,6 +218,9 @@ fn contradiction(run: &RunArgs) -> Option<String> {
             "--control-keys needs --admin, where orders come in, and --pod-uid, which they have to name".to_string(),
         );
     }
+    if run.balancing == Balancing::Queue && run.listen.is_none() {
+        return Some("--balancing queue needs --listen: where the primary takes requests".to_string());
+    }
     if run.balancing == Balancing::Steered && run.listen.is_none() {
         return Some("--balancing steered needs --listen: only of a port that the primary opens it can open a socket for each worker".to_string());
     }
@@ -228,6 +248,12 @@ fn config(run: RunArgs) -> Config {
         listen: run.listen,
         balancing: run.balancing,
         slow_start: run.slow_start_seconds,
+        queue: Queueing {
+            cap: run.max_in_flight_per_worker,
+            waiting: run.queue_max_waiting,
+            wait: run.queue_max_wait_seconds,
+            trusts: run.trust_forwarded,
+        },
         admin: run.admin,
         control: run.control,
         told: (!run.control_keys.is_empty()).then_some(Told { revision: run.config_revision, reload: run.reload_id }),

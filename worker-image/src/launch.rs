@@ -50,6 +50,8 @@ pub struct Launcher {
 pub struct Given<'a> {
     /// The listening socket that it inherits.
     pub listener: Option<BorrowedFd<'a>>,
+    /// Its `PORT`, where it has one of its own.
+    pub port: Option<u16>,
     /// Its `NOTIFY_SOCKET`.
     pub notify: Option<&'a str>,
     /// Within what time it is to send `WATCHDOG=1`, if it does at all.
@@ -121,6 +123,9 @@ impl Launcher {
             own.push(("LISTEN_FDS", "1".to_string()));
             own.push(("LISTEN_FDNAMES", "http".to_string()));
         }
+        if let Some(port) = given.port {
+            own.push(("PORT", port.to_string()));
+        }
         if let Some(notify) = given.notify {
             own.push(("NOTIFY_SOCKET", notify.to_string()));
             if let Some(watchdog) = given.watchdog {
@@ -143,7 +148,9 @@ impl Launcher {
     }
 
     fn environment_with(&self, own: &[(&str, String)]) -> Vec<CString> {
-        let inherited = self.environment.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let replaced = |name: &OsStr| own.iter().any(|(own, _)| name == *own);
+        let inherited = self.environment.iter().filter(|(name, _)| !replaced(name));
+        let inherited = inherited.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let own = own.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         inherited.chain(own).filter_map(|(name, value)| CString::new([name, b"=", value].concat()).ok()).collect()
     }

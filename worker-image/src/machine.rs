@@ -42,9 +42,9 @@ use port::Port;
 pub use reason::Reason;
 use recent::Recent;
 pub use replace::{Reload, ReloadState};
-pub use settings::{Adaptive, Hang, Policy, Recycle, Settings};
+pub use settings::{Adaptive, Hang, Policy, Recycle, Settings, Sockets};
 use slot::{Channel, Phase, Slot, Worker};
-pub use steering::Share;
+pub use steering::{Share, Untold};
 use stop::StopPlan;
 pub use view::{Role, Watch, milliseconds, percent};
 pub use vitals::{Sample, Samples};
@@ -114,7 +114,7 @@ impl Machine {
         Self {
             jitter: Jitter::new(policy.seed),
             slots: (1..=count).map(|number| Slot::new(number, Duration::ZERO)).collect(),
-            port: Port::new(policy.listens),
+            port: Port::new(policy.listens && policy.sockets != Sockets::PerWorker),
             policy,
             settings,
             stop: None,
@@ -173,7 +173,7 @@ impl Machine {
             Event::OpenFailed => self.port.on_open_failed(now),
             Event::Stop { signal } => self.on_stop(signal, now, &mut effects),
             Event::Emptied => self.on_emptied(now),
-            Event::SlotEmptied { slot } => self.on_slot_emptied(slot, now),
+            Event::NobodyWaits { pid } => self.on_nobody_waits(pid, now),
         }
         self.advance(now, &mut effects);
         effects

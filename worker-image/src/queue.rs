@@ -18,11 +18,10 @@ mod stream;
 mod table;
 mod upload;
 
-pub use desk::{Desk, Seen};
 pub use private::Private;
 pub use serve::{Leading, Service};
 pub use stream::Address;
-pub use table::{Limits, WorkerId};
+pub use table::Limits;
 
 #[cfg(test)]
 mod tests;

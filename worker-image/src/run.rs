@@ -8,6 +8,7 @@ mod gathering;
 mod orders;
 mod passing;
 mod probe;
+mod queue;
 mod remote;
 mod report;
 mod resize;
@@ -35,12 +36,14 @@ use crate::ipc::servers::{Main, Servers};
 use crate::kernel::Forked;
 use crate::launch::Launcher;
 use crate::log::{Level, Log};
-use crate::machine::{Event, Machine, Moment, Policy, Settings, Wording};
+use crate::machine::{Event, Machine, Moment, Policy, Settings, Sockets, Wording};
 use crate::notify::Said;
+use crate::queue::{Private, Service};
 use crate::remote::{Guard, Refusals};
 use door::Door;
 use gathering::Gathering;
 use probe::Probe;
+use queue::Knocks;
 use remote::Remote;
 use report::Readings;
 use resize::Resize;
@@ -94,6 +97,9 @@ struct Primary {
     main: Option<Main>,
     servers: Servers,
     passing: Passing,
+    /// Where the primary takes requests.
+    queue: Option<Service>,
+    knocks: Knocks,
     broker: Broker,
     children: BTreeMap<u32, Child>,
     /// Workers that were forked until now.
@@ -129,6 +135,8 @@ struct Child {
     id: WorkerId,
     /// Its end of Node's channel.
     outbox: Option<Outbox>,
+    /// Its own sockets, where it has some.
+    private: Option<Private>,
     /// The log knows that a message of the worker was too long.
     reported_drop: bool,
     /// The log knows that messages of others for it were dropped.
@@ -167,6 +175,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     // As PID 1 orphans fall to us anyway; elsewhere only this way, and then whole trees can be ended.
     let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
 
+    let queue = queue::start(&config, kind, main.as_ref()).map_err(system("lead requests"))?;
     let remote = remote(&mut config)?;
     let signals = events::Signals::new().map_err(system("watch signals"))?;
     let log = Log::start(config.log_format, config.name.clone()).map_err(system("start the log"))?;
@@ -190,6 +199,8 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         main,
         servers: Servers::new(config.balancing == Balancing::Passing),
         passing: passing.clone(),
+        queue,
+        knocks: Knocks::default(),
         broker: Broker::default(),
         children: BTreeMap::new(),
         forked: 0,
@@ -240,7 +251,11 @@ fn policy(config: &Config, channel: bool, kind: Kind) -> Policy {
         listens: config.listen.is_some(),
         channel,
         stop_group: kind.needs_group_signal(),
-        steered: config.balancing == Balancing::Steered,
+        sockets: match config.balancing {
+            Balancing::Shared | Balancing::Passing => Sockets::Shared,
+            Balancing::Steered => Sockets::PerSlot,
+            Balancing::Queue => Sockets::PerWorker,
+        },
         slow_start: config.slow_start,
         seed: u64::from_ne_bytes(seed),
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -99,13 +100,25 @@ pub(super) struct RunArgs {
     /// Open this listening socket and share it among the workers
     #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// How new connections come to workers: all accept from one socket; each has its own, and none gets any while it drains; or the primary
-    /// accepts, and hands them over Node's channel
+    /// How new connections come to workers: all accept from one socket; each has its own, and none gets any while it drains; the primary
+    /// accepts, and hands them over Node's channel; or the primary takes requests of HTTP/1.1, and gives each to the worker that is free next
     #[arg(long, env = "WORKERCLUSTER_BALANCING", value_enum, default_value = "shared", ignore_case = true)]
     pub balancing: Balancing,
     /// With `--balancing steered`: for so long a fresh worker gets fewer new connections than the others, at first a quarter of theirs
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_SLOW_START_SECONDS", default_value = "0", value_parser = values::seconds)]
     pub slow_start_seconds: Duration,
+    /// With `--balancing queue`: so many requests may be with one worker at a time; 64 for Node programs and 1 for others unless given
+    #[arg(long, value_name = "COUNT", env = "WORKERCLUSTER_MAX_IN_FLIGHT_PER_WORKER")]
+    pub max_in_flight_per_worker: Option<NonZeroU32>,
+    /// With `--balancing queue`: so many requests may wait for a worker; more are told to come again (503)
+    #[arg(long, value_name = "COUNT", env = "WORKERCLUSTER_QUEUE_MAX_WAITING", default_value = "1000")]
+    pub queue_max_waiting: NonZeroU32,
+    /// With `--balancing queue`: for so long a request may wait, then it is told to come again (503)
+    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_QUEUE_MAX_WAIT_SECONDS", default_value = "30", value_parser = values::timeout)]
+    pub queue_max_wait_seconds: Duration,
+    /// With `--balancing queue`: believe what X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and Forwarded say, as behind an ingress that sets them
+    #[arg(long, env = "WORKERCLUSTER_TRUST_FORWARDED")]
+    pub trust_forwarded: bool,
     /// Serve /livez, /readyz, /metrics and /v1/stats here; off unless given
     #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_ADMIN")]
     pub admin: Option<SocketAddr>,

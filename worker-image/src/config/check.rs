@@ -46,6 +46,7 @@ pub fn report(config: &Config, processors: Processors) -> Result<String, Command
         Balancing::Shared => "all workers accept from one socket",
         Balancing::Steered => "a socket for each worker",
         Balancing::Passing => "the primary accepts, and hands over Node's channel",
+        Balancing::Queue => "the primary takes requests, and gives each to the worker that is free next",
     };
     line("balancing", balancing.to_string());
     let channel = match (config.gives_channel(kind), kind == Kind::PackageRunner && config.ipc != Ipc::None) {

@@ -29,12 +29,6 @@ impl Main {
         Ok(Self { sockets: vec![Arc::new(socket)], address, steered })
     }
 
-    /// One socket for all.
-    #[cfg(test)]
-    pub fn shared(socket: Arc<OwnedFd>, address: SocketAddr) -> Self {
-        Self { sockets: vec![socket], address, steered: false }
-    }
-
     /// Opens what is missing up to a slot's own socket. They are opened in the order of their numbers, which is how the kernel counts them, and
     /// never closed: what waits in one has to be accepted by somebody.
     ///

@@ -16,12 +16,23 @@ pub struct Policy {
     pub channel: bool,
     /// Whether the signal to stop goes to a worker's whole group (its command is a shell around the program).
     pub stop_group: bool,
-    /// Whether each slot has a listening socket of its own, so that new connections can be kept from one worker.
-    pub steered: bool,
-    /// With [`Self::steered`]: for so long a fresh worker gets fewer new connections than the others. Zero for the same from the start.
+    /// Where workers find their connections.
+    pub sockets: Sockets,
+    /// With [`Sockets::PerSlot`]: for so long a fresh worker gets fewer new connections than the others. Zero for the same from the start.
     pub slow_start: Duration,
     /// Where the jitter starts from.
     pub seed: u64,
+}
+
+/// Where workers find their connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// All in the same socket, or they are handed to them: who leaves leaves nobody waiting behind.
+    Shared,
+    /// Each slot has a listening socket of its own, so that new connections can be kept from one worker.
+    PerSlot,
+    /// Each worker has one of its own, to which only the primary connects, with one request at a time.
+    PerWorker,
 }
 
 /// What the machine goes by until it is told otherwise; changed as a whole by [`super::Order::Configure`].

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::slot::{Phase, Vacancy};
-use super::{Effect, Machine, Moment, Note, Reason};
+use super::{Effect, Machine, Moment, Note, Reason, Sockets};
 
 /// After a SIGKILL the kernel needs a moment; a process in uninterruptible sleep may need for ever, and is not waited for.
 pub(super) const KILL_GRACE: Duration = Duration::from_secs(2);
@@ -103,6 +103,10 @@ impl Machine {
         if phase != StopPhase::Draining {
             return;
         }
+        let told_by = match self.policy.sockets {
+            Sockets::PerWorker => plan.deadline.saturating_sub(self.last_words()).max(now),
+            Sockets::Shared | Sockets::PerSlot => now,
+        };
         for index in 0..self.slots.len() {
             self.slots[index].renewal = None;
             self.dismiss_successor(index, Reason::Stop, now, effects);
@@ -110,11 +114,19 @@ impl Machine {
             // Nothing stops later than the replica.
             for leaving in &mut self.slots[index].leaving {
                 leaving.deadline = leaving.deadline.min(plan.deadline);
-                leaving.untold_until = leaving.untold_until.map(|until| until.min(now));
+                leaving.untold_until = leaving.untold_until.map(|until| until.min(told_by));
             }
         }
         let ended = self.slots.iter().all(|slot| slot.is_deserted() && matches!(slot.phase, Phase::Empty(_)));
         self.finished = ended || now >= plan.deadline + KILL_GRACE;
+    }
+
+    /// For so long the accept queues may be emptied. Where the primary holds requests itself, each of them is answered first.
+    fn emptying_time(&self, left: Duration) -> Duration {
+        match self.policy.sockets {
+            Sockets::PerWorker => left.saturating_sub(self.last_words()),
+            Sockets::Shared | Sockets::PerSlot => left / EMPTYING_SHARE,
+        }
     }
 
     fn next_phase(&self, plan: &StopPlan, now: Moment) -> StopPhase {
@@ -126,7 +138,8 @@ impl Machine {
         match plan.phase {
             StopPhase::Serving if now < plan.drain_at => StopPhase::Serving,
             StopPhase::Serving if served && now < plan.deadline => {
-                StopPhase::Emptying { until: now + plan.deadline.saturating_sub(now) / EMPTYING_SHARE }
+                let left = plan.deadline.saturating_sub(now);
+                StopPhase::Emptying { until: now + self.emptying_time(left) }
             }
             StopPhase::Emptying { until } if now < until.min(plan.deadline) => plan.phase,
             _ => StopPhase::Draining,

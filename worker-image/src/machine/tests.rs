@@ -26,7 +26,7 @@ pub(super) fn policy() -> Policy {
         listens: true,
         channel: false,
         stop_group: false,
-        steered: false,
+        sockets: Sockets::Shared,
         slow_start: Duration::ZERO,
         seed: 1,
     }

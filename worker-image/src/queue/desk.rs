@@ -80,6 +80,17 @@ impl Desk {
         state.addresses.insert(worker, address);
     }
 
+    /// It takes them elsewhere.
+    pub fn relocate(&self, worker: WorkerId, address: Address) {
+        if let Some(known) = self.state().addresses.get_mut(&worker) {
+            *known = address;
+        }
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.state().table.waiting()
+    }
+
     /// A worker is dead.
     pub fn forget(&self, worker: WorkerId) {
         let mut state = self.state();

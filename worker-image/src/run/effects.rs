@@ -50,10 +50,16 @@ impl Primary {
     fn fork(&mut self, slot: u32, with_listener: bool) {
         let notify = self.notify_socket(slot);
         self.open_socket_of(slot);
+        let private = match self.private_sockets() {
+            Ok(private) => private,
+            Err(exit) => return self.pending.push_back(Event::ForkFailed { slot, exit }),
+        };
         let inherits = with_listener && !self.is_passing();
-        let listener = self.main.as_ref().filter(|_| inherits).map(|main| main.of(slot).as_fd());
+        let main = self.main.as_ref().filter(|_| inherits).map(|main| main.of(slot).as_fd());
+        let own = private.as_ref().map(|private| private.listener.as_fd());
         let watchdog = self.machine.settings().hang.map(|hang| hang.after);
-        let given = Given { listener, notify: notify.as_deref(), watchdog };
+        let port = private.as_ref().map(|private| private.own.port());
+        let given = Given { listener: own.or(main), port, notify: notify.as_deref(), watchdog };
         let launched = match self.launcher.launch(slot, &given) {
             Ok(launched) => launched,
             Err(exit) => return self.pending.push_back(Event::ForkFailed { slot, exit }),
@@ -67,8 +73,10 @@ impl Primary {
             self.log.write(Level::Warning, &format!("worker {pid} has no channel: {error}"), &[]);
             None
         });
-        self.children
-            .insert(pid, Child { forked: launched.forked, id, outbox, reported_drop: false, reported_flood: false });
+        self.admit_to_queue(id, private.as_ref());
+        let forked = launched.forked;
+        let child = Child { forked, id, outbox, private, reported_drop: false, reported_flood: false };
+        self.children.insert(pid, child);
         self.probe.restart();
         self.pending.push_back(Event::Forked { slot, pid });
     }
@@ -150,8 +158,7 @@ impl Primary {
             FromWorker::Online => self.feed(Event::Online { pid }),
             FromWorker::QueryServer(query) => {
                 self.open_main_for(pid, &query);
-                let slot = self.machine.slot_of(pid).unwrap_or(1);
-                let answer = self.servers.answer(pid, &query, self.main.as_ref().map(|main| (main, slot)));
+                let answer = self.servers.answer(pid, &query, self.main_of(pid).as_ref());
                 self.keep_door_closed();
                 let along = answer.socket.is_some();
                 self.say(pid, answer);

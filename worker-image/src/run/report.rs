@@ -169,6 +169,10 @@ impl Primary {
 
     /// How many workers hold a connection that came from a shared socket, or to a port that they bound themselves.
     fn busy_workers(&mut self) -> Option<u32> {
+        if let Some(held) = self.held_in_queue() {
+            self.samples.connections = Some(held);
+            self.samples.busy_at = Some(Instant::now());
+        }
         if self.samples.busy_at.is_none_or(|at| at.elapsed() >= BUSY_EVERY) {
             self.samples.connections = self.count_connections();
             self.samples.busy_at = Some(Instant::now());

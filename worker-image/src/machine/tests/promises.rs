@@ -60,10 +60,12 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 fn any_policy() -> impl Strategy<Value = Policy> {
     let rules = vec![ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Immediate, ReadyRule::Listening];
-    (prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<bool>(), 0_u64..9, any::<u64>()).prop_map(
-        |(ready, listens, channel, steered, slow, seed)| {
+    let sockets = vec![Sockets::Shared, Sockets::PerSlot, Sockets::PerWorker];
+    let sockets = prop::sample::select(sockets);
+    (prop::sample::select(rules), any::<bool>(), any::<bool>(), sockets, 0_u64..9, any::<u64>()).prop_map(
+        |(ready, listens, channel, sockets, slow, seed)| {
             let slow_start = Duration::from_secs(slow);
-            Policy { ready, listens, channel, steered, slow_start, seed, ..policy() }
+            Policy { ready, listens, channel, sockets, slow_start, seed, ..policy() }
         },
     )
 }
@@ -155,7 +157,7 @@ impl World {
             // Some doors have nobody waiting at them, others somebody for ever.
             Effect::CloseDoor if self.forked.is_multiple_of(2) => events.push_back(Event::Emptied),
             Effect::Steer(ref slots) => {
-                assert!(self.policy.steered && !slots.is_empty());
+                assert!(self.policy.sockets == Sockets::PerSlot && !slots.is_empty());
                 assert!(slots.iter().all(|share| share.weight > 0), "{slots:?}");
             }
             // Workers need not obey.
@@ -247,7 +249,12 @@ impl World {
                 self.order(Order::Configure(Box::new(settings)));
             }
             Happening::Emptied => self.feed(Event::Emptied),
-            Happening::SlotEmptied(slot) => self.feed(Event::SlotEmptied { slot: *slot }),
+            Happening::SlotEmptied(slot) => {
+                let untold = self.machine.watch().untold;
+                for one in untold.iter().filter(|one| one.slot == *slot) {
+                    self.feed(Event::NobodyWaits { pid: one.pid });
+                }
+            }
             Happening::Stop => {
                 self.stopped_at = self.stopped_at.or(Some(self.now));
                 self.stops += 1;

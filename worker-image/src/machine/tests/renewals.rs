@@ -216,7 +216,7 @@ fn steered_to(shares: &[(u32, u32)]) -> Effect {
 
 #[test]
 fn a_fresh_worker_gets_a_quarter_more_with_each_quarter_of_its_slow_start() {
-    let policy = Policy { ready: ReadyRule::Notify, steered: true, slow_start: 8 * SECOND, ..policy() };
+    let policy = Policy { ready: ReadyRule::Notify, sockets: Sockets::PerSlot, slow_start: 8 * SECOND, ..policy() };
     let mut scenario = Scenario::new(policy, settings());
     scenario.evidence(100, ReadyEvidence::Notify);
     assert!(scenario.effects.contains(&steered_to(&[(1, 1)])), "alone it has all: {:?}", scenario.effects);
@@ -235,22 +235,22 @@ fn a_fresh_worker_gets_a_quarter_more_with_each_quarter_of_its_slow_start() {
 #[test]
 fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it() {
     let mut scenario =
-        Scenario::new(Policy { steered: true, ..policy() }, Settings { drain: 3 * SECOND, ..settings() });
+        Scenario::new(Policy { sockets: Sockets::PerSlot, ..policy() }, Settings { drain: 3 * SECOND, ..settings() });
     assert!(scenario.effects.contains(&steered_to(&[(1, 4), (2, 4)])), "nobody is ready: {:?}", scenario.effects);
     scenario.evidence(100, ReadyEvidence::Notify);
     assert!(scenario.effects.contains(&steered_to(&[(1, 4)])), "{:?}", scenario.effects);
     scenario.evidence(101, ReadyEvidence::Notify).order(Order::Drain { slot: Some(1) });
     assert!(scenario.effects.contains(&steered_to(&[(2, 4)])), "{:?}", scenario.effects);
-    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![1]));
+    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![Untold { slot: 1, pid: 100 }]));
     scenario.after(SECOND);
     assert_eq!(scenario.signals(), []);
-    scenario.event(Event::SlotEmptied { slot: 1 });
+    scenario.event(Event::NobodyWaits { pid: 100 });
     assert_eq!(scenario.signals()[0], (100, libc::SIGTERM));
 
-    let mut scenario = Scenario::new(Policy { steered: true, ..policy() }, settings());
+    let mut scenario = Scenario::new(Policy { sockets: Sockets::PerSlot, ..policy() }, settings());
     scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify);
     scenario.order(Order::Configure(Box::new(Settings { count: 1, ..settings() })));
-    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![2]), "one too many has to as well");
+    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![Untold { slot: 2, pid: 101 }]), "one too many has to as well");
     scenario.after(4 * SECOND);
     assert_eq!(scenario.signals(), []);
     scenario.after(SECOND);

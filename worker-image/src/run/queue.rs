@@ -1,0 +1,164 @@
+//! Requests that the primary takes itself: which workers get them, where those are, and that they are seen to accept.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::TcpStream;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use primary_protocol::ReadyEvidence;
+use rustix::process::{Resource, getrlimit};
+
+use super::Primary;
+use crate::command::Kind;
+use crate::config::{Balancing, Config};
+use crate::ipc::passing::WorkerId;
+use crate::ipc::servers::{Main, Own};
+use crate::listener;
+use crate::machine::{Event, Exit};
+use crate::queue::{Address, Leading, Limits, Private, Service};
+
+/// Node serves many requests at a time in one process; of other programs nothing is known, and one at a time is what all can do.
+const CAP_OF_NODE: u32 = 64;
+
+/// A request that so many workers died of goes to no other.
+const DEATHS: u32 = 2;
+
+/// Descriptors that are not for clients: workers' channels and sockets, files that are read.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// The most clients at a time, however many descriptors there are.
+const CLIENTS_MAX: u64 = 65_536;
+
+/// Workers that start are knocked at this often at first; later after a tenth of the time that they have had.
+const KNOCK_EVERY: Duration = Duration::from_millis(10);
+
+/// And at least so often.
+const KNOCK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// A connection on this machine is made at once, or not at all.
+const KNOCK_TIME: Duration = Duration::from_millis(20);
+
+/// Starts to take requests, where that is asked for.
+pub(super) fn start(config: &Config, kind: Kind, main: Option<&Main>) -> io::Result<Option<Service>> {
+    let Some(main) = main.filter(|_| config.balancing == Balancing::Queue) else { return Ok(None) };
+    let cap = config.queue.cap.map_or(if matches!(kind, Kind::Node { .. }) { CAP_OF_NODE } else { 1 }, NonZeroU32::get);
+    let waiting = usize::try_from(config.queue.waiting.get()).unwrap_or(usize::MAX);
+    let limits = Limits { cap, waiting, wait: config.queue.wait, deaths: DEATHS };
+    let service = Service::start(Leading { limits, trusts: config.queue.trusts, clients: clients() })?;
+    service.open(main.of(1))?;
+    Ok(Some(service))
+}
+
+/// Each client may need two descriptors: its own, and one to a worker.
+fn clients() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let clients = (descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2).clamp(16, CLIENTS_MAX);
+    usize::try_from(clients).unwrap_or(usize::MAX)
+}
+
+/// Workers that have not shown yet that they accept, and a connection to each that one which accepts takes away.
+#[derive(Debug, Default)]
+pub(super) struct Knocks {
+    next: Option<Instant>,
+    since: Option<Instant>,
+    open: BTreeMap<u32, TcpStream>,
+}
+
+impl Knocks {
+    pub fn due(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+impl Primary {
+    /// The sockets of a worker that is to be forked, where it needs its own.
+    pub(super) fn private_sockets(&self) -> Result<Option<Private>, Exit> {
+        let refused = |error: io::Error| Exit::NotExecuted(format!("the system gives no socket for it: {error}"));
+        self.queue.as_ref().map(|_| Private::open().map_err(refused)).transpose()
+    }
+
+    pub(super) fn admit_to_queue(&mut self, id: WorkerId, private: Option<&Private>) {
+        if let (Some(queue), Some(private)) = (&self.queue, private) {
+            queue.desk.admit(id, Address::Tcp(private.inherited));
+            self.knocks.since = Some(Instant::now());
+        }
+    }
+
+    pub(super) fn forget_in_queue(&mut self, id: WorkerId) {
+        if let Some(queue) = &self.queue {
+            queue.desk.forget(id);
+        }
+    }
+
+    /// Has requests go to those who are ready now.
+    pub(super) fn choose_for_queue(&self) {
+        let Some(queue) = &self.queue else { return };
+        let receivers = self.machine.ready().filter_map(|pid| Some(self.children.get(&pid)?.id));
+        queue.desk.choose(receivers.collect());
+    }
+
+    /// Whether a worker has a request; `None` where nobody here knows.
+    pub(super) fn is_busy_in_queue(&self, pid: u32) -> Option<bool> {
+        Some(self.queue.as_ref()?.desk.is_busy(self.children.get(&pid)?.id))
+    }
+
+    /// How many requests and connections of another protocol each worker has.
+    pub(super) fn held_in_queue(&self) -> Option<BTreeMap<u32, u32>> {
+        let loads = self.queue.as_ref()?.desk.seen().loads;
+        let held = |(pid, id)| {
+            let load = loads.iter().find(|load| load.worker == id)?;
+            Some((pid, load.in_flight.saturating_add(load.upgraded)))
+        };
+        Some(self.children.iter().map(|(pid, child)| (*pid, child.id)).filter_map(held).collect())
+    }
+
+    /// The socket that a worker gets which asks for the primary's port.
+    pub(super) fn main_of(&self, pid: u32) -> Option<Own> {
+        let main = self.main.as_ref()?;
+        let private = self.children.get(&pid).and_then(|child| child.private.as_ref());
+        let slot = self.machine.slot_of(pid).unwrap_or(1);
+        let socket = private.map_or_else(|| main.of(slot), |private| &private.listener).clone();
+        let mut ports = vec![main.address.port()];
+        ports.extend(private.map(|private| private.own.port()));
+        Some(Own { address: main.address, ports, socket, first: main.of(1).clone() })
+    }
+
+    /// Looks which of the workers that start accept by now, on the port that is theirs or from the socket that they inherited.
+    pub(super) fn knock_if_due(&mut self) {
+        let now = Instant::now();
+        let unproven = self.machine.watch().unproven;
+        self.knocks.open.retain(|pid, _| unproven.contains(pid));
+        if unproven.is_empty() || self.queue.is_none() {
+            self.knocks.next = None;
+            return;
+        }
+        if self.knocks.next.is_some_and(|next| now < next) {
+            return;
+        }
+        let lasts = self.knocks.since.map_or(Duration::ZERO, |since| now.duration_since(since));
+        self.knocks.next = Some(now + (lasts / 10).clamp(KNOCK_EVERY, KNOCK_AT_LEAST_EVERY));
+        for pid in unproven {
+            if let Some(evidence) = self.knock(pid) {
+                self.knocks.open.remove(&pid);
+                self.feed(Event::Evidence { pid, evidence });
+            }
+        }
+    }
+
+    fn knock(&mut self, pid: u32) -> Option<ReadyEvidence> {
+        let child = self.children.get_mut(&pid)?;
+        let (queue, private) = (self.queue.as_ref()?, child.private.as_ref()?);
+        if TcpStream::connect_timeout(&private.own, KNOCK_TIME).is_ok() {
+            queue.desk.relocate(child.id, Address::Tcp(private.own));
+            return Some(ReadyEvidence::OwnSocket);
+        }
+        if self.knocks.open.contains_key(&pid) {
+            let depth = listener::queue(&private.listener)?.depth;
+            return (depth == 0).then_some(ReadyEvidence::Listening);
+        }
+        let knock = TcpStream::connect_timeout(&private.inherited, KNOCK_TIME).ok()?;
+        self.knocks.open.insert(pid, knock);
+        None
+    }
+}
