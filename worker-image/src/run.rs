@@ -161,8 +161,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     };
     let main = match config.listen {
         Some(address) => {
-            let steered = config.balancing == Balancing::Steered;
-            Some(Main::open(address, steered).map_err(|cause| busy("--listen", address, cause))?)
+            Some(Main::open(address, config.balancing).map_err(|cause| busy("--listen", address, cause))?)
         }
         None => None,
     };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::config::Balancing;
 use crate::kernel::MEMBERS_MAX;
 use crate::listener::{self, Queue};
 
@@ -23,8 +24,9 @@ impl Main {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn open(address: SocketAddr, steered: bool) -> io::Result<Self> {
-        let socket = listener::open_dual(address, steered)?;
+    pub fn open(address: SocketAddr, balancing: Balancing) -> io::Result<Self> {
+        let steered = balancing == Balancing::Steered;
+        let socket = listener::open_dual(address, steered || balancing == Balancing::Queue)?;
         let address = listener::local_address(&socket).unwrap_or(address);
         Ok(Self { sockets: vec![Arc::new(socket)], address, steered })
     }

@@ -102,8 +102,6 @@ pub fn wants_main(query: &Query, main_port: u16) -> bool {
 pub struct Own {
     /// Where the primary's is bound.
     pub address: SocketAddr,
-    /// A worker that wants to listen on one of these ports means it.
-    pub ports: Vec<u16>,
     /// What the worker gets for it.
     pub socket: Arc<OwnedFd>,
     /// The primary's.
@@ -123,7 +121,7 @@ impl Servers {
         let kind = query.address_type;
         let key = key(query);
         let own = main.map(|main| &main.socket);
-        let wants_main = main.filter(|main| main.ports.iter().any(|port| wants_main(query, *port)));
+        let wants_main = main.filter(|main| wants_main(query, main.address.port()));
         let identity = match wants_main {
             Some(main) => {
                 Identity { address: None, port: i64::from(main.address.port()), kind: "main", fd: -1, index: 0 }
@@ -350,7 +348,7 @@ mod tests {
     fn a_server_that_was_closed_can_listen_again_and_a_second_one_cannot() {
         let socket = Arc::new(listener::open_dual("127.0.0.1:0".parse().unwrap(), false).unwrap());
         let address = listener::local_address(&socket).unwrap();
-        let own = Own { address, ports: vec![address.port()], socket: socket.clone(), first: socket };
+        let own = Own { address, socket: socket.clone(), first: socket };
         let rest = format!(r#""port":{},"addressType":4"#, address.port());
         let mut servers = Servers::default();
         assert_eq!(port(&servers.answer(1, &query(1, 0, &rest), Some(&own))), address.port());

@@ -58,7 +58,7 @@ impl Primary {
         let main = self.main.as_ref().filter(|_| inherits).map(|main| main.of(slot).as_fd());
         let own = private.as_ref().map(|private| private.listener.as_fd());
         let watchdog = self.machine.settings().hang.map(|hang| hang.after);
-        let port = private.as_ref().map(|private| private.own.port());
+        let port = private.as_ref().and_then(|private| Some(private.own.as_ref()?.address.port()));
         let given = Given { listener: own.or(main), port, notify: notify.as_deref(), watchdog };
         let launched = match self.launcher.launch(slot, &given) {
             Ok(launched) => launched,
@@ -97,7 +97,7 @@ impl Primary {
 
     fn reopen(&mut self) {
         let Some(address) = self.config.listen else { return };
-        match Main::open(address, self.is_steered()) {
+        match Main::open(address, self.config.balancing) {
             Ok(main) => {
                 self.main = Some(main);
                 self.keep_door_closed();
@@ -125,7 +125,7 @@ impl Primary {
     fn open_main_for(&mut self, pid: u32, query: &Query) {
         let wanted = self.config.listen.filter(|address| self.main.is_none() && wants_main(query, address.port()));
         // Where it cannot be opened, somebody else has it, and the worker gets the error that says so.
-        if let Some(main) = wanted.and_then(|address| Main::open(address, self.is_steered()).ok()) {
+        if let Some(main) = wanted.and_then(|address| Main::open(address, self.config.balancing).ok()) {
             self.main = Some(main);
             self.feed(Event::OpenedFor { pid });
         }

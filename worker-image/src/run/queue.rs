@@ -75,7 +75,13 @@ impl Primary {
     /// The sockets of a worker that is to be forked, where it needs its own.
     pub(super) fn private_sockets(&self) -> Result<Option<Private>, Exit> {
         let refused = |error: io::Error| Exit::NotExecuted(format!("the system gives no socket for it: {error}"));
-        self.queue.as_ref().map(|_| Private::open().map_err(refused)).transpose()
+        let Some(main) = self.main.as_ref().filter(|_| self.queue.is_some()) else { return Ok(None) };
+        let opened = if self.launcher.gives_channel() {
+            Private::on(main.address.port(), self.forked + 1)
+        } else {
+            Private::open()
+        };
+        opened.map(Some).map_err(refused)
     }
 
     pub(super) fn admit_to_queue(&mut self, id: WorkerId, private: Option<&Private>) {
@@ -119,9 +125,7 @@ impl Primary {
         let private = self.children.get(&pid).and_then(|child| child.private.as_ref());
         let slot = self.machine.slot_of(pid).unwrap_or(1);
         let socket = private.map_or_else(|| main.of(slot), |private| &private.listener).clone();
-        let mut ports = vec![main.address.port()];
-        ports.extend(private.map(|private| private.own.port()));
-        Some(Own { address: main.address, ports, socket, first: main.of(1).clone() })
+        Some(Own { address: main.address, socket, first: main.of(1).clone() })
     }
 
     /// Looks which of the workers that start accept by now, on the port that is theirs or from the socket that they inherited.
@@ -149,8 +153,10 @@ impl Primary {
     fn knock(&mut self, pid: u32) -> Option<ReadyEvidence> {
         let child = self.children.get_mut(&pid)?;
         let (queue, private) = (self.queue.as_ref()?, child.private.as_ref()?);
-        if TcpStream::connect_timeout(&private.own, KNOCK_TIME).is_ok() {
-            queue.desk.relocate(child.id, Address::Tcp(private.own));
+        if let Some(own) = &private.own
+            && TcpStream::connect_timeout(&own.address, KNOCK_TIME).is_ok()
+        {
+            queue.desk.relocate(child.id, Address::Tcp(own.address));
             return Some(ReadyEvidence::OwnSocket);
         }
         if self.knocks.open.contains_key(&pid) {
