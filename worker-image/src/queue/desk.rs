@@ -2,12 +2,14 @@
 //! and to note.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::stream::Address;
+use crate::listener;
 use super::table::{Asked, Counts, Limits, Load, Moment, Refusal, Table, Ticket, Turn, WorkerId};
 
 /// A request's place at a worker; it is given back when this is dropped.
@@ -35,7 +37,15 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     table: Table<Waiter>,
-    addresses: BTreeMap<WorkerId, Address>,
+    workers: BTreeMap<WorkerId, Known>,
+}
+
+/// A worker, as it is reached.
+#[derive(Clone, Debug)]
+struct Known {
+    address: Address,
+    /// Becomes readable when it has ended. `None` where the kernel has no such descriptors.
+    process: Option<Arc<OwnedFd>>,
 }
 
 /// What the stats tell.
@@ -59,7 +69,7 @@ pub enum Place {
 
 impl Desk {
     pub fn new(limits: Limits) -> Self {
-        let state = State { table: Table::new(limits), addresses: BTreeMap::new() };
+        let state = State { table: Table::new(limits), workers: BTreeMap::new() };
         Self(Arc::new(Inner { begun: Instant::now(), state: Mutex::new(state) }))
     }
 
@@ -72,18 +82,18 @@ impl Desk {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker takes requests at this address.
-    pub fn admit(&self, worker: WorkerId, address: Address) {
+    /// A worker takes requests at this address. `process` is its descriptor (`pidfd_open(2)`).
+    pub fn admit(&self, worker: WorkerId, address: Address, process: Option<OwnedFd>) {
         let now = self.now();
         let mut state = self.state();
         state.table.admit(worker, now);
-        state.addresses.insert(worker, address);
+        state.workers.insert(worker, Known { address, process: process.map(Arc::new) });
     }
 
     /// It takes them elsewhere.
     pub fn relocate(&self, worker: WorkerId, address: Address) {
-        if let Some(known) = self.state().addresses.get_mut(&worker) {
-            *known = address;
+        if let Some(known) = self.state().workers.get_mut(&worker) {
+            known.address = address;
         }
     }
 
@@ -95,7 +105,17 @@ impl Desk {
     pub fn forget(&self, worker: WorkerId) {
         let mut state = self.state();
         state.table.forget(worker);
-        state.addresses.remove(&worker);
+        state.workers.remove(&worker);
+    }
+
+    /// Whether a worker has ended, also where the primary's loop has not come by yet. It is forgotten then.
+    pub fn has_ended(&self, worker: WorkerId) -> bool {
+        let known = self.state().workers.get(&worker).cloned();
+        let ended = known.is_none_or(|known| known.process.is_some_and(|process| listener::has_waiting(process.as_fd())));
+        if ended {
+            self.forget(worker);
+        }
+        ended
     }
 
     /// Only these get new requests from now on.
@@ -168,7 +188,7 @@ impl Desk {
     }
 
     fn seat(&self, worker: WorkerId) -> Option<Seat> {
-        let address = self.state().addresses.get(&worker).cloned()?;
+        let address = self.state().workers.get(&worker)?.address.clone();
         Some(Seat { desk: self.clone(), worker, address, upgraded: false })
     }
 
@@ -213,7 +233,7 @@ mod tests {
 
     fn desk() -> Desk {
         let desk = Desk::new(Limits { cap: 1, waiting: 2, wait: Duration::from_millis(50), deaths: 2 });
-        desk.admit(1, Address::Unix(PathBuf::from("/one")));
+        desk.admit(1, Address::Unix(PathBuf::from("/one")), None);
         desk.choose([1].into());
         desk
     }

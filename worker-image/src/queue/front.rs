@@ -38,8 +38,8 @@ const LAST_GRACE: Duration = Duration::from_secs(1);
 /// A worker whose client has left may go on with it for so long before its place counts as free.
 const ABANDONED: Duration = Duration::from_secs(60);
 
-/// A worker that takes no connection is about to be found dead, and its place is not given back at once.
-const PAUSE: Duration = Duration::from_millis(5);
+/// A process ends a moment after its connections do; it is looked at so often, and so many times, whether it has.
+const ENDS: (Duration, u32) = (Duration::from_micros(500), 10);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ async fn answer(front: &Front, client: &mut Client, request: &Request, head: Vec
             return Ok(Next::End);
         };
         let Some(mut worker) = connect(front, &seat).await else {
-            tokio::time::sleep(PAUSE).await;
+            is_lost(front, &seat).await;
             deaths += 1;
             continue;
         };
@@ -163,6 +163,7 @@ async fn answer(front: &Front, client: &mut Client, request: &Request, head: Vec
                 return Ok(Next::End);
             }
             End::Died if upload.may_be_sent_again(request.may_be_sent_again()) => {
+                is_lost(front, &seat).await;
                 deaths += 1;
                 upload.rewind();
             }
@@ -205,6 +206,16 @@ struct Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.desk.leave(self.ticket);
+    }
+}
+
+/// Waits until it is known whether a worker whose connection broke is dead: so long its place is kept, and nobody else is sent to it.
+async fn is_lost(front: &Front, seat: &Seat) {
+    for _ in 0..ENDS.1 {
+        if front.desk.has_ended(seat.worker) {
+            return;
+        }
+        tokio::time::sleep(ENDS.0).await;
     }
 }
 

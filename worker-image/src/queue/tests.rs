@@ -55,7 +55,7 @@ type Heard = Rc<RefCell<Vec<String>>>;
 impl Place {
     async fn worker(&self, worker: WorkerId, script: Script) -> Heard {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        self.desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()));
+        self.desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()), None);
         let heard = Heard::default();
         let hears = heard.clone();
         spawn_local(async move {
@@ -323,7 +323,7 @@ async fn a_body_of_any_size_flows_both_ways() {
     run(async {
         let place = place(LIMITS).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        place.desk.admit(1, Address::Tcp(listener.local_addr().unwrap()));
+        place.desk.admit(1, Address::Tcp(listener.local_addr().unwrap()), None);
         place.desk.choose([1].into());
         spawn_local(async move {
             let (mut stream, _) = listener.accept().await.unwrap();

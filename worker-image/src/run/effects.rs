@@ -73,7 +73,7 @@ impl Primary {
             self.log.write(Level::Warning, &format!("worker {pid} has no channel: {error}"), &[]);
             None
         });
-        self.admit_to_queue(id, private.as_ref());
+        self.admit_to_queue(id, launched.forked.pid, private.as_ref());
         let forked = launched.forked;
         let child = Child { forked, id, outbox, private, reported_drop: false, reported_flood: false };
         self.children.insert(pid, child);

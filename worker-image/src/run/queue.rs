@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use primary_protocol::ReadyEvidence;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open};
 
 use super::Primary;
 use crate::command::Kind;
@@ -84,9 +84,11 @@ impl Primary {
         opened.map(Some).map_err(refused)
     }
 
-    pub(super) fn admit_to_queue(&mut self, id: WorkerId, private: Option<&Private>) {
+    pub(super) fn admit_to_queue(&mut self, id: WorkerId, process: Pid, private: Option<&Private>) {
         if let (Some(queue), Some(private)) = (&self.queue, private) {
-            queue.desk.admit(id, Address::Tcp(private.inherited));
+            // Where there is none, its death is known when the loop has collected it.
+            let process = pidfd_open(process, PidfdFlags::empty()).ok();
+            queue.desk.admit(id, Address::Tcp(private.inherited), process);
             self.knocks.since = Some(Instant::now());
         }
     }

@@ -1,0 +1,203 @@
+//! Requests that the primary takes itself, with workers of every kind: who gets them, and that none is lost.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::control::ctl;
+use crate::harness::{PATIENCE, Primary, Setup, get, program, ready_pids, send, wait_for};
+
+fn queued(count: u32, options: &[(&str, &str)], words: &[&str]) -> (String, Primary) {
+    let setup = Setup::new(count).option("--balancing", "queue");
+    let name = format!("queue-{}", setup.port);
+    let setup = options.iter().fold(setup.option("--name", &name), |setup, (name, value)| setup.option(name, value));
+    let primary = setup.run(words);
+    primary.wait_ready(count);
+    (name, primary)
+}
+
+/// Clients that ask until they are told to stop, each over a connection that it keeps for as long as it is left to it. None sends a request twice.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU32>,
+    clients: Vec<JoinHandle<Result<(), String>>>,
+}
+
+impl Load {
+    fn start(port: u16, clients: u32, path: &'static str) -> Self {
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
+        let client = |_| {
+            let (stop, answered) = (stop.clone(), answered.clone());
+            std::thread::spawn(move || {
+                let mut connection = None;
+                while !stop.load(Ordering::Relaxed) {
+                    let mut open = connection.take().map_or_else(|| connect(port), Ok)?;
+                    let goes_on = ask(&mut open, path)?;
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    connection = goes_on.then_some(open);
+                }
+                Ok(())
+            })
+        };
+        let clients = (0..clients).map(client).collect();
+        Self { stop, answered, clients }
+    }
+
+    fn wait_for(&self, more: u32) {
+        let before = self.answered.load(Ordering::Relaxed);
+        wait_for("answers", || {
+            let now = self.answered.load(Ordering::Relaxed);
+            if now >= before + more || self.clients.iter().any(JoinHandle::is_finished) { Ok(()) } else { Err(now) }
+        });
+    }
+
+    fn failures(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.into_iter().filter_map(|client| client.join().unwrap().err()).collect()
+    }
+}
+
+fn connect(port: u16) -> Result<BufReader<TcpStream>, String> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| format!("connect: {error}"))?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    Ok(BufReader::new(stream))
+}
+
+/// Asks once. Says whether the connection goes on.
+fn ask(connection: &mut BufReader<TcpStream>, path: &str) -> Result<bool, String> {
+    let told = |error: std::io::Error| error.to_string();
+    connection.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).map_err(told)?;
+    let (mut head, mut line) = (String::new(), String::new());
+    while line != "\r\n" {
+        line.clear();
+        if connection.read_line(&mut line).map_err(told)? == 0 {
+            return Err(format!("the connection ended after {head:?}"));
+        }
+        head += &line;
+    }
+    let head = head.to_ascii_lowercase();
+    if !head.starts_with("http/1.1 200") {
+        return Err(head);
+    }
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    match field("content-length") {
+        Some(length) => {
+            let mut body = vec![0; length.parse().unwrap()];
+            connection.read_exact(&mut body).map_err(told)?;
+        }
+        None => loop {
+            line.clear();
+            connection.read_line(&mut line).map_err(told)?;
+            let size = usize::from_str_radix(line.trim(), 16).map_err(|error| format!("{line:?}: {error}"))?;
+            connection.read_exact(&mut vec![0; size + 2]).map_err(told)?;
+            if size == 0 {
+                break;
+            }
+        },
+    }
+    Ok(field("connection") != Some("close"))
+}
+
+#[test]
+fn a_program_of_any_kind_is_served_whether_it_inherits_listens_or_speaks_nodes_protocol() {
+    for words in [
+        ["node", &program("cluster.js")],
+        ["node", &program("plain.js")],
+        ["python3", &program("inherit.py")],
+        ["python3", &program("own.py")],
+    ] {
+        let (_, primary) = queued(2, &[], &words);
+        primary.different_answers(2);
+    }
+}
+
+#[test]
+fn a_node_program_without_the_channel_listens_on_the_port_that_is_kept_for_it() {
+    let (_, primary) = queued(2, &[("--ipc", "none")], &["node", &program("plain.js")]);
+    primary.different_answers(2);
+}
+
+#[test]
+fn a_worker_that_is_busy_holds_up_nobody() {
+    let (_, primary) = queued(2, &[("--max-in-flight-per-worker", "1")], &["node", &program("cluster.js")]);
+    let stopped = primary.stats().slots[0].pid.unwrap();
+    send(stopped, Signal::STOP);
+    let port = primary.port;
+    let held = std::thread::spawn(move || get(port, "/", PATIENCE));
+    primary.wait_stats("a request at the one that stands still", |stats| stats.workers.busy == Some(1));
+    for _ in 0..20 {
+        let answer = primary.request("/");
+        assert!(!answer.contains(&stopped.to_string()), "{answer}");
+    }
+    send(stopped, Signal::CONT);
+    assert_eq!(held.join().unwrap().unwrap().0, 200);
+}
+
+#[test]
+fn workers_that_are_killed_under_load_cost_no_request() {
+    let (_, primary) = queued(3, &[], &["node", &program("cluster.js")]);
+    let load = Load::start(primary.port, 8, "/");
+    for round in 0..5 {
+        load.wait_for(50);
+        // A worker that was ready for less is not replaced at once.
+        std::thread::sleep(Duration::from_millis(1100));
+        let ready = ready_pids(&primary.wait_ready(3));
+        send(ready[round % 3], Signal::KILL);
+    }
+    load.wait_for(50);
+    assert_eq!(load.failures(), Vec::<String>::new());
+    assert_eq!(primary.wait_ready(3).workers.restarts, 5);
+}
+
+#[test]
+fn a_reload_under_load_costs_no_request_and_no_busy_worker_is_told() {
+    for words in [["node", &program("cluster.js")], ["python3", &program("own.py")]] {
+        let (name, primary) = queued(2, &[], &words);
+        let load = Load::start(primary.port, 6, "/?wait=20");
+        load.wait_for(20);
+        assert!(ctl(&name, &["reload"]).status.success());
+        load.wait_for(20);
+        assert_eq!(load.failures(), Vec::<String>::new(), "{words:?}");
+        assert_eq!(primary.stats().replaced.reloaded, 2);
+    }
+}
+
+#[test]
+fn at_the_end_everybody_who_waits_is_answered() {
+    // A program that does not know SIGTERM and would die in the middle of an answer.
+    for words in [["python3", &program("own.py")], ["node", &program("cluster.js")]] {
+        let (_, mut primary) = queued(2, &[("--max-in-flight-per-worker", "1")], &words);
+        let port = primary.port;
+        let clients: Vec<_> = (0..100).map(|_| std::thread::spawn(move || get(port, "/?wait=10", PATIENCE))).collect();
+        primary.wait_stats("requests that wait", |stats| stats.workers.busy.is_some_and(|busy| busy > 0));
+        primary.signal(Signal::TERM);
+        for client in clients {
+            let answer = client.join().unwrap();
+            // Who comes when the door is closed is not let in.
+            let refused = answer.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+            assert!(refused || answer.as_ref().is_ok_and(|(code, _)| *code == 200), "{words:?}: {answer:?}");
+        }
+        assert_eq!(primary.wait_end().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_drained_worker_gets_no_request() {
+    let (name, primary) = queued(2, &[], &["node", &program("cluster.js")]);
+    let drained = primary.stats().slots[1].pid.unwrap();
+    assert!(ctl(&name, &["drain", "2"]).status.success());
+    for _ in 0..20 {
+        let answer = primary.request("/");
+        assert!(!answer.contains(&drained.to_string()), "{answer}");
+    }
+    wait_for("the end of the drained worker", || if crate::harness::runs(drained) { Err(drained) } else { Ok(()) });
+    assert!(ctl(&name, &["undrain", "2"]).status.success());
+    primary.wait_ready(2);
+    primary.different_answers(2);
+}
