@@ -10,6 +10,7 @@ mod desk;
 mod download;
 mod exchange;
 mod front;
+mod histogram;
 mod http;
 mod pool;
 mod private;
@@ -18,6 +19,8 @@ mod stream;
 mod table;
 mod upload;
 
+pub use desk::Seen;
+pub use histogram::{BOUNDS, Histogram};
 pub use private::Private;
 pub use serve::{Leading, Service};
 pub use stream::Address;

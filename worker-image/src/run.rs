@@ -160,9 +160,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         None => None,
     };
     let main = match config.listen {
-        Some(address) => {
-            Some(Main::open(address, config.balancing).map_err(|cause| busy("--listen", address, cause))?)
-        }
+        Some(address) => Some(Main::open(address, config.balancing).map_err(|cause| busy("--listen", address, cause))?),
         None => None,
     };
     let cgroups = Cgroups::of_this_process();

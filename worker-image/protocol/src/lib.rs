@@ -5,6 +5,7 @@
 //! within a version. A reader ignores what it does not know. No data is `None`, never zero.
 
 pub mod remote;
+mod requests;
 mod shown;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use remote::Told;
+pub use requests::{Requests, Times};
 pub use shown::{Shown, ShownWorker};
 
 /// The version of [`Stats`] that this crate writes.
@@ -67,6 +69,9 @@ pub struct Stats {
     /// How many orders came over the network.
     #[serde(default)]
     pub orders: Orders,
+    /// The requests, where the primary takes them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
 }
 
 /// Orders that came over the network since the primary started.

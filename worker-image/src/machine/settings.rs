@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{Backoff, ReadyRule};
 
 /// What the machine goes by for as long as it lives.
-#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// What makes a worker ready.

@@ -42,7 +42,8 @@ impl Machine {
             _ => None,
         };
         let steps = |since: Moment| (1..FULL).map(move |quarters| since + self.policy.slow_start * quarters / FULL);
-        let steered = self.slots.iter().filter(|_| self.policy.sockets == Sockets::PerSlot && !self.policy.slow_start.is_zero());
+        let steered =
+            self.slots.iter().filter(|_| self.policy.sockets == Sockets::PerSlot && !self.policy.slow_start.is_zero());
         steered.filter_map(since).flat_map(steps).filter(|at| *at > self.shares_at).min()
     }
 

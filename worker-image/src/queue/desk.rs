@@ -9,8 +9,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::stream::Address;
+use super::table::{Asked, Counts, Limits, Load, Moment, Refusal, Table, Taken, Ticket, Turn, WorkerId};
 use crate::listener;
-use super::table::{Asked, Counts, Limits, Load, Moment, Refusal, Table, Ticket, Turn, WorkerId};
 
 /// A request's place at a worker; it is given back when this is dropped.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub struct Seat {
     desk: Desk,
     pub worker: WorkerId,
     pub address: Address,
+    given: Moment,
     upgraded: bool,
 }
 
@@ -56,6 +57,8 @@ pub struct Seen {
     pub oldest: Option<Moment>,
     pub counts: Counts,
     pub loads: Vec<Load>,
+    pub places: u32,
+    pub taken: Taken,
 }
 
 /// A request that has come.
@@ -111,7 +114,8 @@ impl Desk {
     /// Whether a worker has ended, also where the primary's loop has not come by yet. It is forgotten then.
     pub fn has_ended(&self, worker: WorkerId) -> bool {
         let known = self.state().workers.get(&worker).cloned();
-        let ended = known.is_none_or(|known| known.process.is_some_and(|process| listener::has_waiting(process.as_fd())));
+        let ended =
+            known.is_none_or(|known| known.process.is_some_and(|process| listener::has_waiting(process.as_fd())));
         if ended {
             self.forget(worker);
         }
@@ -184,12 +188,14 @@ impl Desk {
             oldest: table.oldest(now),
             counts: table.counts(),
             loads: table.loads().collect(),
+            places: table.places(),
+            taken: table.taken().clone(),
         }
     }
 
     fn seat(&self, worker: WorkerId) -> Option<Seat> {
         let address = self.state().workers.get(&worker)?.address.clone();
-        Some(Seat { desk: self.clone(), worker, address, upgraded: false })
+        Some(Seat { desk: self.clone(), worker, address, given: self.now(), upgraded: false })
     }
 
     fn tell(&self, turns: Vec<Turn<Waiter>>) {
@@ -219,7 +225,7 @@ impl Drop for Seat {
             return;
         }
         let now = self.desk.now();
-        let turns = self.desk.state().table.done(self.worker, now);
+        let turns = self.desk.state().table.done(self.worker, self.given, now);
         self.desk.tell(turns);
     }
 }

@@ -65,16 +65,16 @@ impl Exchange<'_> {
                 return Poll::Ready(End::Left);
             }
             let _ = self.upload.poll(self.worker, &mut self.client.inbox, cx);
-            if self.download.has_room() {
-                if let Poll::Ready(came) = read(self.worker, &mut self.download.inbox, cx) {
-                    moved = true;
-                    let taken = match came {
-                        Ok(count) => self.came(count),
-                        Err(_) => Err(self.broke()),
-                    };
-                    if let Err(end) = taken {
-                        return Poll::Ready(end);
-                    }
+            if self.download.has_room()
+                && let Poll::Ready(came) = read(self.worker, &mut self.download.inbox, cx)
+            {
+                moved = true;
+                let taken = match came {
+                    Ok(count) => self.came(count),
+                    Err(_) => Err(self.broke()),
+                };
+                if let Err(end) = taken {
+                    return Poll::Ready(end);
                 }
             }
             let had = self.download.is_pending();

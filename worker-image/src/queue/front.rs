@@ -231,12 +231,12 @@ async fn connect(front: &Front, seat: &Seat) -> Option<Stream> {
 async fn switch(client: &mut Client, mut worker: Stream, download: Download, mut seat: Seat) {
     seat.upgrade();
     let (up, down) = (std::mem::take(&mut client.inbox), download.inbox);
-    let sent = async {
+    let both = async {
         tokio::io::AsyncWriteExt::write_all(&mut worker, &up).await?;
         tokio::io::AsyncWriteExt::write_all(&mut client.stream, &down).await?;
         tokio::io::copy_bidirectional(&mut client.stream, &mut worker).await
     };
-    let _ = sent.await; // either side may break it off at any time
+    let _ = both.await; // either side may break it off at any time
 }
 
 /// A worker whose client has left is told so, and has its place until it is done with it.

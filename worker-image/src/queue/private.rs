@@ -104,7 +104,8 @@ mod tests {
         assert_eq!(one.inherited, SocketAddr::from(([127, 64, 0, 1], port)));
         assert_eq!(two.inherited, SocketAddr::from(([127, 64, 1, 44], port)));
         let waits = |socket: &OwnedFd| listener::queue(socket).unwrap().depth;
-        let _clients = [two.inherited, SocketAddr::from((Ipv4Addr::LOCALHOST, port))].map(|to| TcpStream::connect(to).unwrap());
+        let _clients =
+            [two.inherited, SocketAddr::from((Ipv4Addr::LOCALHOST, port))].map(|to| TcpStream::connect(to).unwrap());
         assert_eq!((waits(&main), waits(&one.listener), waits(&two.listener)), (1, 0, 1));
     }
 

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::histogram::Histogram;
+
 /// A time, measured from a moment that never changes.
 pub type Moment = Duration;
 
@@ -69,6 +71,7 @@ pub struct Table<W> {
     waiting: BTreeMap<Ticket, Waiting<W>>,
     last: Ticket,
     counts: Counts,
+    taken: Taken,
 }
 
 /// What was counted since the beginning.
@@ -83,6 +86,15 @@ pub struct Counts {
     pub deadly: u64,
     /// Clients that left while they waited.
     pub left: u64,
+}
+
+/// How long requests took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// With workers.
+    pub service: Histogram,
+    /// Before they had one.
+    pub wait: Histogram,
 }
 
 /// What a request meets.
@@ -126,6 +138,7 @@ impl<W> Table<W> {
             waiting: BTreeMap::new(),
             last: 0,
             counts: Counts::default(),
+            taken: Taken::default(),
         }
     }
 
@@ -156,6 +169,7 @@ impl<W> Table<W> {
         // Who waits already goes first, also where somebody is free whom they have not been given yet.
         let is_first = self.waiting.first_key_value().is_none_or(|(first, _)| *first > ticket);
         if let Some(worker) = is_first.then(|| self.hand(ticket)).flatten() {
+            self.taken.wait.add(Duration::ZERO);
             return Asked::Now(worker);
         }
         // One that came back is not turned away at the door: it was let in before.
@@ -167,8 +181,9 @@ impl<W> Table<W> {
         Asked::Waits
     }
 
-    /// A request is over, and its worker free for another.
-    pub fn done(&mut self, worker: WorkerId, now: Moment) -> Vec<Turn<W>> {
+    /// A request is over that was given to its worker then, and the worker free for another.
+    pub fn done(&mut self, worker: WorkerId, given: Moment, now: Moment) -> Vec<Turn<W>> {
+        self.taken.service.add(now.saturating_sub(given));
         self.release(worker, now, |worker| worker.served += 1);
         self.turns(now)
     }
@@ -217,8 +232,12 @@ impl<W> Table<W> {
     /// Those that have waited for too long.
     pub fn expire(&mut self, now: Moment) -> Vec<(Ticket, W)> {
         let wait = self.limits.wait;
-        let late = self.waiting.extract_if(.., |_, waiting| now.saturating_sub(waiting.since) >= wait);
-        let late: Vec<_> = late.map(|(ticket, waiting)| (ticket, waiting.who)).collect();
+        let is_late = |waiting: &Waiting<W>| now.saturating_sub(waiting.since) >= wait;
+        // Nearly always it is the first one or none.
+        let tickets = self.waiting.iter().filter(|(_, waiting)| is_late(waiting)).map(|(ticket, _)| *ticket);
+        let tickets: Vec<Ticket> = tickets.collect();
+        let late = tickets.into_iter().filter_map(|ticket| Some((ticket, self.waiting.remove(&ticket)?.who)));
+        let late: Vec<_> = late.collect();
         self.counts.late += u64::try_from(late.len()).unwrap_or(u64::MAX);
         late
     }
@@ -240,6 +259,16 @@ impl<W> Table<W> {
 
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    pub fn taken(&self) -> &Taken {
+        &self.taken
+    }
+
+    /// So many requests workers may have at a time.
+    pub fn places(&self) -> u32 {
+        let workers = self.chosen.iter().filter(|id| self.workers.contains_key(id)).count();
+        u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(self.limits.cap)
     }
 
     pub fn loads(&self) -> impl Iterator<Item = Load> {
@@ -277,6 +306,7 @@ impl<W> Table<W> {
             }
             let Some(worker) = self.hand(ticket) else { break };
             let Some((_, waiting)) = self.waiting.pop_first() else { break };
+            self.taken.wait.add(now.saturating_sub(waiting.since));
             turns.push(Turn { ticket, worker, who: waiting.who });
         }
         turns

@@ -26,7 +26,13 @@ struct Place {
 
 async fn place(limits: Limits) -> Place {
     let desk = Desk::new(limits);
-    let front = Rc::new(Front { desk: desk.clone(), pool: RefCell::new(Pool::default()), trusts: false, closing: Notify::new(), closes: Cell::new(false) });
+    let front = Rc::new(Front {
+        desk: desk.clone(),
+        pool: RefCell::new(Pool::default()),
+        trusts: false,
+        closing: Notify::new(),
+        closes: Cell::new(false),
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap();
     spawn_local(async move {
@@ -57,11 +63,11 @@ impl Place {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()), None);
         let heard = Heard::default();
-        let hears = heard.clone();
+        let log = heard.clone();
         spawn_local(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                spawn_local(work(stream, script, hears.clone()));
+                spawn_local(work(stream, script, log.clone()));
             }
         });
         heard
@@ -338,7 +344,7 @@ async fn a_body_of_any_size_flows_both_ways() {
         });
         let mut client = place.client().await;
         client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n").await.unwrap();
-        client.write_all(&[b'x'; 100_000]).await.unwrap();
+        client.write_all(&vec![b'x'; 100_000]).await.unwrap();
         // It gives as much as it gets; nothing of it is held for long.
         let mut answer = Vec::new();
         while !answer.windows(4).any(|four| four == b"\r\n\r\n") {

@@ -129,12 +129,20 @@ impl Primary {
         }
         let due = self.machine.next_due().map(|due| self.started + due);
         let latest = now + LONGEST_WAIT;
-        [due, self.knocks.due(), self.probe.due(), self.door.due(), self.steering.due(), self.gathering.due(), self.next_sample()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(latest)
-            .min(latest)
+        [
+            due,
+            self.knocks.due(),
+            self.probe.due(),
+            self.door.due(),
+            self.steering.due(),
+            self.gathering.due(),
+            self.next_sample(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(latest)
+        .min(latest)
     }
 
     /// Collects ended processes. SIGCHLD comes once for several.

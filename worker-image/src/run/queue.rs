@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use primary_protocol::ReadyEvidence;
+use primary_protocol::{ReadyEvidence, Requests, Times};
 use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open};
 
 use super::Primary;
@@ -15,8 +15,8 @@ use crate::config::{Balancing, Config};
 use crate::ipc::passing::WorkerId;
 use crate::ipc::servers::{Main, Own};
 use crate::listener;
-use crate::machine::{Event, Exit};
-use crate::queue::{Address, Leading, Limits, Private, Service};
+use crate::machine::{Event, Exit, milliseconds};
+use crate::queue::{Address, BOUNDS, Histogram, Leading, Limits, Private, Seen, Service};
 
 /// Node serves many requests at a time in one process; of other programs nothing is known, and one at a time is what all can do.
 const CAP_OF_NODE: u32 = 64;
@@ -38,6 +38,34 @@ const KNOCK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 
 /// A connection on this machine is made at once, or not at all.
 const KNOCK_TIME: Duration = Duration::from_millis(20);
+
+fn requests(seen: &Seen) -> Requests {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let counts = &seen.counts;
+    let refused = [("full", counts.full), ("late", counts.late), ("deadly", counts.deadly)];
+    let refused = refused.into_iter().filter(|(_, count)| *count > 0);
+    Requests {
+        waiting: number(seen.waiting),
+        in_flight: seen.loads.iter().map(|load| load.in_flight).sum(),
+        places: seen.places,
+        oldest_milliseconds: seen.oldest.map(milliseconds),
+        arrived: counts.arrived,
+        returned: counts.returned,
+        left: counts.left,
+        refused: refused.map(|(reason, count)| (reason.to_string(), count)).collect(),
+        upgraded: seen.loads.iter().map(|load| load.upgraded).sum(),
+        service: times(&seen.taken.service),
+        wait: times(&seen.taken.wait),
+    }
+}
+
+fn times(histogram: &Histogram) -> Times {
+    Times {
+        bounds_milliseconds: BOUNDS.to_vec(),
+        counts: histogram.counts().to_vec(),
+        sum_milliseconds: milliseconds(histogram.sum()),
+    }
+}
 
 /// Starts to take requests, where that is asked for.
 pub(super) fn start(config: &Config, kind: Kind, main: Option<&Main>) -> io::Result<Option<Service>> {
@@ -119,6 +147,11 @@ impl Primary {
             Some((pid, load.in_flight.saturating_add(load.upgraded)))
         };
         Some(self.children.iter().map(|(pid, child)| (*pid, child.id)).filter_map(held).collect())
+    }
+
+    /// What the stats say of requests.
+    pub(super) fn requests(&self) -> Option<Requests> {
+        Some(requests(&self.queue.as_ref()?.desk.seen()))
     }
 
     /// The socket that a worker gets which asks for the primary's port.

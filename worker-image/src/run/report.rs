@@ -154,6 +154,7 @@ impl Primary {
             drained: self.machine.is_withdrawn(),
             told: self.remote.told.clone(),
             orders: self.remote.orders(),
+            requests: self.requests(),
         }
     }
 

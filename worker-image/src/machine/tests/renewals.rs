@@ -250,7 +250,11 @@ fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it
     let mut scenario = Scenario::new(Policy { sockets: Sockets::PerSlot, ..policy() }, settings());
     scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify);
     scenario.order(Order::Configure(Box::new(Settings { count: 1, ..settings() })));
-    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![Untold { slot: 2, pid: 101 }]), "one too many has to as well");
+    assert_eq!(
+        (scenario.signals(), scenario.machine.watch().untold),
+        (vec![], vec![Untold { slot: 2, pid: 101 }]),
+        "one too many has to as well"
+    );
     scenario.after(4 * SECOND);
     assert_eq!(scenario.signals(), []);
     scenario.after(SECOND);

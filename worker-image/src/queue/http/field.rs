@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_body_has_one_length_or_the_message_is_refused() {
-        let cases: [(&[(&str, &str)], Result<Length, Flaw>); 16] = [
+        type Fields = &'static [(&'static str, &'static str)];
+        let cases: [(Fields, Result<Length, Flaw>); 16] = [
             (&[], Ok(Length::None)),
             (&[("Content-Length", "0")], Ok(Length::None)),
             (&[("content-LENGTH", "12")], Ok(Length::Bytes(12))),

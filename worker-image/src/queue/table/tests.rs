@@ -36,9 +36,9 @@ fn who_comes_first_gets_the_worker_that_is_free_first() {
     assert_eq!(table.comes(at(0)).1, Asked::Now(2));
     assert_eq!((table.comes(at(0)), table.comes(at(1))), ((3, Asked::Waits), (4, Asked::Waits)));
     assert_eq!((table.waiting(), table.oldest(at(5))), (2, Some(at(5))));
-    assert_eq!(turns(&table.done(2, at(2))), [(3, 2)]);
-    assert_eq!(turns(&table.done(1, at(2))), [(4, 1)]);
-    assert_eq!(turns(&table.done(1, at(3))), []);
+    assert_eq!(turns(&table.done(2, at(0), at(2))), [(3, 2)]);
+    assert_eq!(turns(&table.done(1, at(0), at(2))), [(4, 1)]);
+    assert_eq!(turns(&table.done(1, at(0), at(3))), []);
     assert_eq!(
         table.loads().map(|load| (load.in_flight, load.served, load.idle_since)).collect::<Vec<_>>(),
         [(0, 2, Some(at(3))), (1, 1, None)]
@@ -50,8 +50,8 @@ fn of_several_that_have_room_the_emptiest_and_the_longest_rested_is_next() {
     let mut table = table(Limits { cap: 3, ..LIMITS }, 3);
     let given: Vec<Asked> = (0..6).map(|_| table.comes(at(0)).1).collect();
     assert_eq!(given, [1, 2, 3, 1, 2, 3].map(Asked::Now));
-    table.done(2, at(1));
-    table.done(2, at(1));
+    table.done(2, at(0), at(1));
+    table.done(2, at(0), at(1));
     assert_eq!(table.comes(at(1)).1, Asked::Now(2));
     assert_eq!(table.comes(at(1)).1, Asked::Now(2), "one with one, and two with two");
 }
@@ -67,7 +67,7 @@ fn as_many_wait_as_may_and_no_longer_than_they_may() {
     assert_eq!(table.expires(), Some(at(11)));
     assert_eq!(table.expire(at(10)), []);
     assert_eq!(table.expire(at(12)), [(2, 2), (3, 3)]);
-    assert_eq!(turns(&table.done(1, at(13))), [], "it has waited for as long as it may, and is told that");
+    assert_eq!(turns(&table.done(1, at(0), at(13))), [], "it has waited for as long as it may, and is told that");
     assert_eq!(table.expire(at(13)), [(4, 4)]);
     let counts = table.counts();
     assert_eq!((counts.arrived, counts.full, counts.late), (5, 1, 3));
@@ -84,7 +84,7 @@ fn a_request_whose_worker_died_stands_before_all_that_came_after_it() {
     }
     table.forget(1);
     assert_eq!(table.ask(first, 1, at(2), || first), Asked::Waits, "also where as many wait as may");
-    assert_eq!(turns(&table.done(2, at(3))), [(first, 2)]);
+    assert_eq!(turns(&table.done(2, at(0), at(3))), [(first, 2)]);
     assert_eq!(table.counts().returned, 1);
 }
 
@@ -109,7 +109,7 @@ fn a_worker_that_is_to_leave_gets_nothing_new_and_finishes_what_it_has() {
     assert!(table.is_busy(1));
     assert_eq!(table.comes(at(1)).1, Asked::Now(2));
     assert_eq!(table.comes(at(1)).1, Asked::Waits);
-    assert_eq!(turns(&table.done(1, at(2))), []);
+    assert_eq!(turns(&table.done(1, at(0), at(2))), []);
     assert!(!table.is_busy(1));
     table.admit(3, at(3));
     assert_eq!(turns(&table.choose([2, 3].into(), at(3))), [(4, 3)], "the new one takes who waits");
@@ -134,7 +134,7 @@ fn a_client_that_leaves_is_not_waited_for() {
     }
     table.leave(2);
     table.leave(2);
-    assert_eq!((turns(&table.done(1, at(1))), table.counts().left), (vec![(3, 1)], 1));
+    assert_eq!((turns(&table.done(1, at(0), at(1))), table.counts().left), (vec![(3, 1)], 1));
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn a_larger_cap_lets_those_in_who_wait() {
     }
     assert_eq!(turns(&table.limit(Limits { cap: 2, ..LIMITS }, at(1))), [(2, 1)]);
     assert_eq!(turns(&table.limit(LIMITS, at(1))), [], "a smaller one takes nothing back");
-    assert_eq!(turns(&table.done(1, at(2))), []);
-    assert_eq!(turns(&table.done(1, at(2))), [(3, 1)]);
+    assert_eq!(turns(&table.done(1, at(0), at(2))), []);
+    assert_eq!(turns(&table.done(1, at(0), at(2))), [(3, 1)]);
 }
 
 #[derive(Clone, Debug)]
@@ -191,7 +191,7 @@ proptest! {
                 },
                 Happening::Done(which) if !with.is_empty() => {
                     let (_, worker, _) = with.remove(which % with.len());
-                    given = table.done(worker, now);
+                    given = table.done(worker, at(0), now);
                 }
                 Happening::Dies(worker) if alive.remove(&worker) => {
                     chosen.remove(&worker);

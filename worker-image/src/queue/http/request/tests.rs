@@ -106,7 +106,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
         ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", Flaw::Syntax),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", Flaw::Syntax),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r2\r\n\r\n", Flaw::Syntax),
-        ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\02\r\n\r\n", Flaw::Syntax),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\x002\r\n\r\n", Flaw::Syntax),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", Flaw::TwoLengths),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Flaw::TwoLengths),
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", Flaw::ContentLength),

@@ -1,0 +1,52 @@
+//! What a primary that takes requests itself tells of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Requests, where the primary takes them (`balancing: Queue`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    /// Those that wait for a worker.
+    pub waiting: u32,
+    /// Those that workers have.
+    pub in_flight: u32,
+    /// So many workers may have at a time: ready workers times `maxInFlightPerWorker`.
+    pub places: u32,
+    /// For how long the one has waited that has waited longest. Missing where none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_milliseconds: Option<u64>,
+    /// Since the primary started: all that came.
+    pub arrived: u64,
+    /// Given to another worker because the first one died.
+    #[serde(default)]
+    pub returned: u64,
+    /// Clients that left while they waited.
+    #[serde(default)]
+    pub left: u64,
+    /// Answered by the primary, by reason: `full`, `late`, `deadly`; reasons that did not occur are left out.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
+    /// Connections of another protocol (WebSocket) that workers have.
+    #[serde(default)]
+    pub upgraded: u32,
+    /// How long workers had requests.
+    #[serde(default)]
+    pub service: Times,
+    /// How long requests waited for a worker.
+    #[serde(default)]
+    pub wait: Times,
+}
+
+/// How long things took, since the primary started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Times {
+    /// The upper ends of the buckets in milliseconds.
+    pub bounds_milliseconds: Vec<u64>,
+    /// How many are in each bucket alone; the last is for what took longer than the last bound.
+    pub counts: Vec<u64>,
+    /// All of them together.
+    pub sum_milliseconds: u64,
+}
