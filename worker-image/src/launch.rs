@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use rustix::process::Rlimit;
+
 use crate::command::resolve;
 use crate::config::ENV_PREFIX;
 use crate::ipc::channel;
@@ -41,6 +43,7 @@ pub struct Launcher {
     port: Option<u16>,
     channel: bool,
     oom_score: Option<i32>,
+    descriptors: Option<Rlimit>,
     /// Replaces a terminal: workers are not in its foreground and would be stopped when they read from it.
     stdin: Option<OwnedFd>,
 }
@@ -92,7 +95,12 @@ impl Launcher {
         };
         let stdin = if io::stdin().is_terminal() { null().ok() } else { None };
         let path = std::env::var_os("PATH");
-        Ok(Self { command, arguments, path, environment, port, channel, oom_score, stdin })
+        Ok(Self { command, arguments, path, environment, port, channel, oom_score, descriptors: None, stdin })
+    }
+
+    /// Workers may have so many descriptors, whatever the primary may: a program that uses `select(2)` breaks with more than it knows.
+    pub fn limit_descriptors(&mut self, limit: Rlimit) {
+        self.descriptors = Some(limit);
     }
 
     /// Whether workers get Node's channel.
@@ -141,6 +149,7 @@ impl Launcher {
         }
         let program = Program::new(file, self.arguments.clone(), self.environment_with(&own))
             .announcing_pid(given.listener.is_some())
+            .with_descriptors(self.descriptors)
             .with_oom_score(self.oom_score);
         let forked =
             fork(&program, &inherited, self.stdin.as_ref().map(AsFd::as_fd)).map_err(|error| refused(&error))?;

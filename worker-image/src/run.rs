@@ -168,10 +168,13 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     let count = count::resolve(config.count, processors);
     let control = control::open(&config.control, config.name.as_deref())?;
     let port = config.listen.map(|address| address.port());
-    let launcher = Launcher::new(config.command.clone(), port, channel).map_err(system("take the command"))?;
+    let mut launcher = Launcher::new(config.command.clone(), port, channel).map_err(system("take the command"))?;
     // As PID 1 orphans fall to us anyway; elsewhere only this way, and then whole trees can be ended.
     let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
 
+    if config.balancing == Balancing::Queue {
+        launcher.limit_descriptors(queue::raise_descriptors());
+    }
     let queue = queue::start(&config, kind, main.as_ref()).map_err(system("lead requests"))?;
     let remote = remote(&mut config)?;
     let signals = events::Signals::new().map_err(system("watch signals"))?;

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use primary_protocol::{ReadyEvidence, Requests, Times};
-use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 
 use super::Primary;
 use crate::command::Kind;
@@ -76,6 +76,14 @@ pub(super) fn start(config: &Config, kind: Kind, main: Option<&Main>) -> io::Res
     let service = Service::start(Leading { limits, trusts: config.queue.trusts, clients: clients() })?;
     service.open(main.of(1))?;
     Ok(Some(service))
+}
+
+/// The primary may have as many descriptors as it can, since each client takes some; gives what it could have before.
+pub(super) fn raise_descriptors() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    let _ = setrlimit(Resource::Nofile, raised); // it goes on with fewer clients
+    before
 }
 
 /// Each client may need two descriptors: its own, and one to a worker.
