@@ -7,7 +7,7 @@ pub mod values;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -221,6 +221,11 @@ fn contradiction(run: &RunArgs) -> Option<String> {
     if run.balancing == Balancing::Queue && run.listen.is_none() {
         return Some("--balancing queue needs --listen: where the primary takes requests".to_string());
     }
+    if run.recycle_requests.is_some() && run.balancing != Balancing::Queue {
+        return Some(
+            "--recycle-requests needs --balancing queue: otherwise nobody counts a worker's requests".to_string(),
+        );
+    }
     if run.balancing == Balancing::Steered && run.listen.is_none() {
         return Some("--balancing steered needs --listen: only of a port that the primary opens it can open a socket for each worker".to_string());
     }
@@ -265,6 +270,7 @@ fn config(run: RunArgs) -> Config {
             memory: run.recycle_memory,
             container_percent: Some(run.recycle_container_percent).filter(|percent| *percent < 100),
             age: run.recycle_age_seconds,
+            requests: run.recycle_requests.map(NonZeroU64::get),
         },
         ready: run.ready.into(),
         startup: run.startup_seconds,

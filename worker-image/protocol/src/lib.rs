@@ -94,6 +94,8 @@ pub struct Replaced {
     pub over_memory: u64,
     /// For their age.
     pub over_age: u64,
+    /// For the number of requests that they had answered.
+    pub over_requests: u64,
     /// Found hung, and killed.
     pub hung: u64,
 }

@@ -144,6 +144,9 @@ pub struct LiveRecycle {
     /// Above so much memory, as in `256Mi`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
+    /// After so many requests; needs `balancing: Queue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
     /// At this age, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,

@@ -52,6 +52,7 @@ pub fn text(shown: &Shown) -> String {
         ("reload", replaced.reloaded),
         ("over_memory", replaced.over_memory),
         ("over_age", replaced.over_age),
+        ("over_requests", replaced.over_requests),
         ("hung", replaced.hung),
     ] {
         page.sample("worker_replacements_total", &format!("reason=\"{reason}\""), number);

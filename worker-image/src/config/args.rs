@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -180,6 +180,9 @@ pub(super) struct RunArgs {
     /// Replace a worker of this age, less up to a tenth of it, so that not all go at once
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_RECYCLE_AGE_SECONDS", value_parser = values::age)]
     pub recycle_age_seconds: Option<Duration>,
+    /// With `--balancing queue`: replace a worker after so many requests, less up to a tenth of them
+    #[arg(long, value_name = "COUNT", env = "WORKERCLUSTER_RECYCLE_REQUESTS")]
+    pub recycle_requests: Option<NonZeroU64>,
     /// Kill a ready worker that sent no WATCHDOG=1 for this long after it had begun to, or that moved no byte and used
     /// no processor time while work waited for it; off unless given
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_HANG_TIMEOUT_SECONDS", value_parser = values::timeout)]

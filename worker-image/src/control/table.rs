@@ -65,6 +65,7 @@ fn resources(shown: &Shown, text: &mut String) {
         (replaced.reloaded, "reloaded"),
         (replaced.over_memory, "over memory"),
         (replaced.over_age, "over age"),
+        (replaced.over_requests, "over their requests"),
         (replaced.hung, "hung"),
     ];
     let parts: Vec<String> =

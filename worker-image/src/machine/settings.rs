@@ -86,9 +86,11 @@ pub struct Recycle {
     pub container_percent: Option<u32>,
     /// It has lived this long, less up to [`AGE_JITTER`] of it, so that workers of one age do not all go at once.
     pub age: Option<Duration>,
+    /// It has answered so many requests, less up to [`AGE_JITTER`] of them.
+    pub requests: Option<u64>,
 }
 
-/// See [`Recycle::age`]: the share of it that jitter takes away at the most.
+/// See [`Recycle::age`] and [`Recycle::requests`]: the share of it that jitter takes away at the most.
 pub const AGE_JITTER: f64 = 0.1;
 
 impl Settings {

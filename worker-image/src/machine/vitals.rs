@@ -53,6 +53,8 @@ pub struct Sample {
     pub unread: Option<bool>,
     /// Connections that wait for it alone. `None` where all workers take from the same queues.
     pub waiting: Option<u32>,
+    /// Requests that it has answered. `None` where nobody counts them.
+    pub served: Option<u64>,
 }
 
 /// What is known of a worker from samples.
@@ -127,6 +129,7 @@ impl Machine {
         for index in 0..self.slots.len() {
             self.settle_memory(index, now);
             self.judge_memory(index, now, effects);
+            self.judge_requests(index, samples, now);
         }
         self.judge_container(samples, now, effects);
     }
@@ -179,7 +182,8 @@ impl Machine {
         // Where the container has no limit of memory, it is never full.
         let container = recycle.container_percent.is_some() && self.limited != Some(false);
         let memory = recycle.memory.is_some() || container;
-        self.settings.hang.is_some() || memory || self.settings.adaptive.is_some()
+        let requests = recycle.requests.is_some();
+        self.settings.hang.is_some() || memory || requests || self.settings.adaptive.is_some()
     }
 
     fn judge_memory(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
@@ -191,6 +195,20 @@ impl Machine {
             effects.push(Effect::Change(Change::OverMemory { slot: slot.number, pid: worker.pid, memory, limit }));
             slot.renewal = Some(Renewal::wanted(Reason::OverMemory, now));
             self.over_memory.add(slot.number, now);
+        }
+    }
+
+    /// A worker that has answered as many requests as it may gives way.
+    fn judge_requests(&mut self, index: usize, samples: &Samples, now: Moment) {
+        let Some(most) = self.settings.recycle.requests else { return };
+        let slot = &mut self.slots[index];
+        let Phase::Ready(worker, _) = &slot.phase else { return };
+        let served = samples.workers.iter().find(|sample| sample.pid == worker.pid).and_then(|sample| sample.served);
+        // So small a share of a number that a person wrote is exact enough.
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let spared = (most as f64 * AGE_JITTER * worker.jitter) as u64;
+        if served.is_some_and(|served| served >= most.saturating_sub(spared).max(1)) && slot.renewal.is_none() {
+            slot.renewal = Some(Renewal::wanted(Reason::OverRequests, now));
         }
     }
 

@@ -175,6 +175,11 @@ impl Desk {
         next.map(|next| next.saturating_sub(now))
     }
 
+    /// How many requests a worker has answered.
+    pub fn served(&self, worker: WorkerId) -> Option<u64> {
+        self.state().table.loads().find(|load| load.worker == worker).map(|load| load.served)
+    }
+
     pub fn is_busy(&self, worker: WorkerId) -> bool {
         self.state().table.is_busy(worker)
     }

@@ -147,6 +147,11 @@ impl Primary {
         Some(self.queue.as_ref()?.desk.is_busy(self.children.get(&pid)?.id))
     }
 
+    /// How many requests a worker has answered.
+    pub(super) fn served_by(&self, pid: u32) -> Option<u64> {
+        self.queue.as_ref()?.desk.served(self.children.get(&pid)?.id)
+    }
+
     /// How many requests and connections of another protocol each worker has.
     pub(super) fn held_in_queue(&self) -> Option<BTreeMap<u32, u32>> {
         let loads = self.queue.as_ref()?.desk.seen().loads;

@@ -89,6 +89,7 @@ impl Primary {
                     .or_else(|| self.is_busy_in_queue(worker))
                     .or_else(|| unread.as_ref().map(|unread| pids().any(|pid| proc::holds(pid, unread) == Some(true)))),
                 waiting: self.waiting_for(worker),
+                served: self.served_by(worker),
             })
         });
         let samples = Samples {

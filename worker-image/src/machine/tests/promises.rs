@@ -78,7 +78,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
             count,
             adaptive: adaptive.map(|(min, more)| Adaptive { min, max: min + more }),
             hang: hang.map(|after| Hang { after: Duration::from_secs(after), signal: libc::SIGABRT }),
-            recycle: Recycle { memory, container_percent: Some(85), age: age.map(Duration::from_secs) },
+            recycle: Recycle { memory, container_percent: Some(85), age: age.map(Duration::from_secs), requests: None },
             drain: Duration::from_secs(drain),
             endpoints_delay: Duration::from_secs(delay),
             ..settings()
@@ -279,6 +279,7 @@ impl World {
             moved: Some(1),
             unread: Some(waits),
             waiting: None,
+            served: None,
         };
         let workers = self.alive.iter().map(sample).collect();
         self.feed(Event::Sampled(Samples {

@@ -34,6 +34,7 @@ impl Scenario {
             moved: Some(7),
             unread: Some(unread),
             waiting: None,
+            served: None,
         };
         let workers = self.pids().into_iter().map(sample).collect();
         self.event(Event::Sampled(Samples {
@@ -315,6 +316,7 @@ fn in_a_container_that_is_nearly_full_the_one_that_has_grown_the_most_gives_way(
             moved: None,
             unread: None,
             waiting: None,
+            served: None,
         };
         let workers = pids.iter().zip(memory).map(sample).collect();
         let (limit, free) = (Some(10_000), Some(10_000 - used));
@@ -410,6 +412,7 @@ fn who_waits_for_one_worker_alone_is_no_work_of_the_others() {
             moved: Some(7),
             unread: Some(false),
             waiting: Some(waiting),
+            served: None,
         };
         let workers = [(100, 0), (101, 1)].into_iter().map(sample).collect();
         scenario.event(Event::Sampled(Samples { workers, waiting: Some(1), ..Samples::default() }));
@@ -527,4 +530,28 @@ fn no_order_is_taken_when_the_replica_stops() {
     scenario.after(5 * SECOND);
     let told: Vec<u32> = scenario.signals().into_iter().map(|(pid, _)| pid).collect();
     assert_eq!(told, [102, 100, 101], "the successor as well");
+}
+
+#[test]
+fn a_worker_that_has_answered_as_many_requests_as_it_may_gives_way() {
+    let recycle = Recycle { requests: Some(1000), ..Recycle::default() };
+    let mut scenario = serving(Settings { count: 1, recycle, ..settings() });
+    assert!(scenario.machine.watch().samples);
+    let mut served = |requests| {
+        let sample = Sample {
+            pid: 100,
+            memory: None,
+            resident: None,
+            cpu: None,
+            moved: None,
+            unread: None,
+            waiting: None,
+            served: Some(requests),
+        };
+        scenario.event(Event::Sampled(Samples { workers: vec![sample], ..Samples::default() }));
+        scenario.forks().len()
+    };
+    assert_eq!((served(899), served(1000)), (0, 1), "a tenth earlier at the most");
+    scenario.evidence(101, ReadyEvidence::Notify).after(SECOND);
+    assert_eq!((scenario.signals(), scenario.machine.replaced().over_requests), (vec![(100, libc::SIGTERM)], 1));
 }
