@@ -63,6 +63,8 @@ pub struct Config {
     pub recycle: Recycle,
     /// What makes a worker ready.
     pub ready: ReadyRule,
+    /// With [`ReadyRule::Http`]: what it is asked for.
+    pub ready_path: String,
     /// See [`ReadyRule::Auto`].
     pub startup: Duration,
     /// Whether workers get Node's channel.
@@ -221,6 +223,11 @@ fn contradiction(run: &RunArgs) -> Option<String> {
     if run.balancing == Balancing::Queue && run.listen.is_none() {
         return Some("--balancing queue needs --listen: where the primary takes requests".to_string());
     }
+    if ReadyRule::from(run.ready) == ReadyRule::Http && run.balancing != Balancing::Queue {
+        return Some(
+            "--ready http needs --balancing queue: otherwise a request cannot be sent to one worker".to_string(),
+        );
+    }
     if run.recycle_requests.is_some() && run.balancing != Balancing::Queue {
         return Some(
             "--recycle-requests needs --balancing queue: otherwise nobody counts a worker's requests".to_string(),
@@ -273,6 +280,7 @@ fn config(run: RunArgs) -> Config {
             requests: run.recycle_requests.map(NonZeroU64::get),
         },
         ready: run.ready.into(),
+        ready_path: run.ready_path,
         startup: run.startup_seconds,
         ipc: run.ipc,
         drain: run.drain_seconds,

@@ -73,6 +73,8 @@ pub enum ReadyRule {
     Immediate,
     /// A listening socket of its own, or Node's `listening`, or polling the inherited socket.
     Listening,
+    /// A good answer to a request that asks whether it is ready.
+    Http,
 }
 
 /// The state of the primary.

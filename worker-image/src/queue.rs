@@ -14,6 +14,7 @@ mod histogram;
 mod http;
 mod pool;
 mod private;
+mod ready;
 mod serve;
 mod stream;
 mod table;

@@ -23,6 +23,8 @@ pub(super) enum Ready {
     Immediate,
     /// It listens: by Node's cluster module, on a socket of its own, or by polling the inherited one
     Listening,
+    /// With `--balancing queue`: a good answer (2xx or 3xx) to a GET for --ready-path
+    Http,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -38,6 +40,7 @@ impl From<Ready> for ReadyRule {
             Ready::Notify => Self::Notify,
             Ready::Immediate => Self::Immediate,
             Ready::Listening => Self::Listening,
+            Ready::Http => Self::Http,
         }
     }
 }
@@ -143,6 +146,9 @@ pub(super) struct RunArgs {
     /// What makes a worker ready
     #[arg(long, env = "WORKERCLUSTER_READY", value_enum, default_value = "auto", ignore_case = true)]
     pub ready: Ready,
+    /// With `--ready http`: the path that a worker is asked for until it gives a good answer
+    #[arg(long, value_name = "PATH", env = "WORKERCLUSTER_READY_PATH", default_value = "/", value_parser = values::path)]
+    pub ready_path: String,
     /// Alive that long counts as ready when nothing better is to be had
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_STARTUP_SECONDS", default_value = "1", value_parser = values::seconds)]
     pub startup_seconds: Duration,

@@ -40,6 +40,7 @@ pub fn report(config: &Config, processors: Processors) -> Result<String, Command
         ReadyRule::Notify => "READY=1 or process.send('ready')".to_string(),
         ReadyRule::Immediate => "at once".to_string(),
         ReadyRule::Listening => "listening".to_string(),
+        ReadyRule::Http => format!("a good answer to GET {}", config.ready_path),
     };
     line("ready", ready);
     let balancing = match config.balancing {

@@ -9,7 +9,10 @@ use super::{CHANNEL_SILENT_FACTOR, Change, Effect, Machine, Moment, NEVER_READY,
 
 /// Whether a worker was seen to serve, and not only to live.
 fn shows_service(evidence: ReadyEvidence) -> bool {
-    matches!(evidence, ReadyEvidence::Listening | ReadyEvidence::Notify | ReadyEvidence::OwnSocket)
+    matches!(
+        evidence,
+        ReadyEvidence::Listening | ReadyEvidence::Notify | ReadyEvidence::OwnSocket | ReadyEvidence::Http
+    )
 }
 
 impl ReadyRule {
@@ -17,6 +20,7 @@ impl ReadyRule {
         match self {
             Self::Auto | Self::Immediate => true,
             Self::Notify => evidence == ReadyEvidence::Notify,
+            Self::Http => evidence == ReadyEvidence::Http,
             Self::Listening => matches!(evidence, ReadyEvidence::Listening | ReadyEvidence::OwnSocket),
         }
     }

@@ -47,6 +47,8 @@ struct Known {
     address: Address,
     /// Becomes readable when it has ended. `None` where the kernel has no such descriptors.
     process: Option<Arc<OwnedFd>>,
+    /// Whether it gave a good answer when it was asked for one. `None` where that is not known yet.
+    checked: Option<bool>,
 }
 
 /// What the stats tell.
@@ -90,7 +92,7 @@ impl Desk {
         let now = self.now();
         let mut state = self.state();
         state.table.admit(worker, now);
-        state.workers.insert(worker, Known { address, process: process.map(Arc::new) });
+        state.workers.insert(worker, Known { address, process: process.map(Arc::new), checked: None });
     }
 
     /// It takes them elsewhere.
@@ -98,6 +100,22 @@ impl Desk {
         if let Some(known) = self.state().workers.get_mut(&worker) {
             known.address = address;
         }
+    }
+
+    pub fn address(&self, worker: WorkerId) -> Option<Address> {
+        Some(self.state().workers.get(&worker)?.address.clone())
+    }
+
+    /// A worker was asked whether it is ready.
+    pub fn checked(&self, worker: WorkerId, good: bool) {
+        if let Some(known) = self.state().workers.get_mut(&worker) {
+            known.checked = Some(good);
+        }
+    }
+
+    /// What it answered; whoever looks takes it away.
+    pub fn take_check(&self, worker: WorkerId) -> Option<bool> {
+        self.state().workers.get_mut(&worker)?.checked.take()
     }
 
     pub fn waiting(&self) -> usize {

@@ -14,7 +14,8 @@ use tokio::task::LocalSet;
 use super::desk::Desk;
 use super::front::{Front, serve};
 use super::pool::Pool;
-use super::table::Limits;
+use super::ready;
+use super::table::{Limits, WorkerId};
 
 /// After a failed accept (out of descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -25,14 +26,19 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 /// How often idle connections to workers are looked at.
 const SWEEPS: Duration = Duration::from_secs(1);
 
+/// Orders that may wait.
+const ORDERS: usize = 64;
+
 /// How requests are led.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Leading {
     pub limits: Limits,
     /// Whether what came before us says who the client is.
     pub trusts: bool,
     /// At most so many clients at a time; others wait in the kernel's queue.
     pub clients: usize,
+    /// What a worker is asked for, to see whether it is ready.
+    pub ready_path: String,
 }
 
 /// The thread's handle.
@@ -48,6 +54,8 @@ pub struct Service {
 enum Order {
     /// Take connections from this socket.
     Open(OwnedFd),
+    /// Ask a worker whether it is ready.
+    Check(WorkerId),
     /// Connections end with their next answer, and idle ones now.
     Close,
 }
@@ -59,7 +67,7 @@ impl Service {
     /// Where the system gives none.
     pub fn start(leading: Leading) -> io::Result<Self> {
         let desk = Desk::new(leading.limits);
-        let (orders, mut ordered) = mpsc::channel(4);
+        let (orders, mut ordered) = mpsc::channel(ORDERS);
         let (ends, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let own = desk.clone();
@@ -77,6 +85,11 @@ impl Service {
     pub fn open(&self, socket: impl AsFd) -> io::Result<()> {
         let socket = socket.as_fd().try_clone_to_owned()?;
         self.orders.try_send(Order::Open(socket)).map_err(io::Error::other)
+    }
+
+    /// Asks a worker whether it is ready; a good answer is noted at the desk. Says whether that could be ordered.
+    pub fn check(&self, worker: WorkerId) -> bool {
+        self.orders.try_send(Order::Check(worker)).is_ok()
     }
 
     /// Lets clients go as soon as they have their answers.
@@ -104,6 +117,10 @@ async fn lead(desk: Desk, leading: Leading, ordered: &mut mpsc::Receiver<Order>)
                 if let Ok(listener) = TcpListener::from_std(listener) {
                     tokio::task::spawn_local(accept(front.clone(), listener, permits.clone()));
                 }
+            }
+            Order::Check(worker) => {
+                let (desk, path) = (front.desk.clone(), leading.ready_path.clone());
+                tokio::task::spawn_local(async move { ready::check(&desk, worker, &path).await });
             }
             Order::Close => {
                 front.closes.set(true);

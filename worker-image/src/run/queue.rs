@@ -1,6 +1,6 @@
 //! Requests that the primary takes itself: which workers get them, where those are, and that they are seen to accept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::TcpStream;
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use crate::config::{Balancing, Config};
 use crate::ipc::passing::WorkerId;
 use crate::ipc::servers::{Main, Own};
 use crate::listener;
-use crate::machine::{Event, Exit, milliseconds};
+use crate::machine::{Event, Exit, ReadyRule, milliseconds};
 use crate::queue::{Address, BOUNDS, Histogram, Leading, Limits, Private, Seen, Service};
 
 /// Node serves many requests at a time in one process; of other programs nothing is known, and one at a time is what all can do.
@@ -73,7 +73,12 @@ pub(super) fn start(config: &Config, kind: Kind, main: Option<&Main>) -> io::Res
     let cap = config.queue.cap.map_or(if matches!(kind, Kind::Node { .. }) { CAP_OF_NODE } else { 1 }, NonZeroU32::get);
     let waiting = usize::try_from(config.queue.waiting.get()).unwrap_or(usize::MAX);
     let limits = Limits { cap, waiting, wait: config.queue.wait, deaths: DEATHS };
-    let service = Service::start(Leading { limits, trusts: config.queue.trusts, clients: clients() })?;
+    let service = Service::start(Leading {
+        limits,
+        trusts: config.queue.trusts,
+        clients: clients(),
+        ready_path: config.ready_path.clone(),
+    })?;
     service.open(main.of(1))?;
     Ok(Some(service))
 }
@@ -99,6 +104,8 @@ pub(super) struct Knocks {
     next: Option<Instant>,
     since: Option<Instant>,
     open: BTreeMap<u32, TcpStream>,
+    /// Workers that are asked at the moment whether they are ready.
+    asked: BTreeSet<u32>,
 }
 
 impl Knocks {
@@ -181,6 +188,7 @@ impl Primary {
         let now = Instant::now();
         let unproven = self.machine.watch().unproven;
         self.knocks.open.retain(|pid, _| unproven.contains(pid));
+        self.knocks.asked.retain(|pid| unproven.contains(pid));
         if unproven.is_empty() || self.queue.is_none() {
             self.knocks.next = None;
             return;
@@ -195,7 +203,24 @@ impl Primary {
                 self.knocks.open.remove(&pid);
                 self.feed(Event::Evidence { pid, evidence });
             }
+            if self.config.ready == ReadyRule::Http && self.answers(pid) {
+                self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Http });
+            }
         }
+    }
+
+    /// Whether a worker gave a good answer to the question whether it is ready; asks it again where it did not.
+    fn answers(&mut self, pid: u32) -> bool {
+        let (Some(queue), Some(child)) = (&self.queue, self.children.get(&pid)) else { return false };
+        match queue.desk.take_check(child.id) {
+            Some(true) => return true,
+            Some(false) => self.knocks.asked.remove(&pid),
+            None => false,
+        };
+        if !self.knocks.asked.contains(&pid) && queue.check(child.id) {
+            self.knocks.asked.insert(pid);
+        }
+        false
     }
 
     fn knock(&mut self, pid: u32) -> Option<ReadyEvidence> {
