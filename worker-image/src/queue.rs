@@ -12,6 +12,7 @@ mod exchange;
 mod front;
 mod histogram;
 mod http;
+mod lead;
 mod pool;
 mod private;
 mod ready;

@@ -17,7 +17,7 @@ mod steering;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::mpsc;
@@ -52,6 +52,9 @@ use steering::Steering;
 
 /// Messages from all channels that may wait for the loop; a worker that says more waits in its own socket.
 const CHANNEL_QUEUE: usize = 256;
+
+/// Clients have so long to take their last answers when all workers have ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// The same for `READY=1`.
 const NOTIFY_QUEUE: usize = 64;
@@ -137,6 +140,8 @@ struct Child {
     outbox: Option<Outbox>,
     /// Its own sockets, where it has some.
     private: Option<Private>,
+    /// It was seen to accept on one of them.
+    accepts: bool,
     /// The log knows that a message of the worker was too long.
     reported_drop: bool,
     /// The log knows that messages of others for it were dropped.
@@ -203,7 +208,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         knocks: Knocks::default(),
         broker: Broker::default(),
         children: BTreeMap::new(),
-        forked: 0,
+        forked: first_number(),
         notify: BTreeMap::new(),
         said,
         pending: VecDeque::new(),
@@ -228,9 +233,20 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     primary.greet();
     let inputs = events::Inputs { signals, channel_messages, what_is_said, asked };
     primary.turn(inputs).await;
+    if let Some(queue) = &primary.queue {
+        queue.finish(LAST_ANSWERS).await;
+    }
     primary.servers.unlink_files();
     primary.log.finish();
     Ok(())
+}
+
+/// Workers are numbered from here: with another number at each start, none gets an address that an orphan of the last one still has.
+fn first_number() -> WorkerId {
+    let mut bytes = [0; 3];
+    let _ = getrandom(&mut bytes, GetRandomFlags::empty()); // zero does as well
+    let [high, middle, low] = bytes;
+    u64::from_be_bytes([0, 0, 0, 0, 0, high, middle, low])
 }
 
 /// Who may give orders over the network.

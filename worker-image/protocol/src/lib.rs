@@ -263,6 +263,8 @@ pub enum ReadyEvidence {
     Notify,
     /// It holds a listening socket of its own on the port.
     OwnSocket,
+    /// It answered a request that asked whether it is ready (`ready: Http`).
+    Http,
     /// It was alive for the start-up time, and nothing better was to be had.
     Alive,
     /// Nothing was asked of it (`ready: Immediate`).

@@ -26,6 +26,10 @@ impl Main {
     /// The kernel's.
     pub fn open(address: SocketAddr, balancing: Balancing) -> io::Result<Self> {
         let steered = balancing == Balancing::Steered;
+        if balancing == Balancing::Queue {
+            // The one that stays allows workers' own beside it, and so would not find that the port is taken.
+            drop(listener::open_dual(address, false)?);
+        }
         let socket = listener::open_dual(address, steered || balancing == Balancing::Queue)?;
         let address = listener::local_address(&socket).unwrap_or(address);
         Ok(Self { sockets: vec![Arc::new(socket)], address, steered })

@@ -20,8 +20,10 @@ pub struct Watch {
     pub emptying: bool,
     /// Workers that are to leave when nobody waits for them any more.
     pub untold: Vec<super::Untold>,
-    /// Workers with sockets of their own that have not shown yet that they accept.
+    /// Workers with sockets of their own that are not ready yet.
     pub unproven: Vec<u32>,
+    /// All workers have been told to leave, and none comes any more.
+    pub nobody_comes: bool,
 }
 
 /// One process of the user's command, as the machine sees it.
@@ -106,6 +108,7 @@ impl Machine {
         let (samples, emptying) = (self.wants_samples(), self.is_emptying());
         let mut watch = Watch { samples, emptying, ..Watch::default() };
         watch.untold = self.untold();
+        watch.nobody_comes = self.is_draining();
         if self.policy.sockets == super::Sockets::PerWorker {
             let starting = self.slots.iter().flat_map(Slot::starting);
             watch.unproven = starting.map(|worker| worker.pid).collect();

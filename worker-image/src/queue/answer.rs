@@ -12,6 +12,8 @@ pub enum Answer {
     Refused(Refusal),
     /// Its head or its body did not come in time.
     Slow,
+    /// Workers took no connection, or closed it without an answer.
+    Broken,
     /// The worker that had it died, and it must not be given to another.
     Died,
     /// The worker's answer is none.
@@ -22,9 +24,9 @@ impl Answer {
     pub fn status(self) -> u16 {
         match self {
             Self::Bad(flaw) => flaw.status(),
-            Self::Refused(Refusal::Full | Refusal::Late) => 503,
+            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) => 503,
             Self::Slow => 408,
-            Self::Refused(Refusal::Deadly) | Self::Died | Self::Wrong(_) => 502,
+            Self::Refused(Refusal::Deadly) | Self::Broken | Self::Died | Self::Wrong(_) => 502,
         }
     }
 
@@ -34,6 +36,8 @@ impl Answer {
             Self::Refused(Refusal::Full) => "All workers are busy, and as many requests wait as may. Try again later.".into(),
             Self::Refused(Refusal::Late) => "All workers were busy for as long as a request may wait. Try again later.".into(),
             Self::Refused(Refusal::Deadly) => "Workers died of this request, and it is not given to another.".into(),
+            Self::Refused(Refusal::Stopping) => "This replica stops. Try again: another one answers.".into(),
+            Self::Broken => "The worker took no connection, or closed it without an answer.".into(),
             Self::Slow => "The request did not come in time.".into(),
             Self::Died => "The worker that had this request died. It was not given to another, since it may have been carried out.".into(),
             Self::Wrong(flaw) => format!("The worker's answer cannot be passed on: {flaw}."),

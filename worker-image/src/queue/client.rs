@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -25,17 +25,20 @@ pub struct Client {
     pub ended: bool,
     /// It has not asked for anything yet.
     pub is_new: bool,
+    /// So many bytes came from it.
+    pub given: u64,
 }
 
 impl Client {
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { stream, peer, inbox: BytesMut::new(), ended: false, is_new: true }
+        Self { stream, peer, inbox: BytesMut::new(), ended: false, is_new: true, given: 0 }
     }
 
     /// Reads what there is; 0 at the end.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let count = ready!(read(&mut self.stream, &mut self.inbox, cx))?;
         self.ended |= count == 0;
+        self.given = self.given.saturating_add(count as u64);
         Poll::Ready(Ok(count))
     }
 
@@ -43,12 +46,18 @@ impl Client {
         std::future::poll_fn(|cx| self.poll_read(cx)).await
     }
 
-    /// Reads ahead, while it waits for something else, so that its end is seen.
-    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.ended && self.inbox.len() < AHEAD_MAX {
+    /// Reads ahead, while it waits for something else, so that its end is seen; so many bytes of what came are still of the request that waits.
+    pub fn poll_ahead(&mut self, own: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ended && self.inbox.len() < own + AHEAD_MAX {
             ready!(self.poll_read(cx))?;
         }
         if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Empty lines between two requests are nothing (RFC 9112 2.2).
+    pub fn skip_empty_lines(&mut self) {
+        let empty = self.inbox.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.inbox.advance(empty);
     }
 
     /// Sends these bytes and ends the connection so that they arrive: what the client still sends is read for a moment, else the kernel would take

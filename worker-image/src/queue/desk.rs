@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,6 +23,14 @@ pub struct Seat {
     upgraded: bool,
 }
 
+/// See [`Desk::arrives`].
+#[derive(Debug)]
+pub struct Arriving(Desk);
+
+/// See [`Desk::connects`].
+#[derive(Debug)]
+pub struct Connected(Desk);
+
 /// How a request that waits is told.
 type Waiter = oneshot::Sender<Result<Seat, Refusal>>;
 
@@ -33,12 +42,16 @@ pub struct Desk(Arc<Inner>);
 struct Inner {
     begun: Instant,
     state: Mutex<State>,
+    arriving: AtomicUsize,
+    connections: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct State {
     table: Table<Waiter>,
     workers: BTreeMap<WorkerId, Known>,
+    /// Nobody gets a worker any more.
+    stops: bool,
 }
 
 /// A worker, as it is reached.
@@ -74,8 +87,13 @@ pub enum Place {
 
 impl Desk {
     pub fn new(limits: Limits) -> Self {
-        let state = State { table: Table::new(limits), workers: BTreeMap::new() };
-        Self(Arc::new(Inner { begun: Instant::now(), state: Mutex::new(state) }))
+        let state = State { table: Table::new(limits), workers: BTreeMap::new(), stops: false };
+        Self(Arc::new(Inner {
+            begun: Instant::now(),
+            state: Mutex::new(state),
+            arriving: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+        }))
     }
 
     fn now(&self) -> Moment {
@@ -118,6 +136,27 @@ impl Desk {
         self.state().workers.get_mut(&worker)?.checked.take()
     }
 
+    /// A request is about to come: its connection is new, or its first byte is there. Until this is dropped.
+    pub fn arrives(&self) -> Arriving {
+        self.0.arriving.fetch_add(1, Ordering::Relaxed);
+        Arriving(self.clone())
+    }
+
+    /// Whether requests wait, or are about to.
+    pub fn holds_requests(&self) -> bool {
+        self.0.arriving.load(Ordering::Relaxed) > 0 || self.waiting() > 0
+    }
+
+    /// A client's connection is there. Until this is dropped.
+    pub fn connects(&self) -> Connected {
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(self.clone())
+    }
+
+    pub fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
     pub fn waiting(&self) -> usize {
         self.state().table.waiting()
     }
@@ -142,33 +181,39 @@ impl Desk {
 
     /// Only these get new requests from now on.
     pub fn choose(&self, chosen: BTreeSet<WorkerId>) {
-        let now = self.now();
-        let turns = self.state().table.choose(chosen, now);
-        self.tell(turns);
+        self.turn(|table, now| table.choose(chosen, now));
     }
 
     pub fn limit(&self, limits: Limits) {
-        let now = self.now();
-        let turns = self.state().table.limit(limits, now);
-        self.tell(turns);
+        self.turn(|table, now| table.limit(limits, now));
     }
 
-    /// A number for a request that has just come.
-    pub fn number(&self) -> Ticket {
-        self.state().table.number()
+    /// A request that has just come wants a worker. Gives its number as well, under which it comes back.
+    pub fn ask_first(&self) -> (Ticket, Place) {
+        let mut state = self.state();
+        let ticket = state.table.number();
+        let place = self.ask_under(&mut state, ticket, 0);
+        (ticket, place)
     }
 
-    /// A request wants a worker: a new one, or one that so many died of.
-    pub fn ask(&self, ticket: Ticket, deaths: u32) -> Place {
+    /// A request that so many workers died of wants another.
+    pub fn ask_again(&self, ticket: Ticket, deaths: u32) -> Place {
+        self.ask_under(&mut self.state(), ticket, deaths)
+    }
+
+    fn ask_under(&self, state: &mut State, ticket: Ticket, deaths: u32) -> Place {
+        if state.stops {
+            return Place::Refused(Refusal::Stopping);
+        }
         let now = self.now();
         let mut waits = None;
-        let asked = self.state().table.ask(ticket, deaths, now, || {
+        let asked = state.table.ask(ticket, deaths, now, || {
             let (waiter, told) = oneshot::channel();
             waits = Some(told);
             waiter
         });
         match (asked, waits) {
-            (Asked::Now(worker), _) => self.seat(worker).map_or(Place::Refused(Refusal::Full), Place::Now),
+            (Asked::Now(worker), _) => self.seat(state, worker, now).map_or(Place::Refused(Refusal::Full), Place::Now),
             (Asked::Waits, Some(told)) => Place::Later(told),
             (Asked::Waits, None) => Place::Refused(Refusal::Full),
             (Asked::Refused(why), _) => Place::Refused(why),
@@ -177,20 +222,48 @@ impl Desk {
 
     /// A client left while it waited.
     pub fn leave(&self, ticket: Ticket) {
-        self.state().table.leave(ticket);
+        self.turn(|table, now| table.leave(ticket, now));
     }
 
     /// Tells those that have waited for too long. Gives the time until the next one has.
     pub fn expire(&self) -> Option<Moment> {
-        let now = self.now();
-        let (late, next) = {
-            let mut state = self.state();
-            (state.table.expire(now), state.table.expires())
-        };
+        let mut late = Vec::new();
+        self.turn(|table, now| {
+            let turns;
+            (late, turns) = table.expire(now);
+            turns
+        });
         for (_, waiter) in late {
             let _ = waiter.send(Err(Refusal::Late)); // it may have left
         }
-        next.map(|next| next.saturating_sub(now))
+        let now = self.now();
+        self.state().table.expires().map(|next| next.saturating_sub(now))
+    }
+
+    /// Nobody gets a worker any more.
+    pub fn dismiss(&self) {
+        let all = {
+            let mut state = self.state();
+            state.stops = true;
+            state.table.dismiss()
+        };
+        for (_, waiter) in all {
+            let _ = waiter.send(Err(Refusal::Stopping)); // it may have left
+        }
+    }
+
+    /// Does something at the table, and tells those who have their turn for that.
+    fn turn(&self, what: impl FnOnce(&mut Table<Waiter>, Moment) -> Vec<Turn<Waiter>>) {
+        let now = self.now();
+        let told: Vec<(Waiter, Option<Seat>)> = {
+            let mut state = self.state();
+            let turns = what(&mut state.table, now);
+            turns.into_iter().map(|turn| (turn.who, self.seat(&state, turn.worker, now))).collect()
+        };
+        // Outside of the lock: the seat of one who has left is given back here.
+        for (waiter, seat) in told {
+            let _ = waiter.send(seat.ok_or(Refusal::Full));
+        }
     }
 
     /// How many requests a worker has answered.
@@ -216,17 +289,10 @@ impl Desk {
         }
     }
 
-    fn seat(&self, worker: WorkerId) -> Option<Seat> {
-        let address = self.state().workers.get(&worker)?.address.clone();
-        Some(Seat { desk: self.clone(), worker, address, given: self.now(), upgraded: false })
-    }
-
-    fn tell(&self, turns: Vec<Turn<Waiter>>) {
-        for turn in turns {
-            let Some(seat) = self.seat(turn.worker) else { continue };
-            // Who has left meanwhile gives the seat back with the message.
-            let _ = turn.who.send(Ok(seat));
-        }
+    fn seat(&self, state: &State, worker: WorkerId, now: Moment) -> Option<Seat> {
+        // Whoever is in the table is here as well: both are changed under one lock.
+        let address = state.workers.get(&worker)?.address.clone();
+        Some(Seat { desk: self.clone(), worker, address, given: now, upgraded: false })
     }
 }
 
@@ -234,10 +300,20 @@ impl Seat {
     /// The connection speaks another protocol from now on, for as long as this is kept.
     pub fn upgrade(&mut self) {
         if !std::mem::replace(&mut self.upgraded, true) {
-            let now = self.desk.now();
-            let turns = self.desk.state().table.upgraded(self.worker, now);
-            self.desk.tell(turns);
+            self.desk.turn(|table, now| table.upgraded(self.worker, now));
         }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.0.arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -247,9 +323,7 @@ impl Drop for Seat {
             self.desk.state().table.closed(self.worker);
             return;
         }
-        let now = self.desk.now();
-        let turns = self.desk.state().table.done(self.worker, self.given, now);
-        self.desk.tell(turns);
+        self.desk.turn(|table, now| table.done(self.worker, self.given, now));
     }
 }
 
@@ -268,7 +342,7 @@ mod tests {
     }
 
     fn come(desk: &Desk) -> Place {
-        desk.ask(desk.number(), 0)
+        desk.ask_first().1
     }
 
     #[tokio::test]

@@ -29,6 +29,8 @@ pub struct Download {
     /// The worker's connection has ended.
     ended: bool,
     begun: bool,
+    /// So many bytes went to the client.
+    pub passed: u64,
 }
 
 /// What is wrong with an answer.
@@ -50,6 +52,7 @@ impl Download {
             head: None,
             ended: false,
             begun: false,
+            passed: 0,
         }
     }
 
@@ -141,6 +144,7 @@ impl Download {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.passed = self.passed.saturating_add(count as u64);
             let of_out = count.min(self.out.len() - self.sent);
             self.sent += of_out;
             self.inbox.advance(count - of_out);
@@ -185,9 +189,13 @@ impl Download {
         !self.ended && self.inbox.is_empty() && self.head.as_ref().is_some_and(|head| head.persists)
     }
 
-    /// The answer says that the client's connection ends with it, or cannot be told from what follows.
-    pub fn ends_old_client(&self, asked: &Request) -> bool {
-        asked.minor == 0
-            && self.head.as_ref().is_some_and(|head| matches!(head.body, Length::Chunked | Length::UntilClose))
+    /// Whether the worker's connection is still there.
+    pub fn is_open(&self) -> bool {
+        !self.ended
+    }
+
+    /// Whether the client was told that its connection goes on.
+    pub fn goes_on(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.goes_on)
     }
 }

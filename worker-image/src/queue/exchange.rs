@@ -1,5 +1,7 @@
 //! One request at one worker: what goes up and what comes down, at the same time, as far as either side takes it.
 
+use std::cell::Cell;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,8 +13,11 @@ use super::http::{Flaw, Request};
 use super::stream::Stream;
 use super::upload::Upload;
 
-/// A client that neither takes nor gives anything for so long while it should is cut off (nginx's `send_timeout` and `client_body_timeout`).
-pub const CLIENT_STALL: Duration = Duration::from_secs(60);
+/// How often it is looked whether the client does its part; twice in a row too little is too slow (nginx's timeouts are 60 s).
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// A client that is to give or to take something gives or takes so many bytes in a [`WINDOW`].
+const LEAST: u64 = 1024;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,42 +34,50 @@ pub enum End {
     Wrong(Flaw),
     /// The client sent a body that is none.
     Bad(Flaw),
-    /// The client is gone, or stands still.
+    /// The client is gone, or too slow.
     Left,
 }
 
 pub struct Exchange<'a> {
-    pub client: &'a mut Client,
-    pub worker: &'a mut Stream,
-    pub request: &'a Request,
-    pub upload: &'a mut Upload,
-    pub download: &'a mut Download,
-    /// The client's connection ends with this answer for a reason of ours.
-    pub closes: bool,
+    client: &'a mut Client,
+    worker: &'a mut Stream,
+    request: &'a Request,
+    upload: &'a mut Upload,
+    download: &'a mut Download,
+    /// Clients' connections end with their next answer.
+    closes: &'a Cell<bool>,
+    /// What the client had given and taken when it was looked at last, and whether that was too little.
+    seen: (u64, u64, bool),
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    pub fn new(
+        client: &'a mut Client,
+        worker: &'a mut Stream,
+        request: &'a Request,
+        upload: &'a mut Upload,
+        download: &'a mut Download,
+        closes: &'a Cell<bool>,
+    ) -> Self {
+        let seen = (client.given, download.passed, false);
+        Self { client, worker, request, upload, download, closes, seen }
+    }
+
+    pub async fn run(mut self) -> End {
+        let mut window = std::pin::pin!(tokio::time::sleep(WINDOW));
+        std::future::poll_fn(|cx| self.poll(window.as_mut(), cx)).await
+    }
+
     /// Goes on as far as it can.
-    fn poll(&mut self, mut stall: std::pin::Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, mut window: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            let mut moved = false;
-            // An upgraded client's next bytes are of the other protocol, and any other's of the next request: both wait.
-            if !self.upload.has_come() && self.upload.has_room() && !self.client.ended {
-                match self.client.poll_read(cx) {
-                    Poll::Ready(Ok(_)) => moved = true,
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::Left),
-                    Poll::Pending => {}
-                }
-                if let Err(flaw) = self.upload.take(&self.client.inbox) {
-                    return Poll::Ready(if self.download.reached_client() { End::Cut } else { End::Bad(flaw) });
-                }
-                if self.client.ended && !self.upload.has_come() {
-                    return Poll::Ready(End::Left);
-                }
-            } else if let Poll::Ready(Err(_)) = self.client.poll_ahead(cx) {
-                return Poll::Ready(End::Left);
-            }
+            let mut moved = match self.poll_client(cx) {
+                Ok(moved) => moved,
+                Err(end) => return Poll::Ready(end),
+            };
+            let full = !self.upload.has_room();
             let _ = self.upload.poll(self.worker, &mut self.client.inbox, cx);
+            moved |= full && self.upload.has_room(); // the client may go on
             if self.download.has_room()
                 && let Poll::Ready(came) = read(self.worker, &mut self.download.inbox, cx)
             {
@@ -86,25 +99,44 @@ impl Exchange<'_> {
             if self.download.is_done() {
                 return Poll::Ready(if self.download.switches() { End::Switched } else { End::Done });
             }
-            if moved {
-                stall.as_mut().reset(Instant::now() + CLIENT_STALL);
-                continue;
-            }
-            if stall.as_mut().poll(cx).is_ready() {
-                if self.download.is_pending() || !self.upload.has_come() {
+            if window.as_mut().poll(cx).is_ready() {
+                if self.is_too_slow() {
                     return Poll::Ready(End::Left);
                 }
-                // It waits for the worker, for whom others look.
-                stall.as_mut().reset(Instant::now() + CLIENT_STALL);
-                continue;
+                window.as_mut().reset(Instant::now() + WINDOW);
+                moved = true;
             }
-            return Poll::Pending;
+            if !moved {
+                return Poll::Pending;
+            }
         }
+    }
+
+    /// Reads from the client: its body, or, where that has come, whether it is still there. Says whether something came.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let wants = !self.upload.has_come() && self.upload.has_room() && !self.client.ended;
+        if !wants {
+            // An upgraded client's next bytes are of the other protocol, and any other's of the next request: both wait.
+            let ahead = self.client.poll_ahead(self.upload.own(), cx);
+            return if matches!(ahead, Poll::Ready(Err(_))) { Err(End::Left) } else { Ok(false) };
+        }
+        let Poll::Ready(came) = self.client.poll_read(cx) else { return Ok(false) };
+        if came.is_err() {
+            return Err(End::Left);
+        }
+        if let Err(flaw) = self.upload.take(&self.client.inbox) {
+            return Err(if self.download.reached_client() { End::Cut } else { End::Bad(flaw) });
+        }
+        // A client that has its answer already may leave the rest of its body away.
+        if self.client.ended && !self.upload.has_come() && !self.download.has_begun() {
+            return Err(End::Left);
+        }
+        Ok(true)
     }
 
     /// So many bytes came from the worker; none at the end of its connection.
     fn came(&mut self, count: usize) -> Result<(), End> {
-        let closes = self.closes || !self.upload.has_come();
+        let closes = self.closes.get() || !self.upload.has_come();
         let taken = match count {
             0 => self.download.end(self.request, closes),
             _ => self.download.take(self.request, closes),
@@ -123,13 +155,19 @@ impl Exchange<'_> {
     fn broke(&self) -> End {
         match (self.download.reached_client(), self.download.has_begun()) {
             (true, _) => End::Cut,
-            (false, true) => End::Wrong(Flaw::Syntax),
+            (false, true) => End::Wrong(Flaw::Short),
             (false, false) => End::Died,
         }
     }
 
-    pub async fn run(mut self) -> End {
-        let mut stall = std::pin::pin!(tokio::time::sleep(CLIENT_STALL));
-        std::future::poll_fn(|cx| self.poll(stall.as_mut(), cx)).await
+    /// Whether the client does too little for the second time. Where it waits for the worker, it has nothing to do; and for the worker others look.
+    fn is_too_slow(&mut self) -> bool {
+        let (given, taken, before) = self.seen;
+        let owes =
+            !self.upload.has_come() && self.upload.has_room() && (self.download.has_begun() || !self.request.expects);
+        let slow = (owes && self.client.given - given < LEAST)
+            || (self.download.is_pending() && self.download.passed - taken < LEAST);
+        self.seen = (self.client.given, self.download.passed, slow);
+        slow && before
     }
 }

@@ -57,6 +57,8 @@ pub enum Flaw {
     Chunk,
     #[error("its trailer fields are too long, or say what a trailer may not")]
     Trailer,
+    #[error("it breaks off in its head")]
+    Short,
     #[error("it switches to another protocol, and nobody asked for one")]
     Switch,
 }

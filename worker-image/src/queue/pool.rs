@@ -21,7 +21,8 @@ impl Pool {
         if fresh.is_none() {
             idle.clear(); // those below it are older
         }
-        fresh.map(|(stream, _)| stream)
+        // What came while it was idle is no answer to the next request: the worker closed it, or said too much.
+        fresh.map(|(stream, _)| stream).filter(Stream::is_silent)
     }
 
     pub fn put(&mut self, worker: WorkerId, stream: Stream) {

@@ -1,6 +1,5 @@
 //! The thread that requests are led on: apart from the primary's loop, so that looking at workers holds up no request, and no request the workers.
 
-use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -8,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 
 use super::desk::Desk;
 use super::front::{Front, serve};
-use super::pool::Pool;
 use super::ready;
 use super::table::{Limits, WorkerId};
+use crate::kernel::watched;
 
 /// After a failed accept (out of descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,14 +45,25 @@ pub struct Leading {
 pub struct Service {
     pub desk: Desk,
     orders: mpsc::Sender<Order>,
-    /// Gives something when the thread has ended, which it should not.
-    pub ended: oneshot::Receiver<()>,
+}
+
+/// Ends the program with a thread that panics: without it nobody would be served, and nobody would know.
+struct EndsAll;
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Order {
     /// Take connections from this socket.
     Open(OwnedFd),
+    /// Forget a worker when its process has ended.
+    Watch(WorkerId, OwnedFd),
     /// Ask a worker whether it is ready.
     Check(WorkerId),
     /// Connections end with their next answer, and idle ones now.
@@ -68,14 +78,13 @@ impl Service {
     pub fn start(leading: Leading) -> io::Result<Self> {
         let desk = Desk::new(leading.limits);
         let (orders, mut ordered) = mpsc::channel(ORDERS);
-        let (ends, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let own = desk.clone();
         std::thread::Builder::new().name("requests".into()).spawn(move || {
+            let _ends_all = EndsAll;
             runtime.block_on(LocalSet::new().run_until(lead(own, leading, &mut ordered)));
-            let _ = ends.send(());
         })?;
-        Ok(Self { desk, orders, ended })
+        Ok(Self { desk, orders })
     }
 
     /// Takes clients from this socket as well.
@@ -85,6 +94,19 @@ impl Service {
     pub fn open(&self, socket: impl AsFd) -> io::Result<()> {
         let socket = socket.as_fd().try_clone_to_owned()?;
         self.orders.try_send(Order::Open(socket)).map_err(io::Error::other)
+    }
+
+    /// Has a worker forgotten when its process has ended.
+    pub fn watch(&self, worker: WorkerId, process: OwnedFd) {
+        let _ = self.orders.try_send(Order::Watch(worker, process)); // else the primary's loop does it
+    }
+
+    /// Waits until clients have their last answers, or for so long.
+    pub async fn finish(&self, patience: Duration) {
+        let deadline = tokio::time::Instant::now() + patience;
+        while self.desk.connections() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(LOOKS.0).await;
+        }
     }
 
     /// Asks a worker whether it is ready; a good answer is noted at the desk. Says whether that could be ordered.
@@ -99,27 +121,23 @@ impl Service {
 }
 
 async fn lead(desk: Desk, leading: Leading, ordered: &mut mpsc::Receiver<Order>) {
-    let front = Rc::new(Front {
-        desk: desk.clone(),
-        pool: RefCell::new(Pool::default()),
-        trusts: leading.trusts,
-        closing: Notify::new(),
-        closes: std::cell::Cell::new(false),
-    });
+    let front = Front::new(desk.clone(), leading.trusts);
     let permits = Arc::new(Semaphore::new(leading.clients));
-    tokio::task::spawn_local(look(desk));
+    tokio::task::spawn_local(look(desk.clone()));
     tokio::task::spawn_local(sweep(front.clone()));
     while let Some(order) = ordered.recv().await {
         match order {
             Order::Open(socket) => {
-                let listener = std::net::TcpListener::from(socket);
                 // The socket was opened not to block.
-                if let Ok(listener) = TcpListener::from_std(listener) {
+                if let Ok(listener) = TcpListener::from_std(std::net::TcpListener::from(socket)) {
                     tokio::task::spawn_local(accept(front.clone(), listener, permits.clone()));
                 }
             }
+            Order::Watch(worker, process) => {
+                tokio::task::spawn_local(watch(desk.clone(), worker, process));
+            }
             Order::Check(worker) => {
-                let (desk, path) = (front.desk.clone(), leading.ready_path.clone());
+                let (desk, path) = (desk.clone(), leading.ready_path.clone());
                 tokio::task::spawn_local(async move { ready::check(&desk, worker, &path).await });
             }
             Order::Close => {
@@ -132,17 +150,34 @@ async fn lead(desk: Desk, leading: Leading, ordered: &mut mpsc::Receiver<Order>)
 
 async fn accept(front: Rc<Front>, listener: TcpListener, permits: Arc<Semaphore>) {
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let free = permits.clone().try_acquire_owned().ok();
+        if free.is_none() {
+            front.crowded.notify_one();
+        }
+        let Some(permit) = (match free {
+            Some(permit) => Some(permit),
+            None => permits.clone().acquire_owned().await.ok(),
+        }) else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let front = front.clone();
+                let (front, connected) = (front.clone(), front.desk.connects());
                 tokio::task::spawn_local(async move {
                     serve(front, stream, peer).await;
-                    drop(permit);
+                    drop((permit, connected));
                 });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
+    }
+}
+
+/// Forgets a worker as soon as it has ended, however busy the primary's loop is.
+async fn watch(desk: Desk, worker: WorkerId, process: OwnedFd) {
+    let Ok(process) = watched(process) else { return };
+    if process.readable().await.is_ok() {
+        desk.forget(worker);
     }
 }
 

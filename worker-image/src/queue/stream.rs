@@ -36,6 +36,17 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Whether nothing came, and its other end is still there, as far as that is known by now.
+    pub fn is_silent(&self) -> bool {
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut [0; 1]),
+            Self::Unix(stream) => stream.try_read(&mut [0; 1]),
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

@@ -39,6 +39,8 @@ pub enum Refusal {
     Late,
     /// Workers died of it.
     Deadly,
+    /// Nobody is given one any more.
+    Stopping,
 }
 
 /// A request that waits; `W` is how it is told.
@@ -167,7 +169,7 @@ impl<W> Table<W> {
             return Asked::Refused(Refusal::Deadly);
         }
         // Who waits already goes first, also where somebody is free whom they have not been given yet.
-        let is_first = self.waiting.first_key_value().is_none_or(|(first, _)| *first > ticket);
+        let is_first = self.first(now).is_none_or(|first| first > ticket);
         if let Some(worker) = is_first.then(|| self.hand(ticket)).flatten() {
             self.taken.wait.add(Duration::ZERO);
             return Asked::Now(worker);
@@ -222,15 +224,23 @@ impl<W> Table<W> {
         self.turns(now)
     }
 
-    /// A client left while it waited.
-    pub fn leave(&mut self, ticket: Ticket) {
+    /// A client left while it waited. Who comes after it may have its turn.
+    pub fn leave(&mut self, ticket: Ticket, now: Moment) -> Vec<Turn<W>> {
         if self.waiting.remove(&ticket).is_some() {
             self.counts.left += 1;
         }
+        self.turns(now)
     }
 
-    /// Those that have waited for too long.
-    pub fn expire(&mut self, now: Moment) -> Vec<(Ticket, W)> {
+    /// Nobody gets a worker any more: all that wait are told so.
+    pub fn dismiss(&mut self) -> Vec<(Ticket, W)> {
+        let all: Vec<_> =
+            std::mem::take(&mut self.waiting).into_iter().map(|(ticket, who)| (ticket, who.who)).collect();
+        all
+    }
+
+    /// Those that have waited for too long, and those that have their turn for that.
+    pub fn expire(&mut self, now: Moment) -> (Vec<(Ticket, W)>, Vec<Turn<W>>) {
         let wait = self.limits.wait;
         let is_late = |waiting: &Waiting<W>| now.saturating_sub(waiting.since) >= wait;
         // Nearly always it is the first one or none.
@@ -239,7 +249,7 @@ impl<W> Table<W> {
         let late = tickets.into_iter().filter_map(|ticket| Some((ticket, self.waiting.remove(&ticket)?.who)));
         let late: Vec<_> = late.collect();
         self.counts.late += u64::try_from(late.len()).unwrap_or(u64::MAX);
-        late
+        (late, self.turns(now))
     }
 
     /// When the next one has waited for too long.
@@ -297,15 +307,18 @@ impl<W> Table<W> {
         self.put_in(id);
     }
 
+    /// Who is next of those that wait. Those that have waited for too long are told so by the next look at them, and not that their turn has come.
+    fn first(&self, now: Moment) -> Option<Ticket> {
+        let in_time = |waiting: &Waiting<W>| now.saturating_sub(waiting.since) < self.limits.wait;
+        self.waiting.iter().find(|(_, waiting)| in_time(waiting)).map(|(ticket, _)| *ticket)
+    }
+
     /// Gives requests that wait to workers that have room.
     fn turns(&mut self, now: Moment) -> Vec<Turn<W>> {
         let mut turns = Vec::new();
-        while let Some((&ticket, waiting)) = self.waiting.first_key_value() {
-            if now.saturating_sub(waiting.since) >= self.limits.wait {
-                break; // it is told so by the next look at who waits for too long, and not a worker that it has come
-            }
+        while let Some(ticket) = self.first(now) {
             let Some(worker) = self.hand(ticket) else { break };
-            let Some((_, waiting)) = self.waiting.pop_first() else { break };
+            let Some(waiting) = self.waiting.remove(&ticket) else { break };
             self.taken.wait.add(now.saturating_sub(waiting.since));
             turns.push(Turn { ticket, worker, who: waiting.who });
         }

@@ -1,18 +1,16 @@
 //! Clients and workers over real sockets of this machine.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::desk::Desk;
 use super::front::{Front, serve};
-use super::pool::Pool;
 use super::stream::Address;
 use super::table::{Limits, WorkerId};
 
@@ -26,13 +24,7 @@ struct Place {
 
 async fn place(limits: Limits) -> Place {
     let desk = Desk::new(limits);
-    let front = Rc::new(Front {
-        desk: desk.clone(),
-        pool: RefCell::new(Pool::default()),
-        trusts: false,
-        closing: Notify::new(),
-        closes: Cell::new(false),
-    });
+    let front = Front::new(desk.clone(), false);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap();
     spawn_local(async move {
@@ -178,7 +170,7 @@ async fn a_request_whose_worker_dies_goes_to_another_unless_it_may_have_been_car
         let answer = place.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("may have been carried out"), "{answer}");
         let answer = place.ask(&get("/deadly")).await;
-        assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("died of this request"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("closed it without an answer"), "{answer}");
         assert_eq!(dead.borrow().len(), 1 + 1 + 3);
     })
     .await;

@@ -82,6 +82,17 @@ impl Upload {
         self.sent -= gone;
     }
 
+    /// So many bytes at the front of the client's inbox belong to the body.
+    pub fn own(&self) -> usize {
+        self.own
+    }
+
+    /// What is left of the body is not wanted any more.
+    pub fn forget(&mut self, inbox: &mut BytesMut) {
+        inbox.advance(self.own);
+        (self.own, self.sent, self.stopped) = (0, 0, true);
+    }
+
     /// Another worker gets it from the beginning.
     pub fn rewind(&mut self) {
         self.sent = 0;
@@ -90,7 +101,7 @@ impl Upload {
 
     /// Whether a worker that was sent to and is gone cannot have begun with it, or another may get it all the same.
     pub fn may_be_sent_again(&self, idempotent: bool) -> bool {
-        self.kept && (idempotent || self.sent == 0)
+        self.sent == 0 || (self.kept && idempotent)
     }
 
     /// The client has sent all of it.

@@ -112,7 +112,7 @@ impl Primary {
         if sockets.peek().is_none() {
             return true; // the program has its own, which the primary cannot close
         }
-        let held = self.queue.as_ref().is_some_and(|queue| queue.desk.waiting() > 0);
+        let held = self.queue.as_ref().is_some_and(|queue| queue.desk.holds_requests());
         let queued = held || self.passing.is_busy() || sockets.any(listener::has_waiting);
         let (half_open, unread) = match proc::at_the_door(&self.ports()) {
             Some((half_open, unread)) => (half_open, Some(unread)),

@@ -75,7 +75,7 @@ impl Primary {
         });
         self.admit_to_queue(id, launched.forked.pid, private.as_ref());
         let forked = launched.forked;
-        let child = Child { forked, id, outbox, private, reported_drop: false, reported_flood: false };
+        let child = Child { forked, id, outbox, private, accepts: false, reported_drop: false, reported_flood: false };
         self.children.insert(pid, child);
         self.probe.restart();
         self.pending.push_back(Event::Forked { slot, pid });
@@ -168,6 +168,7 @@ impl Primary {
                 for socket in self.main.iter().flat_map(Main::sockets) {
                     listener::restore_backlog(socket);
                 }
+                self.note_accepting(pid);
                 self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Listening });
             }
             FromWorker::Ready => self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Notify }),

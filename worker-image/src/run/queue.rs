@@ -131,6 +131,9 @@ impl Primary {
         if let (Some(queue), Some(private)) = (&self.queue, private) {
             // Where there is none, its death is known when the loop has collected it.
             let process = pidfd_open(process, PidfdFlags::empty()).ok();
+            if let Some(process) = process.as_ref().and_then(|process| process.try_clone().ok()) {
+                queue.watch(id, process);
+            }
             queue.desk.admit(id, Address::Tcp(private.inherited), process);
             self.knocks.since = Some(Instant::now());
         }
@@ -145,8 +148,12 @@ impl Primary {
     /// Has requests go to those who are ready now.
     pub(super) fn choose_for_queue(&self) {
         let Some(queue) = &self.queue else { return };
-        let receivers = self.machine.ready().filter_map(|pid| Some(self.children.get(&pid)?.id));
-        queue.desk.choose(receivers.collect());
+        let children = self.machine.ready().filter_map(|pid| self.children.get(&pid));
+        let receivers = children.filter(|child| child.accepts).map(|child| child.id).collect();
+        queue.desk.choose(receivers);
+        if self.machine.watch().nobody_comes {
+            queue.desk.dismiss();
+        }
     }
 
     /// Whether a worker has a request; `None` where nobody here knows.
@@ -186,10 +193,11 @@ impl Primary {
     /// Looks which of the workers that start accept by now, on the port that is theirs or from the socket that they inherited.
     pub(super) fn knock_if_due(&mut self) {
         let now = Instant::now();
-        let unproven = self.machine.watch().unproven;
+        let lacks = |pid: &u32| self.children.get(pid).is_some_and(|child| child.private.is_some() && !child.accepts);
+        let unproven: Vec<u32> = self.machine.workers().into_iter().filter(lacks).collect();
         self.knocks.open.retain(|pid, _| unproven.contains(pid));
-        self.knocks.asked.retain(|pid| unproven.contains(pid));
-        if unproven.is_empty() || self.queue.is_none() {
+        let asking = self.config.ready == ReadyRule::Http && !self.machine.watch().unproven.is_empty();
+        if self.queue.is_none() || (unproven.is_empty() && !asking) {
             self.knocks.next = None;
             return;
         }
@@ -198,12 +206,33 @@ impl Primary {
         }
         let lasts = self.knocks.since.map_or(Duration::ZERO, |since| now.duration_since(since));
         self.knocks.next = Some(now + (lasts / 10).clamp(KNOCK_EVERY, KNOCK_AT_LEAST_EVERY));
+        self.ask_those_that_accept();
         for pid in unproven {
             if let Some(evidence) = self.knock(pid) {
                 self.knocks.open.remove(&pid);
+                self.note_accepting(pid);
                 self.feed(Event::Evidence { pid, evidence });
             }
-            if self.config.ready == ReadyRule::Http && self.answers(pid) {
+        }
+    }
+
+    /// A worker was seen to accept, or said so: it may have requests from when it is ready.
+    pub(super) fn note_accepting(&mut self, pid: u32) {
+        if let Some(child) = self.children.get_mut(&pid) {
+            child.accepts = true;
+        }
+    }
+
+    /// Asks those that accept and are not ready whether they are, where that is the rule.
+    fn ask_those_that_accept(&mut self) {
+        if self.config.ready != ReadyRule::Http {
+            return;
+        }
+        let accepts = |pid: &u32| self.children.get(pid).is_some_and(|child| child.accepts);
+        let unready: Vec<u32> = self.machine.watch().unproven.into_iter().filter(accepts).collect();
+        self.knocks.asked.retain(|pid| unready.contains(pid));
+        for pid in unready {
+            if self.answers(pid) {
                 self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Http });
             }
         }

@@ -125,7 +125,7 @@ fn size(line: &[u8]) -> Result<u64, Flaw> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (number, extension) = line.split_at(digits);
     let fits = (1..=16).contains(&digits);
-    let after_is_known = matches!(extension.trim_ascii_start().first(), None | Some(b';'));
+    let after_is_known = matches!(extension.first(), None | Some(b';'));
     let plain = extension.iter().all(|byte| *byte == b'\t' || (b' '..=b'~').contains(byte));
     if !(fits && after_is_known && plain) {
         return Err(Flaw::Chunk);
@@ -206,6 +206,7 @@ mod tests {
             b"\r\nhello\r\n0\r\n\r\n",
             b";a\r\nhello\r\n0\r\n\r\n",
             b"5 5\r\nhello\r\n0\r\n\r\n",
+            b"5 \r\nhello\r\n0\r\n\r\n",
             b"11111111111111111\r\nhello\r\n0\r\n\r\n",
             b"0\r\nContent-Length: 5\r\n\r\n",
             b"0\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -252,9 +252,12 @@ fn is_authority(host: &str) -> bool {
     host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte))
 }
 
-/// Fields in which a proxy says who asked.
+/// Fields in which a proxy says who asked, and how.
+const X: &str = "x-forwarded-";
+
+/// See [`X`].
 fn is_of_forwarder(name: &str) -> bool {
-    ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"].iter().any(|own| is(name, own))
+    is(name, "forwarded") || name.get(..X.len()).is_some_and(|start| is(start, X))
 }
 
 impl Forwarder {
@@ -279,10 +282,9 @@ impl Forwarder {
         };
         to.extend_from_slice(node.as_bytes());
         to.extend_from_slice(b"\r\n");
-        for name in ["x-forwarded-host", "x-forwarded-proto"] {
-            for field in kept(name) {
-                write(to, name, field.value);
-            }
+        let others = fields.iter().filter(|field| self.trusts && is_of_forwarder(field.name));
+        for field in others.filter(|field| !is(field.name, "x-forwarded-for") && !is(field.name, "forwarded")) {
+            write(to, field.name, field.value);
         }
         if kept("x-forwarded-proto").next().is_none() {
             to.extend_from_slice(b"x-forwarded-proto: http\r\n");

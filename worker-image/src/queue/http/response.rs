@@ -15,6 +15,8 @@ pub struct Response {
     pub persists: bool,
     /// How its body goes to the client.
     pub shape: Shape,
+    /// The client was told that its connection goes on.
+    pub goes_on: bool,
 }
 
 /// How the body of an answer goes to the client.
@@ -65,15 +67,20 @@ impl Response {
         let old = asked.minor == 0;
         let goes_on = asked.persists && !closes && !(old && matches!(body, Length::Chunked | Length::UntilClose));
         let persists = seen.connection.persists(minor) && body != Length::UntilClose;
-        let answer = Self { read, status, body, persists, shape };
+        let answer = Self { read, status, body, persists, shape, goes_on };
         answer.write_line(parsed.reason.unwrap_or_default(), to);
-        for field in parsed.headers.iter().filter(|field| seen.is_passed_on(field.name)) {
+        // These have no body, and say nothing of its length (RFC 9110 8.6).
+        let bodiless = matches!(status, 100..=199 | 204);
+        let passed_on = |name: &str| seen.is_passed_on(name) && !(bodiless && is(name, "content-length"));
+        for field in parsed.headers.iter().filter(|field| passed_on(field.name)) {
             write(to, field.name, field.value);
         }
         // What an answer without a body says of its length is of the body that it would have (RFC 9110 8.6).
         match (stated, shape) {
             (_, Shape::Chunked) => to.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            (Length::Chunked, Shape::Same) if minor == 1 => to.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            (Length::Chunked, Shape::Same) if asked.minor == 1 && !bodiless => {
+                to.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            }
             _ => {}
         }
         match (seen.upgrade, status) {

@@ -65,12 +65,14 @@ fn as_many_wait_as_may_and_no_longer_than_they_may() {
     }
     assert_eq!(table.comes(at(4)).1, Asked::Refused(Refusal::Full));
     assert_eq!(table.expires(), Some(at(11)));
-    assert_eq!(table.expire(at(10)), []);
-    assert_eq!(table.expire(at(12)), [(2, 2), (3, 3)]);
-    assert_eq!(turns(&table.done(1, at(0), at(13))), [], "it has waited for as long as it may, and is told that");
-    assert_eq!(table.expire(at(13)), [(4, 4)]);
+    assert_eq!(table.expire(at(10)).0, []);
+    assert_eq!(table.expire(at(12)).0, [(2, 2), (3, 3)]);
+    assert_eq!(turns(&table.done(1, at(0), at(14))), [], "it has waited for as long as it may, and is told that");
+    assert_eq!(table.comes(at(14)).1, Asked::Now(1), "and is in nobody's way");
+    assert_eq!(table.expire(at(14)).0, [(4, 4)]);
+    table.done(1, at(0), at(14));
     let counts = table.counts();
-    assert_eq!((counts.arrived, counts.full, counts.late), (5, 1, 3));
+    assert_eq!((counts.arrived, counts.full, counts.late), (6, 1, 3));
     assert_eq!(table.comes(at(14)).1, Asked::Now(1));
 }
 
@@ -132,8 +134,8 @@ fn a_client_that_leaves_is_not_waited_for() {
     for _ in 0..3 {
         table.comes(at(0));
     }
-    table.leave(2);
-    table.leave(2);
+    assert_eq!(turns(&table.leave(2, at(0))), []);
+    table.leave(2, at(0));
     assert_eq!((turns(&table.done(1, at(0), at(1))), table.counts().left), (vec![(3, 1)], 1));
 }
 
@@ -158,6 +160,7 @@ enum Happening {
     Drains(u64),
     Leaves(usize),
     Later(u64),
+    Looked,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -169,6 +172,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (1_u64..9).prop_map(Happening::Drains),
         1 => any::<usize>().prop_map(Happening::Leaves),
         1 => (0_u64..12).prop_map(Happening::Later),
+        1 => Just(Happening::Looked),
     ]
 }
 
@@ -180,13 +184,13 @@ proptest! {
         let (mut now, mut born) = (at(0), 2);
         let (mut alive, mut chosen): (BTreeSet<u64>, BTreeSet<u64>) = ([1, 2].into(), [1, 2].into());
         let mut with: Vec<(Ticket, WorkerId, u32)> = Vec::new();
-        let (mut waits, mut deaths): (BTreeSet<Ticket>, BTreeMap<Ticket, u32>) = Default::default();
+        let (mut waits, mut deaths): (BTreeMap<Ticket, Moment>, BTreeMap<Ticket, u32>) = Default::default();
         for happening in happenings {
             let mut given = Vec::new();
             match happening {
                 Happening::Comes => match table.comes(now) {
                     (ticket, Asked::Now(worker)) => with.push((ticket, worker, 0)),
-                    (ticket, Asked::Waits) => { waits.insert(ticket); }
+                    (ticket, Asked::Waits) => { waits.insert(ticket, now); }
                     (_, Asked::Refused(why)) => prop_assert!(why == Refusal::Full && waits.len() >= 5, "{:?} with {}", why, waits.len()),
                 },
                 Happening::Done(which) if !with.is_empty() => {
@@ -204,7 +208,7 @@ proptest! {
                         *died += 1;
                         match table.ask(ticket, *died, now, || ticket) {
                             Asked::Now(worker) => with.push((ticket, worker, *died)),
-                            Asked::Waits => { waits.insert(ticket); }
+                            Asked::Waits => { waits.insert(ticket, now); }
                             Asked::Refused(why) => prop_assert_eq!((why, *died), (Refusal::Deadly, 3)),
                         }
                     }
@@ -221,21 +225,23 @@ proptest! {
                     given = table.choose(chosen.clone(), now);
                 }
                 Happening::Leaves(which) if !waits.is_empty() => {
-                    let ticket = *waits.iter().nth(which % waits.len()).unwrap();
+                    let ticket = *waits.keys().nth(which % waits.len()).unwrap();
                     waits.remove(&ticket);
-                    table.leave(ticket);
+                    given = table.leave(ticket, now);
                 }
-                Happening::Later(seconds) => {
-                    now += at(seconds);
-                    for (ticket, _) in table.expire(now) {
-                        prop_assert!(waits.remove(&ticket), "{} is told that it waited for too long, and does not wait", ticket);
+                Happening::Later(seconds) => now += at(seconds),
+                Happening::Looked => {
+                    let (late, turns) = table.expire(now);
+                    for (ticket, _) in late {
+                        prop_assert!(waits.remove(&ticket).is_some_and(|since| now >= since + LIMITS.wait), "{} is told that it waited for too long, and does not wait", ticket);
                     }
+                    given = turns;
                 }
                 _ => {}
             }
             let mut last = 0;
             for turn in given {
-                prop_assert!(waits.remove(&turn.ticket), "{} gets a worker, and does not wait", turn.ticket);
+                prop_assert!(waits.remove(&turn.ticket).is_some(), "{} gets a worker, and does not wait", turn.ticket);
                 prop_assert!(turn.ticket > last, "{} is overtaken by {}", turn.ticket, last);
                 last = turn.ticket;
                 with.push((turn.ticket, turn.worker, 0));
@@ -244,7 +250,8 @@ proptest! {
             for worker in &alive {
                 let has = u32::try_from(with.iter().filter(|(_, with, _)| with == worker).count()).unwrap();
                 prop_assert!(has <= cap, "worker {} has {}", worker, has);
-                prop_assert!(waits.is_empty() || !chosen.contains(worker) || has == cap, "{} has room, and {:?} wait", worker, waits);
+                let late = waits.values().all(|since| now >= *since + LIMITS.wait);
+                prop_assert!(late || !chosen.contains(worker) || has == cap, "{} has room, and {:?} wait", worker, waits);
                 prop_assert_eq!(table.is_busy(*worker), has > 0);
             }
             prop_assert!(with.iter().all(|(_, worker, _)| alive.contains(worker)));

@@ -31,17 +31,23 @@ fn a_head_is_written_anew_with_who_asked() {
 #[test]
 fn what_a_client_says_of_itself_is_kept_only_where_it_is_trusted() {
     let head = get(
-        "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.2.3.4\r\nX_Forwarded_For: 6.6.6.6\r\n",
+        "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\nForwarded: for=1.2.3.4\r\nX_Forwarded_For: 6.6.6.6\r\n",
     );
     let (_, written) = parse(&head).unwrap();
-    assert!(!written.contains("1.2.3.4") && !written.contains("https") && !written.contains("6.6.6.6"), "{written}");
+    assert!(
+        !written.contains("1.2.3.4")
+            && !written.contains("https")
+            && !written.contains("443")
+            && !written.contains("6.6.6.6"),
+        "{written}"
+    );
     let mut to = Vec::new();
     Request::parse(head.as_bytes(), Forwarder { trusts: true, ..BY }, &mut to).unwrap();
     let written = String::from_utf8(to).unwrap();
     for line in [
         "x-forwarded-for: 1.2.3.4, 10.0.0.7\r\n",
         "forwarded: for=1.2.3.4, for=10.0.0.7\r\n",
-        "x-forwarded-proto: https\r\n",
+        "X-Forwarded-Proto: https\r\n",
     ] {
         assert!(written.contains(line), "{line} is missing in {written}");
     }
