@@ -41,6 +41,7 @@ fn live(workers: &Workers) -> LiveWorkers {
         }),
         recycle: workers.recycle.as_ref().map(|recycle| LiveRecycle {
             memory: recycle.memory.clone(),
+            requests: recycle.requests.and_then(|requests| requests.try_into().ok()),
             age_seconds: recycle.age_seconds.and_then(|age| age.try_into().ok()),
         }),
     }
@@ -68,6 +69,7 @@ pub fn environment(workers: &Workers) -> Vec<(&'static str, String)> {
     }
     if let Some(recycle) = &workers.recycle {
         environment.extend(recycle.memory.iter().map(|memory| ("RECYCLE_MEMORY", memory.clone())));
+        environment.extend(recycle.requests.iter().map(|requests| ("RECYCLE_REQUESTS", requests.to_string())));
         environment.extend(recycle.age_seconds.iter().map(|age| ("RECYCLE_AGE_SECONDS", age.to_string())));
     }
     environment

@@ -118,6 +118,7 @@ fn environment(spec: &WorkerClusterSpec, control: Option<&Control<'_>>) -> Vec<V
         Ready::Listening => "listening",
         Ready::Notify => "notify",
         Ready::Immediate => "immediate",
+        Ready::Http => "http",
     };
     let ipc = match workers.ipc {
         Ipc::Auto => "auto",
@@ -153,10 +154,23 @@ fn environment(spec: &WorkerClusterSpec, control: Option<&Control<'_>>) -> Vec<V
             Balancing::Shared => {}
             Balancing::Steered => environment.push(variable("BALANCING", "steered".into())),
             Balancing::Passing => environment.push(variable("BALANCING", "passing".into())),
+            Balancing::Queue => environment.push(variable("BALANCING", "queue".into())),
         }
         if http.slow_start_seconds > 0 {
             environment.push(variable("SLOW_START_SECONDS", http.slow_start_seconds.to_string()));
         }
+        let queue = http.queue.as_ref();
+        let numbers = [
+            ("MAX_IN_FLIGHT_PER_WORKER", http.max_in_flight_per_worker),
+            ("QUEUE_MAX_WAITING", queue.map(|queue| queue.max_waiting)),
+            ("QUEUE_MAX_WAIT_SECONDS", queue.map(|queue| queue.max_wait_seconds)),
+        ];
+        let numbers = numbers.into_iter().filter_map(|(name, value)| Some(variable(name, value?.to_string())));
+        environment.extend(numbers);
+        if http.trust_forwarded {
+            environment.push(variable("TRUST_FORWARDED", "true".into()));
+        }
+        environment.extend(http.ready_path.iter().map(|path| variable("READY_PATH", path.clone())));
         environment.insert(0, variable("LISTEN", format!("[::]:{}", http.port)));
     }
     environment
@@ -266,6 +280,7 @@ mod tests {
             (json!({"port": 8000, "balancing": "Steered"}), Some("steered"), None),
             (json!({"port": 8000, "balancing": "Steered", "slowStartSeconds": 30}), Some("steered"), Some("30")),
             (json!({"port": 8000, "balancing": "Passing"}), Some("passing"), None),
+            (json!({"port": 8000, "balancing": "Queue"}), Some("queue"), None),
         ] {
             let given = |name| setting(&json!({"http": http}), name);
             assert_eq!(given("LISTEN").as_deref(), Some("[::]:8000"), "{http}");

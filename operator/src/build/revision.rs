@@ -136,7 +136,7 @@ mod tests {
     fn what_reaches_pods_that_run_is_no_part_of_it_and_stays_when_another_comes_back() {
         let mut live = spec();
         live.workers.count = crds::WorkerCount::Fixed(7);
-        live.workers.recycle = Some(crds::Recycle { memory: Some("256Mi".into()), age_seconds: None });
+        live.workers.recycle = Some(crds::Recycle { memory: Some("256Mi".into()), age_seconds: None, requests: None });
         assert_eq!(revision(&live), revision(&spec()));
         let back = restored(&live, &wishes(&spec())).unwrap();
         assert_eq!(back.workers, live.workers);
