@@ -17,6 +17,10 @@ pub struct Requests {
     /// For how long the one has waited that has waited longest. Missing where none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_milliseconds: Option<u64>,
+    /// Since the primary started, the sum over time of those that waited or were with a worker, in milliseconds: its growth by the growth of
+    /// `uptimeMilliseconds` is how many there were at a time.
+    #[serde(default)]
+    pub demand_milliseconds: u64,
     /// Since the primary started: all that came.
     pub arrived: u64,
     /// Given to another worker because the first one died.

@@ -74,6 +74,8 @@ pub struct Seen {
     pub loads: Vec<Load>,
     pub places: u32,
     pub taken: Taken,
+    /// The sum over time of the requests that waited or were with a worker.
+    pub demand: Moment,
 }
 
 /// A request that has come.
@@ -277,7 +279,8 @@ impl Desk {
 
     pub fn seen(&self) -> Seen {
         let now = self.now();
-        let state = self.state();
+        let mut state = self.state();
+        let demand = state.table.demand(now);
         let table = &state.table;
         Seen {
             waiting: table.waiting(),
@@ -286,6 +289,7 @@ impl Desk {
             loads: table.loads().collect(),
             places: table.places(),
             taken: table.taken().clone(),
+            demand,
         }
     }
 

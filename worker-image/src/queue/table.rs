@@ -74,6 +74,16 @@ pub struct Table<W> {
     last: Ticket,
     counts: Counts,
     taken: Taken,
+    demand: Demand,
+}
+
+/// The sum over time of the requests that are there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Demand {
+    /// Those that workers have.
+    in_flight: u32,
+    until: Moment,
+    sum: Duration,
 }
 
 /// What was counted since the beginning.
@@ -141,11 +151,26 @@ impl<W> Table<W> {
             last: 0,
             counts: Counts::default(),
             taken: Taken::default(),
+            demand: Demand::default(),
         }
+    }
+
+    /// Adds what was there until now; before anything changes.
+    fn pass(&mut self, now: Moment) {
+        let there = self.demand.in_flight.saturating_add(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX));
+        self.demand.sum = self.demand.sum.saturating_add(now.saturating_sub(self.demand.until).saturating_mul(there));
+        self.demand.until = now;
+    }
+
+    /// The sum over time of the requests that waited or were with a worker.
+    pub fn demand(&mut self, now: Moment) -> Duration {
+        self.pass(now);
+        self.demand.sum
     }
 
     /// Other limits, from the next request on; who waits keeps the time that it has waited.
     pub fn limit(&mut self, limits: Limits, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
         self.limits = limits;
         self.sort_out();
         self.turns(now)
@@ -161,6 +186,7 @@ impl<W> Table<W> {
     /// A request wants a worker: a new one, or one that has come back after so many deaths. It waits under its number where none is free; `who` is
     /// only called then.
     pub fn ask(&mut self, ticket: Ticket, deaths: u32, now: Moment, who: impl FnOnce() -> W) -> Asked {
+        self.pass(now);
         if deaths > 0 {
             self.counts.returned += 1;
         }
@@ -185,6 +211,7 @@ impl<W> Table<W> {
 
     /// A request is over that was given to its worker then, and the worker free for another.
     pub fn done(&mut self, worker: WorkerId, given: Moment, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
         self.taken.service.add(now.saturating_sub(given));
         self.release(worker, now, |worker| worker.served += 1);
         self.turns(now)
@@ -192,6 +219,7 @@ impl<W> Table<W> {
 
     /// A connection speaks another protocol from now on: it counts no more, and is not forgotten.
     pub fn upgraded(&mut self, worker: WorkerId, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
         self.release(worker, now, |worker| worker.upgraded += 1);
         self.turns(now)
     }
@@ -210,12 +238,15 @@ impl<W> Table<W> {
 
     /// A worker is dead: what it had comes back by itself.
     pub fn forget(&mut self, worker: WorkerId) {
-        self.workers.remove(&worker);
+        if let Some(gone) = self.workers.remove(&worker) {
+            self.demand.in_flight = self.demand.in_flight.saturating_sub(gone.in_flight);
+        }
         self.sort_out();
     }
 
     /// Only these get new requests from now on.
     pub fn choose(&mut self, chosen: BTreeSet<WorkerId>, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
         if self.chosen == chosen {
             return Vec::new();
         }
@@ -226,6 +257,7 @@ impl<W> Table<W> {
 
     /// A client left while it waited. Who comes after it may have its turn.
     pub fn leave(&mut self, ticket: Ticket, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
         if self.waiting.remove(&ticket).is_some() {
             self.counts.left += 1;
         }
@@ -241,6 +273,7 @@ impl<W> Table<W> {
 
     /// Those that have waited for too long, and those that have their turn for that.
     pub fn expire(&mut self, now: Moment) -> (Vec<(Ticket, W)>, Vec<Turn<W>>) {
+        self.pass(now);
         let wait = self.limits.wait;
         let is_late = |waiting: &Waiting<W>| now.saturating_sub(waiting.since) >= wait;
         // Nearly always it is the first one or none.
@@ -300,6 +333,7 @@ impl<W> Table<W> {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         self.free.remove(&(worker.in_flight, worker.turn, id));
         worker.in_flight = worker.in_flight.saturating_sub(1);
+        self.demand.in_flight = self.demand.in_flight.saturating_sub(1);
         if worker.in_flight == 0 {
             worker.idle_since = now;
         }
@@ -329,6 +363,7 @@ impl<W> Table<W> {
         let (_, _, id) = self.free.pop_first()?;
         let worker = self.workers.get_mut(&id)?;
         worker.in_flight += 1;
+        self.demand.in_flight += 1;
         worker.turn = ticket;
         self.put_in(id);
         Some(id)

@@ -49,6 +49,7 @@ fn requests(seen: &Seen) -> Requests {
         in_flight: seen.loads.iter().map(|load| load.in_flight).sum(),
         places: seen.places,
         oldest_milliseconds: seen.oldest.map(milliseconds),
+        demand_milliseconds: milliseconds(seen.demand),
         arrived: counts.arrived,
         returned: counts.returned,
         left: counts.left,

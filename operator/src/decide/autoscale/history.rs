@@ -3,21 +3,26 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::input::Policy;
+use super::{input::Policy, requests::STABLE};
 
 /// A pause between two decisions beyond which nobody knows what would have been asked for in between: a lease lost, a machine
 /// suspended. A few of the longest ticks.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
 
 /// Recommendations and changes of one WorkerCluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct History {
     /// Recommendations whose maximum from any time until now can still matter: times rise, numbers fall.
     recommended: VecDeque<(Duration, i32)>,
     /// Changes of the wanted number that were seen: time and difference.
     changes: VecDeque<(Duration, i32)>,
+    demands: Demands,
     last: Last,
 }
+
+/// Requests at a time, as they were seen, no further back than the longest window looks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Demands(VecDeque<(Duration, f64)>);
 
 /// The last call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,7 @@ impl History {
         Self {
             recommended: VecDeque::from([(elapsed, current)]),
             changes: VecDeque::new(),
+            demands: Demands::default(),
             last: Last { elapsed, current, desired: current },
         }
     }
@@ -49,6 +55,9 @@ impl History {
     pub(super) fn note_current(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
         let Last { elapsed: before, current: was, desired } = self.last;
         let foreign = current != was && current != desired;
+        if elapsed.saturating_sub(before) > LONGEST_GAP {
+            self.demands = Demands::default();
+        }
         if foreign || elapsed.saturating_sub(before) > LONGEST_GAP {
             self.note_unknown(current, elapsed, policy);
         }
@@ -80,6 +89,20 @@ impl History {
         }
     }
 
+    /// Takes note of the requests that all replicas have.
+    pub(super) fn note_demand(&mut self, requests: f64, elapsed: Duration) {
+        let demands = &mut self.demands.0;
+        demands.push_back((elapsed, requests));
+        // One more than the window holds: what was seen before its beginning holds until the next was seen.
+        while demands.get(1).is_some_and(|(at, _)| elapsed.saturating_sub(*at) >= STABLE) {
+            demands.pop_front();
+        }
+    }
+
+    pub(super) fn demands(&self) -> &Demands {
+        &self.demands
+    }
+
     /// Takes note that nobody knows what is needed: as if the present number were.
     pub(super) fn note_unknown(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
         self.note_recommendation(current, elapsed, policy);
@@ -105,5 +128,24 @@ impl History {
 
     fn within(&self, elapsed: Duration, window: Duration) -> impl Iterator<Item = (Duration, i32)> {
         self.recommended.iter().copied().filter(move |(at, _)| elapsed.saturating_sub(*at) < window)
+    }
+}
+
+// === impl Demands ===
+
+impl Demands {
+    /// The mean over a time until now, each figure for as long as it was the last one. `None` where nothing was seen.
+    pub(super) fn mean(&self, now: Duration, window: Duration) -> Option<f64> {
+        let from = now.saturating_sub(window);
+        let last = self.0.back()?.1;
+        let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([now]);
+        let mut sum = 0.0;
+        let mut length = Duration::ZERO;
+        for ((at, requests), end) in self.0.iter().zip(ends) {
+            let held = end.saturating_sub((*at).max(from));
+            sum += requests * held.as_secs_f64();
+            length += held;
+        }
+        Some(if length.is_zero() { last } else { sum / length.as_secs_f64() })
     }
 }

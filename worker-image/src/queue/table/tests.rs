@@ -140,6 +140,19 @@ fn a_client_that_leaves_is_not_waited_for() {
 }
 
 #[test]
+fn demand_is_the_sum_over_time_of_what_waits_and_what_is_with_workers() {
+    let mut table = table(LIMITS, 1);
+    assert_eq!(table.demand(at(5)), at(0));
+    table.comes(at(5));
+    table.comes(at(6));
+    assert_eq!(table.demand(at(8)), at(1 + 2 * 2), "one for a second, then two");
+    table.done(1, at(5), at(9));
+    assert_eq!(table.demand(at(10)), at(5 + 2 + 1));
+    table.forget(1);
+    assert_eq!(table.demand(at(20)), at(8), "what a dead worker had comes back by itself");
+}
+
+#[test]
 fn a_larger_cap_lets_those_in_who_wait() {
     let mut table = table(LIMITS, 1);
     for _ in 0..3 {
