@@ -2,7 +2,9 @@
 
 use super::{context::Context, observe::Seen};
 use crate::{
-    decide::autoscale::{self, Decision, Demand, History, Input, Metric, Now, Policy, Reading, Ready, ReadyStatus, Sample},
+    decide::autoscale::{
+        self, Decision, Demand, History, Input, Metric, Now, Policy, Reading, Ready, ReadyStatus, Sample,
+    },
     view::{Phase, PodView, Readiness},
 };
 

@@ -94,8 +94,7 @@ pub(super) fn recommend(current: i32, target: i32, total: Total, demands: &Deman
     let sudden = demands.mean(now, PANIC).unwrap_or(total.requests);
     let ready = f64::from(u32::try_from(total.ready).unwrap_or(u32::MAX));
     let panic = f64::from(wanted(sudden)) >= THRESHOLD * ready;
-    let (replicas, requests) =
-        if panic { (wanted(sudden).max(current), sudden) } else { (wanted(stable), stable) };
+    let (replicas, requests) = if panic { (wanted(sudden).max(current), sudden) } else { (wanted(stable), stable) };
     Figure { replicas, requests, places: total.places, panic, silent: total.silent, age: total.age }
 }
 
