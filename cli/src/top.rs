@@ -4,7 +4,7 @@ use std::{cmp::Reverse, fmt::Write};
 
 use clap::ValueEnum;
 use crds::names;
-use primary_protocol::{Shown, ShownWorker, SlotState};
+use primary_protocol::{Shown, Requests, ShownWorker, SlotState};
 use serde::Serialize;
 
 use crate::{
@@ -86,10 +86,15 @@ fn head(cluster: &Cluster, replicas: &[Replica], style: Style) -> String {
     let waiting =
         sum(|one| one.stats.listeners.iter().filter_map(|listener| listener.queue_depth).map(u64::from).sum());
     let memory = sum(|one| one.stats.memory.map_or(0, |memory| memory.usage_bytes));
+    let asked = |of: fn(&Requests) -> u32| sum_of(told().filter_map(|one| one.stats.requests.as_ref()).map(of));
+    let requests = match (asked(|requests| requests.waiting), asked(|requests| requests.in_flight)) {
+        (Some(waiting), Some(in_flight)) => format!(", {waiting} requests wait, {in_flight} in flight"),
+        _ => String::new(),
+    };
     let busy = busy.map(|busy| format!(", {busy} busy")).unwrap_or_default();
     let tone = if ready == desired { Tone::Good } else { Tone::Warn };
     format!(
-        "{}: {} of {} replicas answer, {}{busy}, {waiting} connections wait, {} restarts, {}\n",
+        "{}: {} of {} replicas answer, {}{busy}, {waiting} connections wait{requests}, {} restarts, {}\n",
         style.paint(Tone::Bold, &harmless(&cluster.name)),
         told().count(),
         replicas.len(),
@@ -97,6 +102,11 @@ fn head(cluster: &Cluster, replicas: &[Replica], style: Style) -> String {
         sum(|one| one.stats.workers.restarts),
         bytes(memory),
     )
+}
+
+/// `None` where there are none to be summed.
+fn sum_of(numbers: impl Iterator<Item = u32>) -> Option<u64> {
+    numbers.fold(None, |sum: Option<u64>, number| Some(sum.unwrap_or(0).saturating_add(number.into())))
 }
 
 fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {

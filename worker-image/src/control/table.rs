@@ -31,6 +31,7 @@ pub fn text(shown: &Shown) -> String {
         let backlog = listener.backlog.map_or_else(|| "?".to_string(), |backlog| backlog.to_string());
         let _ = writeln!(text, "listening on {}: {depth} of {backlog} connections wait", listener.address);
     }
+    requests(shown, &mut text);
     reload(shown, &mut text);
     let width = shown.processes.iter().map(|worker| worker.state.len()).fold(STATE_WIDTH, usize::max);
     let _ = writeln!(
@@ -51,6 +52,23 @@ pub fn text(shown: &Shown) -> String {
         let _ = writeln!(text, "\n{:?}: {}", warning.reason, warning.message);
     }
     text
+}
+
+/// What waits and what workers have, where the primary takes requests itself.
+fn requests(shown: &Shown, text: &mut String) {
+    let Some(requests) = &shown.stats.requests else { return };
+    let oldest = requests.oldest_milliseconds.map(|oldest| format!(", the oldest for {oldest} ms")).unwrap_or_default();
+    let upgraded = if requests.upgraded > 0 { format!(", {} upgraded", requests.upgraded) } else { String::new() };
+    let _ = writeln!(
+        text,
+        "requests: {} wait{oldest}, {} of {} places taken{upgraded}; {} came, {} again after a death, {} refused",
+        requests.waiting,
+        requests.in_flight,
+        requests.places,
+        requests.arrived,
+        requests.returned,
+        requests.refused.values().sum::<u64>(),
+    );
 }
 
 fn resources(shown: &Shown, text: &mut String) {
