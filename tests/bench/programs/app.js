@@ -13,6 +13,8 @@ const work = Number(process.env.WORK || 0);
 function serve() {
   const headers = { 'Content-Type': 'text/plain', 'Content-Length': '12', 'X-Worker': String(process.pid) };
   const server = http.createServer((request, response) => {
+    // Blocks the whole process, as a program does that parses something large.
+    if (request.url === '/block') for (const until = Date.now() + 50; Date.now() < until; );
     if (work > 0) crypto.pbkdf2Sync('bench', 'salt', work, 32, 'sha256');
     response.writeHead(200, headers);
     response.end('hello world\n');
