@@ -103,6 +103,7 @@ SCRIPTS = {
     "short-head": [b"HTTP/1.1 200 OK\r\nContent-", "pause", "end"],
     "nothing": ["end"],
     "hang": ["hang"],
+    "late": ["pause", "pause", GOOD],
     "reset": ["reset"],
     # Heads that are none.
     "head-huge": [ok(b"X-Long: " + b"a" * 40000, FIVE)],
