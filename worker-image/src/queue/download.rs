@@ -167,9 +167,9 @@ impl Download {
         self.begun
     }
 
-    /// Whether the client was sent the head, or a part of it.
+    /// Whether the client was sent a part of it, after which it can be told nothing else.
     pub fn reached_client(&self) -> bool {
-        self.head.is_some()
+        self.passed > 0
     }
 
     fn has_come(&self) -> bool {

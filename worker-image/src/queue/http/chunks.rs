@@ -1,7 +1,7 @@
 //! A chunked body (RFC 9112 7.1), read strictly: what two programs could read in two ways ends it with an error.
 
 use super::Flaw;
-use super::field::{MAX_FIELDS, is_end_to_end, is_hop_by_hop};
+use super::field::{LENGTH_MAX, MAX_FIELDS, is_end_to_end, is_hop_by_hop};
 
 /// The most bytes that the line of a chunk's size may have, its extensions included; nobody is known to use those.
 const MAX_SIZE_LINE: usize = 256;
@@ -131,7 +131,7 @@ fn size(line: &[u8]) -> Result<u64, Flaw> {
         return Err(Flaw::Chunk);
     }
     let number = std::str::from_utf8(number).map_err(|_| Flaw::Chunk)?;
-    u64::from_str_radix(number, 16).map_err(|_| Flaw::Chunk)
+    u64::from_str_radix(number, 16).ok().filter(|size| *size <= LENGTH_MAX).ok_or(Flaw::Chunk)
 }
 
 /// A trailer field may say nothing that decides where a message ends or who sent it (RFC 9110 6.5.1).
@@ -208,6 +208,7 @@ mod tests {
             b"5 5\r\nhello\r\n0\r\n\r\n",
             b"5 \r\nhello\r\n0\r\n\r\n",
             b"11111111111111111\r\nhello\r\n0\r\n\r\n",
+            b"8000000000000000\r\nhello\r\n0\r\n\r\n",
             b"0\r\nContent-Length: 5\r\n\r\n",
             b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"0\r\nHost: other\r\n\r\n",

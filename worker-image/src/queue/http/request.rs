@@ -97,7 +97,8 @@ impl Request {
             (Some(authority), _) => Some(authority),
             (None, host) => host,
         };
-        if host.is_some_and(|host| !is_authority(host)) {
+        // Also the one that the target's takes the place of (RFC 9112 3.2).
+        if [host, seen.host].into_iter().flatten().any(|host| !is_authority(host)) {
             return Err(Flaw::Host);
         }
         let upgrades = minor == 1 && seen.connection.upgrade && seen.upgrade.is_some_and(is_passed_on);
@@ -242,7 +243,8 @@ fn split<'a>(target: &'a str, method: &str) -> Result<(Option<&'a str>, &'a str)
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     match rest.split_at(end) {
         ("", _) => Err(Flaw::Target),
-        (authority, "") => Ok((Some(authority), "/")),
+        // RFC 9112 3.2.4
+        (authority, "") => Ok((Some(authority), if method == "OPTIONS" { "*" } else { "/" })),
         (authority, path) => Ok((Some(authority), path)),
     }
 }

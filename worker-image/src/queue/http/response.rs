@@ -48,6 +48,9 @@ impl Response {
             return Err(Flaw::BareLineFeed);
         }
         let (status, minor) = (parsed.code.unwrap_or_default(), parsed.version.unwrap_or_default());
+        if !(100..=999).contains(&status) {
+            return Err(Flaw::Syntax);
+        }
         let seen = Seen::of(parsed.headers)?;
         let stated = seen.lengths.length(Length::UntilClose)?;
         let body = match (status, asked.method) {
@@ -239,6 +242,7 @@ mod tests {
             "HTTP/1.1 200 OK\nContent-Length: 5\n\n",
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
+            "HTTP/1.1 000 OK\r\n\r\n",
             "hello\r\n\r\n",
         ] {
             assert!(Response::parse(head.as_bytes(), &asked(NEW), false, &mut Vec::new()).is_err(), "{head}");
