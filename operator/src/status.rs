@@ -217,8 +217,12 @@ fn ready(facts: &Facts<'_>) -> Draft {
     }
     if let Workers::Unwell { worst, .. } = facts.workers {
         // Replicas that are ready serve, whatever is the matter with some of their workers: that is said, and told apart.
-        let (ready, reason) = if settled(facts) { (true, "WorkersUnhealthy") } else { (false, worst.reason) };
-        return draft("Ready", ready, reason, format!("{}; {worst}", counts(facts)));
+        if settled(facts) {
+            return draft("Ready", true, "WorkersUnhealthy", format!("{}; {worst}", counts(facts)));
+        }
+        let message = format!("{}; {worst}{}{}", counts(facts), trouble(facts), silence(facts));
+        // What happened to workers a while ago is not why replicas are not ready now.
+        return draft("Ready", false, if worst.blocks() { worst.reason } else { not_ready(facts) }, message);
     }
     if facts.wanted == 0 && facts.active == 0 {
         return draft("Ready", true, "ScaledToZero", "no replicas are wanted");
@@ -226,14 +230,18 @@ fn ready(facts: &Facts<'_>) -> Draft {
     if settled(facts) {
         return draft("Ready", true, "AllReplicasReady", counts(facts));
     }
-    let reason = match facts.rolling {
-        _ if facts.exceeded => EXCEEDED,
-        true => "RollingOut",
-        false => "ReplicasNotReady",
-    };
+    let reason = not_ready(facts);
     let message =
         format!("{}, {} of the current revision{}{}", counts(facts), facts.updated, trouble(facts), silence(facts));
     draft("Ready", false, reason, message)
+}
+
+fn not_ready(facts: &Facts<'_>) -> &'static str {
+    match facts.rolling {
+        _ if facts.exceeded => EXCEEDED,
+        true => "RollingOut",
+        false => "ReplicasNotReady",
+    }
 }
 
 fn trouble(facts: &Facts<'_>) -> String {

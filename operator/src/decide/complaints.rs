@@ -34,9 +34,9 @@ const NOT_GONE: Duration = Duration::from_secs(60);
 /// Every reason, to find those that were told before.
 const ALL: [WarningReason; 9] = [
     WarningReason::CommandNotFound,
+    WarningReason::OutOfMemory,
     WarningReason::CrashLoop,
     WarningReason::NeverReady,
-    WarningReason::OutOfMemory,
     WarningReason::Hung,
     WarningReason::PortBoundByWorker,
     WarningReason::OverMemory,
@@ -49,10 +49,12 @@ fn rank(reason: WarningReason) -> (u8, &'static str) {
     match reason {
         // No worker serves, or ever will as it is.
         WarningReason::CommandNotFound => (0, "CommandNotFound"),
-        WarningReason::CrashLoop => (1, "CrashLoop"),
-        WarningReason::NeverReady => (2, "NeverReady"),
-        // Work was lost: of all workers of a container, of one.
-        WarningReason::OutOfMemory => (3, "WorkersOutOfMemory"),
+        // The work of a whole container was lost, and will be again.
+        WarningReason::OutOfMemory => (1, "WorkersOutOfMemory"),
+        // A slot of a replica serves nobody, or all of them.
+        WarningReason::CrashLoop => (2, "CrashLoop"),
+        WarningReason::NeverReady => (3, "NeverReady"),
+        // Work of one worker was lost.
         WarningReason::Hung => (4, "WorkersHung"),
         // All that comes is served, by fewer workers than are asked for.
         WarningReason::PortBoundByWorker => (5, "PortBoundByWorker"),
@@ -94,6 +96,14 @@ pub fn in_words(complaints: &[Complaint]) -> String {
 }
 
 // === impl Complaint ===
+
+impl Complaint {
+    /// Whether a replica of which it is said may never be ready for it.
+    pub fn blocks(&self) -> bool {
+        let blocking = [WarningReason::CommandNotFound, WarningReason::CrashLoop, WarningReason::NeverReady];
+        blocking.into_iter().any(|reason| rank(reason).1 == self.reason)
+    }
+}
 
 impl fmt::Display for Complaint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

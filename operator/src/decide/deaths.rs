@@ -111,10 +111,8 @@ impl Deaths {
                 counted.insert(replica.uid.clone(), after);
             }
             let (Some(before), Some(after), Some(stats)) = (before, after, replica.stats) else { continue };
-            // One that began anew counts from 0 again, and what it counted before it was heard cannot be told from that.
-            if after.0 < before.0 {
-                continue;
-            }
+            // One that began anew counts from 0 again: all of it has come since the last look.
+            let before = if after.0 < before.0 { (0, Counted::default()) } else { before };
             for verdict in Verdict::ALL {
                 let new = verdict.of(&after.1).saturating_sub(verdict.of(&before.1));
                 if new > 0 {
@@ -235,14 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_that_began_anew_has_no_new_deaths() {
+    fn a_primary_that_began_anew_counts_from_nothing() {
         let (mut deaths, now) = (Deaths::default(), Instant::now());
         let exit = "exit code 1";
         look(&mut deaths, &[("a", Some(&stats(60, 5, 0, exit)))], now);
-        for (uptime, crashed) in [(1, 2), (2, 2)] {
-            assert_eq!(look(&mut deaths, &[("a", Some(&stats(uptime, crashed, 0, exit)))], now).0, [], "{uptime}");
-        }
-        assert_eq!(look(&mut deaths, &[("a", Some(&stats(3, 3, 0, exit)))], now).0.len(), 1);
+        let told = look(&mut deaths, &[("a", Some(&stats(1, 2, 0, exit)))], now).0;
+        assert!(told[0].note.starts_with("2 workers crashed"), "{told:?}");
+        assert_eq!(look(&mut deaths, &[("a", Some(&stats(2, 2, 0, exit)))], now).0, []);
         assert_eq!(look(&mut deaths, &[("b", Some(&stats(9, 9, 0, exit)))], now).0, [], "another pod");
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crds::names;
 use k8s_openapi::{
-    api::core::v1::{ContainerState, Pod},
+    api::core::v1::{Container, ContainerState, Pod},
     jiff::Timestamp,
 };
 
@@ -25,14 +25,21 @@ pub type Counted = BTreeMap<Arc<str>, Timestamp>;
 /// looks some minutes later should still learn of it.
 const TOLD_FOR: Duration = Duration::from_secs(600);
 
+/// The exit code of what SIGKILL ended.
+const KILLED: i32 = 128 + 9;
+
 // === impl MemoryKill ===
 
 impl MemoryKill {
     /// Reads it from a pod; `None` where the last end of the worker container was another, or there was none.
     pub fn read(pod: &Pod) -> Option<Self> {
         let containers = &pod.spec.as_ref()?.containers;
-        let worker = containers.iter().find(|container| container.name == names::WORKER_CONTAINER);
-        let name = &worker.or(containers.first())?.name;
+        // A webhook may put others before it, and its name is the user's where it was the only one.
+        let mounts = |container: &&Container| {
+            container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == names::MOUNT)
+        };
+        let named = |container: &&Container| container.name == names::WORKER_CONTAINER;
+        let name = &containers.iter().find(mounts).or(containers.iter().find(named))?.name;
         let mut statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
         let worker = statuses.find(|container| container.name == *name)?;
         let at = [&worker.state, &worker.last_state].into_iter().filter_map(|state| killed_at(state.as_ref())).max()?;
@@ -49,16 +56,18 @@ impl MemoryKill {
     /// The cause and the next step, in words for the user.
     pub fn message(&self) -> String {
         format!(
-            "The kernel killed container {} for memory at {}, the primary with all workers, because it reached its limit. Raise \
+            "The kernel killed container {} for memory at {}, the primary with all workers: it reached its limit, or the node had no more. Raise \
              resources.limits.memory, keep fewer workers (workers.count), or let workers give way before (workers.recycle.memory).",
             self.container, self.at
         )
     }
 }
 
+/// Runtimes give the reason for any kill in the container's life, also where it was of one worker and the primary ended of something else later:
+/// the exit code tells that (kubernetes#104454).
 fn killed_at(state: Option<&ContainerState>) -> Option<Timestamp> {
     let ended = state?.terminated.as_ref()?;
-    (ended.reason.as_deref() == Some("OOMKilled")).then_some(ended.finished_at.as_ref()?.0)
+    (ended.reason.as_deref() == Some("OOMKilled") && ended.exit_code == KILLED).then_some(ended.finished_at.as_ref()?.0)
 }
 
 /// How many kills of these pods have not been counted yet. What was there at the first look was counted by an operator before.
@@ -115,6 +124,8 @@ mod tests {
         let running = json!({"state": {"running": {}}});
         assert_eq!(read(&running, &json!({"lastState": ended("OOMKilled", AT)})), None);
         assert_eq!(read(&json!({"lastState": ended("Error", AT)}), &running), None);
+        let later = json!({"lastState": {"terminated": {"exitCode": 143, "reason": "OOMKilled", "finishedAt": AT}}});
+        assert_eq!(read(&later, &running), None, "a worker was killed once, and the primary ended by SIGTERM");
         assert_eq!(read(&json!({"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}), &running), None);
     }
 

@@ -116,6 +116,12 @@ impl Machine {
         }
     }
 
+    /// A worker that is not ready after this long is told of.
+    pub(super) fn late_after(&self, worker: &Worker) -> Duration {
+        let expected = self.alive_suffices_after(worker).unwrap_or(self.settings.startup);
+        NEVER_READY.max(expected + SETTLED)
+    }
+
     pub(super) fn advance_readiness(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         for index in 0..self.slots.len() {
             let starting: Vec<Worker> = self.slots[index].starting().cloned().collect();
@@ -123,7 +129,7 @@ impl Machine {
                 let lived = now.saturating_sub(worker.since);
                 if self.alive_suffices_after(&worker).is_some_and(|time| lived >= time) {
                     self.become_ready(index, worker.pid, ReadyEvidence::Alive, now, effects);
-                } else if lived >= NEVER_READY && !worker.reported {
+                } else if lived >= self.late_after(&worker) && !worker.reported {
                     let slot = &mut self.slots[index];
                     let number = slot.number;
                     if let Some(worker) = slot.worker_mut(worker.pid) {

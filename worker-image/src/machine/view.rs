@@ -84,7 +84,7 @@ impl Machine {
                     due.add(worker.since + time);
                 }
                 if !worker.reported {
-                    due.add(worker.since + NEVER_READY);
+                    due.add(worker.since + self.late_after(worker));
                 }
             }
             for leaving in &slot.leaving {

@@ -141,7 +141,7 @@ impl Machine {
 
     fn never_ready(&self, wording: &Wording, now: Moment) -> Option<Warning> {
         let late = |slot: &&Slot| match &slot.phase {
-            Phase::Starting(worker) => now.saturating_sub(worker.since) >= NEVER_READY,
+            Phase::Starting(worker) => now.saturating_sub(worker.since) >= self.late_after(worker),
             _ => false,
         };
         let slots: Vec<&Slot> = self.slots.iter().filter(late).collect();
@@ -169,7 +169,7 @@ impl Machine {
             "{} of {} workers run for more than {} s and are not ready (slot {} first): {awaited}.",
             slots.len(),
             self.desired(),
-            NEVER_READY.as_secs(),
+            first.incumbent().map_or(NEVER_READY, |worker| self.late_after(worker)).as_secs(),
             first.number
         );
         Some(Warning { reason: WarningReason::NeverReady, message })

@@ -555,3 +555,13 @@ fn a_worker_that_has_answered_as_many_requests_as_it_may_gives_way() {
     scenario.evidence(101, ReadyEvidence::Notify).after(SECOND);
     assert_eq!((scenario.signals(), scenario.machine.replaced().over_requests), (vec![(100, libc::SIGTERM)], 1));
 }
+
+#[test]
+fn a_program_that_may_take_its_time_is_not_told_of_before_that_is_over() {
+    let slow = Settings { startup: 60 * SECOND, ..settings() };
+    let mut scenario = Scenario::new(Policy { ready: ReadyRule::Notify, ..policy() }, slow);
+    scenario.after(60 * SECOND);
+    assert_eq!(scenario.reasons(), []);
+    scenario.after(SECOND);
+    assert_eq!(scenario.reasons(), [WarningReason::NeverReady]);
+}
