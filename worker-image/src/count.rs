@@ -33,6 +33,12 @@ impl Processors {
         }
     }
 
+    /// How many processes can run at the same time.
+    pub fn at_once(self) -> u32 {
+        let limit = self.limit_millicores.and_then(|limit| u32::try_from(limit.div_ceil(1000)).ok());
+        limit.unwrap_or(u32::MAX).clamp(1, self.affinity.max(1))
+    }
+
     /// The limit, rounded up; else the request; else 1 in a container, and outside all that the process may run on.
     fn auto(self) -> u32 {
         let whole = |millicores: u64| u32::try_from(millicores.div_ceil(1000)).unwrap_or(u32::MAX).max(1);
@@ -75,6 +81,14 @@ mod tests {
         ];
         for (processors, expected, why) in cases {
             assert_eq!(resolve(Count::Auto, processors), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn as_many_run_at_the_same_time_as_the_limit_and_the_mask_allow() {
+        for (limit_millicores, at_once) in [(None, 8), (Some(1500), 2), (Some(100), 1), (Some(64_000), 8), (Some(0), 1)]
+        {
+            assert_eq!(Processors { limit_millicores, ..BARE }.at_once(), at_once, "{limit_millicores:?}");
         }
     }
 }

@@ -176,6 +176,7 @@ impl Machine {
             Event::Stop { signal } => self.on_stop(signal, now, &mut effects),
             Event::Emptied => self.on_emptied(now),
             Event::NobodyWaits { pid } => self.on_nobody_waits(pid, now),
+            Event::StillWaiting { connections } => self.on_still_waiting(connections, now),
         }
         self.advance(now, &mut effects);
         effects

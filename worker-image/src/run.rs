@@ -198,7 +198,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
 
     let passing = Passing::default();
     let mut primary = Primary {
-        machine: Machine::new(policy(&config, channel, kind), settings(&config, count)),
+        machine: Machine::new(policy(&config, channel, kind, processors), settings(&config, count)),
         started: Instant::now(),
         launcher,
         main,
@@ -259,7 +259,7 @@ fn remote(config: &mut Config) -> Result<Remote, StartError> {
     Ok(Remote { guard, told: config.told.take(), taken: 0, refusals: Refusals::default() })
 }
 
-fn policy(config: &Config, channel: bool, kind: Kind) -> Policy {
+fn policy(config: &Config, channel: bool, kind: Kind, processors: Processors) -> Policy {
     let mut seed = [0_u8; 8];
     let _ = getrandom(&mut seed, GetRandomFlags::empty()); // a fixed seed only makes replicas retry together
     Policy {
@@ -273,6 +273,7 @@ fn policy(config: &Config, channel: bool, kind: Kind) -> Policy {
             Balancing::Queue => Sockets::PerWorker,
         },
         slow_start: config.slow_start,
+        starts_at_once: processors.at_once(),
         seed: u64::from_ne_bytes(seed),
     }
 }

@@ -1,7 +1,7 @@
 """Rows: one comparison each, in the form that all benchmarks of this repository write, printed as a table and kept as JSON.
 
 `ratio` always means "times better than the peer". Where it is null the target is for `ours` itself, as in "at most 10 MiB"; where the target is
-null the row only informs. `spread` is how far the rounds' own ratios (or ours, without a ratio) lie apart, the largest less the smallest.
+null the row only informs. It is the median of the rounds' own ratios. `spread` is how far the rounds' own ratios (or ours, without a ratio) lie apart, the largest less the smallest.
 """
 
 import json
@@ -18,11 +18,13 @@ def commit():
 
 
 def against(test, unit, better, ours, peer, peers, target=None):
-    """Ours against a peer, `ours` and `peers` with one value for each round."""
+    """Ours against a peer, `ours` and `peers` with one value for each round. The ratio is the median of the rounds' own: a machine that others slow
+    down for a minute slows down both sides of a round, and not all rounds of one side."""
     ours_value, peer_value = statistics.median(ours), statistics.median(peers)
-    ratio = times_better(better, ours_value, peer_value)
     each = [times_better(better, one, other) for one, other in zip(ours, peers)]
-    spread = max(each) - min(each) if None not in each else 0.0
+    known = [one for one in each if one is not None]
+    ratio = statistics.median(known) if known else None
+    spread = max(known) - min(known) if known else 0.0
     met = None if target is None else ratio is not None and ratio >= target
     return row(test, unit, better, ours_value, peer, peer_value, ratio, len(ours), spread, target, met)
 

@@ -83,6 +83,11 @@ pub enum Event {
         /// Which.
         pid: u32,
     },
+    /// After [`Effect::CloseDoor`]: somebody still waits to be accepted.
+    StillWaiting {
+        /// How many, as far as the kernel tells.
+        connections: u32,
+    },
     /// After [`Effect::CloseDoor`]: nobody waits to be accepted any more.
     Emptied,
 }

@@ -1,12 +1,37 @@
 //! When the next worker is forked, and what becomes of the fork.
 
+use std::time::Duration;
+
 use primary_protocol::ReadyEvidence;
 
 use super::port::{Death, Gate};
 use super::slot::{LEAVING_MAX, Phase, Slot, Successor, Worker};
 use super::{Effect, Exit, Machine, Moment, Note, ReadyRule};
 
+/// Whoever has not become ready in this time holds up the next start no longer: it may wait for something else than a processor.
+const STARTS_FOR: Duration = Duration::from_millis(200);
+
+/// The first worker of all starts alone for so long, where there are more workers than processors: most of what Node does until it listens. Two
+/// that start beside each other are both late, and somebody waits for the first answer.
+const HEAD_START: Duration = Duration::from_millis(40);
+
 impl Machine {
+    /// When fewer workers start than may at a time, if nothing happens before.
+    pub(super) fn starts_free_at(&self) -> Moment {
+        let starts = |slot: &Slot| match &slot.phase {
+            Phase::Forking { since, .. } => Some(*since),
+            Phase::Starting(worker) => Some(worker.since),
+            _ => None,
+        };
+        let mut starts: Vec<Moment> = self.slots.iter().filter_map(starts).collect();
+        starts.sort_unstable();
+        let most = usize::try_from(self.policy.starts_at_once.max(1)).unwrap_or(usize::MAX);
+        let full = starts.len().checked_sub(most).and_then(|at| starts.get(at)).map(|since| *since + STARTS_FOR);
+        let crowded = !self.served && self.policy.starts_at_once < self.desired();
+        let alone = starts.first().filter(|_| crowded).map(|since| *since + HEAD_START);
+        full.into_iter().chain(alone).max().unwrap_or_default()
+    }
+
     pub(super) fn fork_due(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.is_draining() {
             return;
@@ -14,7 +39,7 @@ impl Machine {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             let Phase::Waiting { until } = slot.phase else { continue };
-            if until > now || slot.leaving.len() >= LEAVING_MAX {
+            if until > now || slot.leaving.len() >= LEAVING_MAX || self.starts_free_at() > now {
                 continue;
             }
             let siblings: Vec<Moment> = self.slots.iter().filter_map(Slot::running_since).collect();

@@ -19,6 +19,8 @@ pub struct Policy {
     pub sockets: Sockets,
     /// With [`Sockets::PerSlot`]: for so long a fresh worker gets fewer new connections than the others. Zero for the same from the start.
     pub slow_start: Duration,
+    /// So many workers start at a time, as many as there are processors: more would only make each other slow.
+    pub starts_at_once: u32,
     /// Where the jitter starts from.
     pub seed: u64,
 }

@@ -9,8 +9,9 @@ use super::{Effect, Machine, Moment, Note, Reason, Sockets};
 /// After a SIGKILL the kernel needs a moment; a process in uninterruptible sleep may need for ever, and is not waited for.
 pub(super) const KILL_GRACE: Duration = Duration::from_secs(2);
 
-/// This part of the drain time may pass with the door closed and workers still accepting what waited at it.
-const EMPTYING_SHARE: u32 = 5;
+/// This part of the drain time may pass with the door closed and fewer of those that wait behind it not getting in: then nobody accepts them. And
+/// this part of it is for finishing what was accepted last.
+const SHARE: u32 = 5;
 
 /// The order to stop the replica.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,14 @@ pub(super) enum StopPhase {
     /// As ever.
     Serving,
     /// Nobody new is let in; who waits in the accept queues is accepted, until this time at the latest.
-    Emptying { until: Moment },
+    Emptying {
+        /// At the latest; and when they have not become fewer until `stalls_at`.
+        until: Moment,
+        /// See `until`.
+        stalls_at: Moment,
+        /// The fewest that were seen to wait.
+        fewest: u32,
+    },
     /// All workers have been told to stop.
     Draining,
 }
@@ -41,7 +49,7 @@ impl StopPlan {
     pub fn due(&self) -> Moment {
         match self.phase {
             StopPhase::Serving => self.drain_at,
-            StopPhase::Emptying { until } => until.min(self.deadline),
+            StopPhase::Emptying { until, stalls_at, .. } => until.min(stalls_at).min(self.deadline),
             StopPhase::Draining => self.deadline + KILL_GRACE,
         }
     }
@@ -77,8 +85,20 @@ impl Machine {
 
     /// Nobody waits in the accept queues any more, and what is accepted has been read once.
     pub(super) fn on_emptied(&mut self, now: Moment) {
-        if let Some(StopPlan { phase: StopPhase::Emptying { until }, .. }) = &mut self.stop {
+        if let Some(StopPlan { phase: StopPhase::Emptying { until, .. }, .. }) = &mut self.stop {
             *until = now;
+        }
+    }
+
+    /// So many still wait. As long as they become fewer, somebody accepts them.
+    pub(super) fn on_still_waiting(&mut self, connections: u32, now: Moment) {
+        let share = self.settings.drain / SHARE;
+        if let Some(StopPlan { phase: StopPhase::Emptying { until, stalls_at, fewest }, .. }) = &mut self.stop
+            && connections < *fewest
+            && *stalls_at < *until
+        {
+            *fewest = connections;
+            *stalls_at = now + share;
         }
     }
 
@@ -90,7 +110,7 @@ impl Machine {
             self.end_reload("the replica stops", now, effects);
             match phase {
                 StopPhase::Serving => {}
-                StopPhase::Emptying { until } => {
+                StopPhase::Emptying { until, .. } => {
                     effects.push(Effect::Note(Note::DoorClosed { at_most: until.saturating_sub(now) }));
                     effects.push(Effect::CloseDoor);
                 }
@@ -121,14 +141,6 @@ impl Machine {
         self.finished = ended || now >= plan.deadline + KILL_GRACE;
     }
 
-    /// For so long the accept queues may be emptied. Where the primary holds requests itself, each of them is answered first.
-    fn emptying_time(&self, left: Duration) -> Duration {
-        match self.policy.sockets {
-            Sockets::PerWorker => left.saturating_sub(self.last_words()),
-            Sockets::Shared | Sockets::PerSlot => left / EMPTYING_SHARE,
-        }
-    }
-
     fn next_phase(&self, plan: &StopPlan, now: Moment) -> StopPhase {
         if self.slots.iter().all(|slot| slot.running_since().is_none()) {
             return StopPhase::Draining; // nobody is there to tell
@@ -139,9 +151,17 @@ impl Machine {
             StopPhase::Serving if now < plan.drain_at => StopPhase::Serving,
             StopPhase::Serving if served && now < plan.deadline => {
                 let left = plan.deadline.saturating_sub(now);
-                StopPhase::Emptying { until: now + self.emptying_time(left) }
+                let (until, stalls_at) = match self.policy.sockets {
+                    Sockets::Shared | Sockets::PerSlot => (now + left * (SHARE - 1) / SHARE, now + left / SHARE),
+                    // The primary holds requests itself, and each of them is answered first, however long workers take.
+                    Sockets::PerWorker => {
+                        let until = now + left.saturating_sub(self.last_words());
+                        (until, until)
+                    }
+                };
+                StopPhase::Emptying { until, stalls_at, fewest: u32::MAX }
             }
-            StopPhase::Emptying { until } if now < until.min(plan.deadline) => plan.phase,
+            StopPhase::Emptying { until, stalls_at, .. } if now < until.min(stalls_at).min(plan.deadline) => plan.phase,
             _ => StopPhase::Draining,
         }
     }

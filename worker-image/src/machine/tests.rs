@@ -28,6 +28,7 @@ pub(super) fn policy() -> Policy {
         stop_group: false,
         sockets: Sockets::Shared,
         slow_start: Duration::ZERO,
+        starts_at_once: u32::MAX,
         seed: 1,
     }
 }
@@ -126,6 +127,24 @@ fn all_workers_are_forked_at_once_and_inherit_the_socket() {
     assert_eq!(scenario.forks(), [true, true]);
     assert_eq!(scenario.pids(), [100, 101]);
     assert_eq!(scenario.machine.replica_state(), ReplicaState::Starting);
+}
+
+#[test]
+fn no_more_start_at_a_time_than_there_are_processors() {
+    let policy = Policy { starts_at_once: 2, ready: ReadyRule::Notify, ..policy() };
+    let mut scenario = Scenario::new(policy.clone(), Settings { count: 5, ..settings() });
+    assert_eq!(scenario.pids(), [100], "the first has a head start");
+    scenario.after(40 * MILLISECOND);
+    assert_eq!(scenario.pids(), [100, 101]);
+    scenario.evidence(101, ReadyEvidence::Notify);
+    assert_eq!(scenario.forks().len(), 1, "one is ready");
+    assert_eq!(scenario.machine.next_due(), Some(200 * MILLISECOND));
+    scenario.after(159 * MILLISECOND);
+    assert_eq!(scenario.forks().len(), 0);
+    scenario.after(MILLISECOND);
+    assert_eq!(scenario.pids(), [100, 101, 102, 103], "whoever takes longer holds nobody up");
+    let scenario = Scenario::new(Policy { ready: ReadyRule::Immediate, ..policy }, Settings { count: 5, ..settings() });
+    assert_eq!(scenario.pids().len(), 5);
 }
 
 #[test]
@@ -368,7 +387,7 @@ fn who_waits_at_the_door_is_let_in_before_workers_are_told() {
 }
 
 #[test]
-fn the_door_holds_the_end_up_for_a_fifth_of_the_drain_time_at_the_most() {
+fn the_door_holds_the_end_up_while_those_behind_it_become_fewer_and_a_fifth_of_the_drain_time_where_they_do_not() {
     let mut scenario = Scenario::new(policy(), Settings { endpoints_delay: Duration::ZERO, ..settings() });
     scenario.nobody_waits = false;
     scenario.evidence(100, ReadyEvidence::Notify).stop().after(1999 * MILLISECOND);
@@ -376,6 +395,16 @@ fn the_door_holds_the_end_up_for_a_fifth_of_the_drain_time_at_the_most() {
     assert_eq!(scenario.machine.next_due(), Some(2 * SECOND));
     scenario.after(MILLISECOND);
     assert_eq!(scenario.signals(), [(100, libc::SIGTERM), (101, libc::SIGTERM)]);
+
+    let mut scenario = Scenario::new(policy(), Settings { endpoints_delay: Duration::ZERO, ..settings() });
+    scenario.nobody_waits = false;
+    scenario.evidence(100, ReadyEvidence::Notify).stop();
+    for connections in (1..8).rev() {
+        scenario.event(Event::StillWaiting { connections }).after(SECOND);
+        assert_eq!(scenario.signals(), [], "{connections} wait, and one fewer each second");
+    }
+    scenario.event(Event::StillWaiting { connections: 1 }).after(SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM), (101, libc::SIGTERM)], "the last fifth is for finishing");
 
     let mut scenario = Scenario::new(policy(), settings());
     scenario.nobody_waits = false;

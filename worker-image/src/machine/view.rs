@@ -5,7 +5,7 @@ use std::time::Duration;
 use primary_protocol::{Deaths, Replaced, ReplicaState, Slot as SlotStats, SlotState, WorkerCounts};
 
 use super::slot::{LEAVING_MAX, Phase, Slot, Vacancy, Worker};
-use super::{Machine, Moment, NEVER_READY, Reason, Settings};
+use super::{Machine, Moment, Reason, Settings};
 
 /// What the loop should look at for the machine, because the kernel does not report it by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,10 +69,12 @@ impl Machine {
         for at in self.renewals_due().into_iter().chain(self.verdicts_due()).chain(self.shares_due()) {
             due.add(at);
         }
+        let free_at = self.starts_free_at();
         for slot in &self.slots {
             if let Phase::Waiting { until } = slot.phase
                 && slot.leaving.len() < LEAVING_MAX
             {
+                let until = until.max(free_at);
                 match (slot.gate, self.port.is_waiting()) {
                     (Some(gate), _) => due.add(gate.max(until)),
                     (None, true) => {}

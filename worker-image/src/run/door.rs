@@ -103,6 +103,8 @@ impl Primary {
         self.door.next = Some(now + EVERY.max(now.elapsed() * PAUSE));
         if settled {
             self.feed(Event::Emptied);
+        } else if let Some(connections) = self.waiting() {
+            self.feed(Event::StillWaiting { connections });
         }
     }
 

@@ -102,7 +102,7 @@ impl Primary {
     }
 
     /// How many connections no worker has accepted yet, on the primary's port and on those that Node workers asked for.
-    fn waiting(&self) -> Option<u32> {
+    pub(super) fn waiting(&self) -> Option<u32> {
         let main = self.main.as_ref().map(Main::queue);
         let opened = self.servers.listeners().map(|(_, socket)| listener::queue(socket));
         let mut depths = main.into_iter().chain(opened).map(|queue| Some(queue?.depth)).peekable();

@@ -62,10 +62,11 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let rules = vec![ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Immediate, ReadyRule::Listening];
     let sockets = vec![Sockets::Shared, Sockets::PerSlot, Sockets::PerWorker];
     let sockets = prop::sample::select(sockets);
-    (prop::sample::select(rules), any::<bool>(), any::<bool>(), sockets, 0_u64..9, any::<u64>()).prop_map(
-        |(ready, listens, channel, sockets, slow, seed)| {
+    let numbers = (0_u64..9, 1_u32..5, any::<u64>());
+    (prop::sample::select(rules), any::<bool>(), any::<bool>(), sockets, numbers).prop_map(
+        |(ready, listens, channel, sockets, (slow, starts_at_once, seed))| {
             let slow_start = Duration::from_secs(slow);
-            Policy { ready, listens, channel, sockets, slow_start, seed, ..policy() }
+            Policy { ready, listens, channel, sockets, slow_start, starts_at_once, seed, ..policy() }
         },
     )
 }
