@@ -4,7 +4,7 @@ use std::{cmp::Reverse, fmt::Write};
 
 use clap::ValueEnum;
 use crds::names;
-use primary_protocol::{Shown, Requests, ShownWorker, SlotState};
+use primary_protocol::{Requests, Shown, ShownWorker, SlotState};
 use serde::Serialize;
 
 use crate::{

@@ -45,6 +45,22 @@ pub struct Http {
     pub ready_path: Option<String>,
 }
 
+impl Http {
+    /// With nothing but a port.
+    #[must_use]
+    pub fn on(port: i32) -> Self {
+        Self {
+            port,
+            balancing: Balancing::default(),
+            slow_start_seconds: 0,
+            max_in_flight_per_worker: None,
+            queue: None,
+            trust_forwarded: false,
+            ready_path: None,
+        }
+    }
+}
+
 /// Requests that wait for a worker. Those that find no place, or wait for too long, are answered with 503 and `Retry-After`.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -17,8 +17,7 @@ pub fn wishes(spec: &WorkerClusterSpec) -> Value {
     live::take_out(&mut workers);
     let mut wishes = json!({"template": spec.template, "workers": workers});
     if let Some(http) = &spec.http {
-        wishes["http"] =
-            differing(http, &Http { port: 0, balancing: crds::Balancing::default(), slow_start_seconds: 0 });
+        wishes["http"] = differing(http, &Http::on(0));
     }
     if spec.node_loss != NodeLoss::default() {
         wishes["nodeLoss"] = json!(spec.node_loss);
@@ -155,11 +154,11 @@ mod tests {
         let mut metrics = spec();
         metrics.workers.metrics = crds::WorkerMetrics::PromClient;
         let mut port = spec();
-        port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared, slow_start_seconds: 0 });
+        port.http = Some(Http::on(9000));
         let mut steered = spec();
-        steered.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 0 });
+        steered.http = Some(Http { balancing: crds::Balancing::Steered, slow_start_seconds: 0, ..Http::on(8000) });
         let mut slow = spec();
-        slow.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 30 });
+        slow.http = Some(Http { balancing: crds::Balancing::Steered, slow_start_seconds: 30, ..Http::on(8000) });
         let all = [spec(), template, workers, startup, message, metrics, port, steered, slow];
         assert_eq!(all.iter().map(revision).collect::<std::collections::BTreeSet<_>>().len(), all.len());
     }

@@ -111,13 +111,13 @@ fn assess_requests(
             if figure.silent > 0 && figure.replicas < input.current {
                 // What they have is not in it: it may ask for more, and not for fewer.
                 let error = format!("{} that are ready do not tell their requests", pods(figure.silent));
-                Verdict::Unknown { category: "RequestsUnknown", error }
+                Verdict::Unknown { category: requests::UNKNOWN, error }
             } else {
                 let reason = if figure.panic { Reason::RequestsSurge } else { Reason::RequestsInFlight };
                 Verdict::Asks { replicas: figure.replicas, reason, age: figure.age }
             }
         }
-        Err(error) => Verdict::Unknown { category: error.category(), error: error.to_string() },
+        Err(error) => Verdict::Unknown { category: requests::UNKNOWN, error: error.to_string() },
     };
     finding
 }

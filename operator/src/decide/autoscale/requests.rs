@@ -49,6 +49,9 @@ pub(super) struct Figure {
     pub age: Duration,
 }
 
+/// Reason of a condition or an event where requests are not known.
+pub(super) const UNKNOWN: &str = "RequestsUnknown";
+
 /// Why requests ask for nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum RequestsError {
@@ -101,13 +104,4 @@ pub(super) fn recommend(current: i32, target: i32, total: Total, demands: &Deman
 #[allow(clippy::cast_possible_truncation)] // saturates, and turns what is not a number into 0
 fn saturate(value: f64) -> i32 {
     value as i32
-}
-
-// === impl RequestsError ===
-
-impl RequestsError {
-    /// Reason for a condition or an event.
-    pub(super) fn category(&self) -> &'static str {
-        "RequestsUnknown"
-    }
 }

@@ -91,7 +91,12 @@ fn a_target_is_a_path_or_a_url_whose_host_counts() {
         let (_, written) = parse(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
         assert!(written.starts_with(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n")), "{target}: {written}");
     }
-    assert!(parse("OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().1.starts_with("OPTIONS * HTTP/1.1\r\nhost: b\r\n"));
+    assert!(
+        parse("OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap()
+            .1
+            .starts_with("OPTIONS * HTTP/1.1\r\nhost: b\r\n")
+    );
     assert!(parse("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().1.starts_with("OPTIONS * HTTP/1.1\r\n"));
     for target in ["*", "x", "b:80", "ftp://b/", "http://", "http:///x", "/a#b", "//"] {
         let refused = parse(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
