@@ -214,9 +214,9 @@ mod tests {
     fn what_is_as_by_default_is_left_out_and_what_is_unknown_is_refused() {
         let wanted = Wanted { revision: "r".into(), ..Wanted::default() };
         assert_eq!(serde_json::to_string(&wanted).unwrap(), r#"{"revision":"r"}"#);
-        let newer = r#"{"revision":"r","workers":{"recycle":{"requests":5}}}"#;
+        let newer = r#"{"revision":"r","workers":{"recycle":{"cows":5}}}"#;
         let error = serde_json::from_str::<Wanted>(newer).unwrap_err().to_string();
-        assert!(error.contains("requests"), "{error}");
+        assert!(error.contains("cows"), "{error}");
         let given = r#"{"revision":"r","workers":{"count":3,"adaptive":{"min":1,"max":2}},"drained":true,"reload":{"id":"a","atOnce":2}}"#;
         let wanted: Wanted = serde_json::from_str(given).unwrap();
         assert_eq!(serde_json::to_string(&wanted).unwrap(), given);
