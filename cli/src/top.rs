@@ -119,8 +119,8 @@ fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {
             rows.push(Row {
                 pod: pod.clone(),
                 slot: slot.slot,
-                cpu: worker.cpu_percent,
-                memory: worker.memory_bytes,
+                cpu: worker.usage.cpu_percent,
+                memory: worker.usage.memory_bytes,
                 restarts: slot.restarts,
                 cells: vec![
                     cell(&pod),
@@ -128,9 +128,9 @@ fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {
                     cell(worker.pid),
                     Cell(worker.state.clone(), tone(&worker.state)),
                     cell(span(i64::try_from(worker.age_milliseconds / 1000).unwrap_or(i64::MAX))),
-                    cell(worker.cpu_percent.map_or_else(dash, |percent| format!("{percent:.0}%"))),
-                    cell(worker.memory_bytes.map_or_else(dash, bytes)),
-                    cell(worker.connections.map_or_else(dash, |count| count.to_string())),
+                    cell(worker.usage.cpu_percent.map_or_else(dash, |percent| format!("{percent:.0}%"))),
+                    cell(worker.usage.memory_bytes.map_or_else(dash, bytes)),
+                    cell(worker.usage.connections.map_or_else(dash, |count| count.to_string())),
                     cell(slot.restarts),
                 ],
             });

@@ -10,3 +10,4 @@ mod main_socket;
 pub mod message;
 pub mod passing;
 pub mod servers;
+pub mod tell;

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod door;
+mod filter;
 mod fork;
 mod peek;
 mod steer;

@@ -46,7 +46,7 @@ pub use settings::{Adaptive, Hang, Policy, Recycle, Settings, Sockets};
 use slot::{Channel, Phase, Slot, Worker};
 pub use steering::{Share, Untold};
 use stop::StopPlan;
-pub use view::{Role, Watch, milliseconds, percent};
+pub use view::{Role, Watch, milliseconds};
 pub use vitals::{Sample, Samples};
 pub use warnings::Wording;
 

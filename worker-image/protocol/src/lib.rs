@@ -7,6 +7,7 @@
 pub mod remote;
 mod requests;
 mod shown;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use remote::Told;
 pub use requests::{Requests, Times};
 pub use shown::{Shown, ShownWorker};
+pub use usage::Usage;
 
 /// The version of [`Stats`] that this crate writes.
 pub const STATS_VERSION: u32 = 1;
@@ -225,15 +227,9 @@ pub struct Slot {
     /// How the last worker in this slot ended, as `signal 9 (SIGKILL)` or `exit code 1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<String>,
-    /// The worker's memory in bytes, when it was last looked at: PSS where that was the question, else RSS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// Percent of one processor that it used lately.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_percent: Option<f64>,
-    /// Connections that it holds. Missing where that cannot be seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connections: Option<u32>,
+    /// What the worker uses.
+    #[serde(flatten)]
+    pub usage: Usage,
 }
 
 /// What a slot is doing.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Stats;
+use crate::{Stats, Usage};
 
 /// Everything that a primary tells about itself: the stats, and what only people ask for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,13 +38,7 @@ pub struct ShownWorker {
     pub state: String,
     /// Milliseconds since it was forked.
     pub age_milliseconds: u64,
-    /// Memory (PSS) in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// Percent of one processor, over the last second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_percent: Option<f64>,
-    /// Connections that it holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connections: Option<u32>,
+    /// What it uses.
+    #[serde(flatten)]
+    pub usage: Usage,
 }

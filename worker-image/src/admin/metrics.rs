@@ -62,15 +62,15 @@ pub fn text(shown: &Shown) -> String {
         "gauge",
         "Memory of the worker in a slot: PSS, each page divided among those who share it.",
     );
-    for (slot, memory) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.memory_bytes?))) {
+    for (slot, memory) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.usage.memory_bytes?))) {
         page.sample("worker_memory_bytes", &slot_label(slot), memory);
     }
     page.family("worker_cpu_cores", "gauge", "Processors that the worker in a slot used between the last two looks.");
-    for (slot, percent) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.cpu_percent?))) {
+    for (slot, percent) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.usage.cpu_percent?))) {
         let _ = writeln!(page.0, "workercluster_primary_worker_cpu_cores{{{}}} {}", slot_label(slot), percent / 100.0);
     }
     page.family("worker_connections", "gauge", "Connections that the worker in a slot holds.");
-    for (slot, connections) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.connections?))) {
+    for (slot, connections) in stats.slots.iter().filter_map(|slot| Some((slot.slot, slot.usage.connections?))) {
         page.sample("worker_connections", &slot_label(slot), connections.into());
     }
     page.family("listener_queue_depth", "gauge", "Connections that no worker has accepted yet.");

@@ -113,9 +113,9 @@ fn empty_state(slot: &primary_protocol::Slot) -> String {
 }
 
 fn line(worker: &ShownWorker, restarts: u64, width: usize, text: &mut String) {
-    let cpu = worker.cpu_percent.map_or_else(|| "-".to_string(), |percent| format!("{percent:.0}%"));
-    let memory = worker.memory_bytes.map_or_else(|| "-".to_string(), bytes);
-    let connections = worker.connections.map_or_else(|| "-".to_string(), |connections| connections.to_string());
+    let cpu = worker.usage.cpu_percent.map_or_else(|| "-".to_string(), |percent| format!("{percent:.0}%"));
+    let memory = worker.usage.memory_bytes.map_or_else(|| "-".to_string(), bytes);
+    let connections = worker.usage.connections.map_or_else(|| "-".to_string(), |connections| connections.to_string());
     let _ = writeln!(
         text,
         "{:>4} {:>8} {:<width$} {:>7} {cpu:>5} {memory:>10} {connections:>5} {restarts:>8}",

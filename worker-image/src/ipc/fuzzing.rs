@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::frame::{Frame, Lines, MAX_LINE};
-use super::message::{AddressType, FromWorker, Query, acknowledge, parse};
+use super::message::{AddressType, FromWorker, Query, parse};
 use super::servers::Servers;
+use super::tell::acknowledge;
 
 /// Every byte after the first arrives in pieces of a length that the first one says: the lines must not depend on it.
 pub fn channel(data: &[u8]) {

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::channel::{Answer, Outbox};
 use super::hall::{Door, Freed, Hall, Handed};
-use super::message;
+use super::tell;
 use crate::{kernel, listener};
 
 pub use super::hall::WorkerId;
@@ -211,7 +211,7 @@ impl Passing {
 impl Inner {
     fn send(&mut self, handed: Handed<Arc<OwnedFd>>) {
         let Handed { worker, key, seq, connection } = handed;
-        let answer = Answer::with(message::new_connection(&key, seq), connection);
+        let answer = Answer::with(tell::new_connection(&key, seq), connection);
         if !self.channels.get(&worker).is_some_and(|channel| channel.say(answer)) {
             // This one it has not got.
             let freed = self.hall.answered(worker, seq, false);

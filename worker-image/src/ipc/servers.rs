@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 use super::channel::Answer;
-use super::message::{AddressType, Query, refusal, round_robin, server};
+use super::message::{AddressType, Query};
+use super::tell::{refusal, round_robin, server};
 use crate::kernel::FIRST_INHERITED_FD;
 use crate::listener::{self, Transport};
 

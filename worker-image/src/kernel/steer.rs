@@ -1,7 +1,9 @@
 //! Chooses which of several sockets on one port a new connection goes to.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
+
+use super::filter::{attach, instruction};
 
 /// Where a classic BPF program finds the kernel's own figures (`SKF_AD_OFF`), and which of them is a random number (`SKF_AD_RANDOM`).
 const ANCILLARY: u32 = 0xffff_f000;
@@ -21,36 +23,20 @@ pub fn steer(of: impl AsFd, members: &[(u32, u32)]) -> io::Result<()> {
     if all == 0 || members.len() > MEMBERS_MAX {
         return Ok(());
     }
-    let code = |parts: u32| u16::try_from(parts).unwrap_or_default(); // all of them are below 256
-    let op = |parts, jt, jf, k| libc::sock_filter { code: code(parts), jt, jf, k };
     let mut program = vec![
-        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, ANCILLARY + RANDOM),
-        op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, all),
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, ANCILLARY + RANDOM),
+        instruction(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, all),
     ];
     let mut below = 0_u32;
     for (member, weight) in members {
         below = below.saturating_add(*weight);
         // From here on it is another's.
-        program.push(op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, below));
-        program.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, *member));
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, below));
+        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, *member));
     }
     // Never reached: a program has to end with a return.
-    program.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX));
-    let length = u16::try_from(program.len()).unwrap_or_default();
-    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    let size = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).unwrap_or_default();
-    // SAFETY: the kernel reads `size` bytes of `filter`, and `len` instructions where it points to; both live until the call is over. It checks
-    // the program, and copies it.
-    let done = unsafe {
-        libc::setsockopt(
-            of.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const filter).cast(),
-            size,
-        )
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX));
+    attach(of, libc::SO_ATTACH_REUSEPORT_CBPF, &mut program)
 }
 
 #[cfg(test)]

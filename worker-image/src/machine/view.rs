@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use primary_protocol::{Deaths, Replaced, ReplicaState, Slot as SlotStats, SlotState, WorkerCounts};
+use primary_protocol::{Deaths, Replaced, ReplicaState, Slot as SlotStats, SlotState, Usage, WorkerCounts};
 
 use super::slot::{LEAVING_MAX, Phase, Slot, Vacancy, Worker};
 use super::{Machine, Moment, Reason, Settings};
@@ -37,10 +37,8 @@ pub struct Seen {
     pub role: Role,
     /// When it was forked.
     pub since: Moment,
-    /// Its memory in bytes, when it was last looked at.
-    pub memory: Option<u64>,
-    /// The share of one processor that it used lately.
-    pub load: Option<f64>,
+    /// What it uses, but for its connections, which the machine does not see.
+    pub usage: Usage,
 }
 
 /// What a worker is there for.
@@ -178,8 +176,8 @@ impl Machine {
         let mut seen = Vec::new();
         for slot in &self.slots {
             let mut add = |worker: &Worker, role: Role| {
-                let (memory, load) = (worker.vitals.memory, worker.vitals.load);
-                seen.push(Seen { slot: slot.number, pid: worker.pid, role, since: worker.since, memory, load });
+                let usage = worker.vitals.usage();
+                seen.push(Seen { slot: slot.number, pid: worker.pid, role, since: worker.since, usage });
             };
             if let Some(worker) = slot.incumbent() {
                 add(worker, if slot.is_ready() { Role::Ready } else { Role::Starting });
@@ -285,16 +283,9 @@ impl Slot {
             retry_milliseconds: retry,
             restarts: self.restarts,
             last_exit: self.last_exit.as_ref().map(ToString::to_string),
-            memory_bytes: worker.and_then(|worker| worker.vitals.memory),
-            cpu_percent: worker.and_then(|worker| worker.vitals.load).map(percent),
-            connections: None,
+            usage: worker.map(|worker| worker.vitals.usage()).unwrap_or_default(),
         }
     }
-}
-
-/// Percent of one processor, to a tenth.
-pub fn percent(load: f64) -> f64 {
-    (load * 1000.0).round() / 10.0
 }
 
 /// Milliseconds as the stats carry them.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use primary_protocol::Usage;
+
 use super::replace::Renewal;
 use super::settings::{AGE_JITTER, Settings};
 use super::slot::{Phase, Vacancy, Worker};
@@ -95,6 +97,12 @@ impl Vitals {
         self.cpu = sample.cpu.map(|cpu| (now, cpu)).or(self.cpu);
         self.moved = sample.moved.or(self.moved);
         self.stuck_since = if has_work && !worked && !moved { self.stuck_since.or(Some(now)) } else { None };
+    }
+
+    /// As people and the operator are told it; percent to a tenth.
+    pub fn usage(&self) -> Usage {
+        let cpu_percent = self.load.map(|load| (load * 1000.0).round() / 10.0);
+        Usage { memory_bytes: self.memory, cpu_percent, connections: None }
     }
 
     /// How long the worker has been without a sign of life, or stuck with work in flight.

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::{Child, Primary};
 use crate::ipc::broker::Relayed;
 use crate::ipc::channel::{self, Answer, ChannelEvent, Speaker};
-use crate::ipc::message::{self, FromWorker, Query};
+use crate::ipc::message::{FromWorker, Query};
 use crate::ipc::servers::{Main, wants_main};
+use crate::ipc::tell;
 use crate::launch::Given;
 use crate::log::Level;
 use crate::machine::{Effect, Event};
@@ -22,9 +23,9 @@ impl Primary {
             Effect::Signal { pid, signal, group } => reap::send_signal(pid, signal, group),
             Effect::Disconnect { pid } => {
                 if self.config.shutdown_message {
-                    self.say(pid, Answer::words(message::shutdown()));
+                    self.say(pid, Answer::words(tell::shutdown()));
                 }
-                self.say(pid, Answer::line(message::disconnect()));
+                self.say(pid, Answer::line(tell::disconnect()));
             }
             Effect::CloseDoor => self.close_door(),
             Effect::Steer(slots) => self.steer(&slots),
@@ -178,10 +179,10 @@ impl Primary {
                     self.passing.dismiss(child.id, &key);
                 }
             }
-            FromWorker::ExitedAfterDisconnect { seq } => self.say(pid, Answer::line(message::acknowledge(seq))),
-            FromWorker::Handle => self.say(pid, Answer::line(message::handle_answer(true))),
+            FromWorker::ExitedAfterDisconnect { seq } => self.say(pid, Answer::line(tell::acknowledge(seq))),
+            FromWorker::Handle => self.say(pid, Answer::line(tell::handle_answer(true))),
             FromWorker::AsksForSockets { key, question } => {
-                self.say(pid, Answer::line(message::no_sockets(question, &key)));
+                self.say(pid, Answer::line(tell::no_sockets(question, &key)));
             }
             FromWorker::Metrics { id, metrics } => self.on_metrics(pid, id, metrics),
             FromWorker::Relay(relayed) => self.relay(pid, &relayed),

@@ -9,7 +9,7 @@ use super::Primary;
 use crate::admin::Reply;
 use crate::gather::{self, Metric};
 use crate::ipc::channel::Answer;
-use crate::ipc::message;
+use crate::ipc::tell;
 
 /// A worker that is busy for longer is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ impl Primary {
         for pid in workers.into_iter().filter(|pid| self.gathering.may_ask(*pid)) {
             let outbox = self.children.get(&pid).and_then(|child| child.outbox.as_ref());
             // Who is not asked is left out; no worker loses its channel for a question.
-            if outbox.is_some_and(|outbox| outbox.ask(Answer::words(message::metrics_request(id)))) {
+            if outbox.is_some_and(|outbox| outbox.ask(Answer::words(tell::metrics_request(id)))) {
                 awaited.insert(pid);
             }
         }

@@ -83,7 +83,7 @@ impl Primary {
         self.resize.count = remote::count(&wanted.workers)?;
         self.remote.told =
             Some(Told { revision: wanted.revision, reload: wanted.reload.map(|reload| reload.id).or(before) });
-        self.sample_now(); // whether there is room for two depends on it
+        self.sample_now(false); // whether there is room for two depends on it
         for order in orders {
             self.feed(Event::Order(order));
         }

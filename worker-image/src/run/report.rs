@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use primary_protocol::{
-    Listener, Memory, Reload as ReloadStats, STATS_VERSION, Shown, ShownWorker, Stats, Warning, WarningReason,
+    Listener, Memory, Reload as ReloadStats, STATS_VERSION, Shown, ShownWorker, Stats, Usage, Warning, WarningReason,
 };
 
 use super::{Primary, orders};
 use crate::admin::{Ask, Reply, Want};
 use crate::cgroup::Cgroups;
 use crate::control::{Document, Task};
-use crate::machine::{Event, Reload, ReloadState, Role, milliseconds, percent};
+use crate::machine::{Event, Reload, ReloadState, Role, milliseconds};
 use crate::{listener, proc};
 
 /// Who holds connections is looked up at most this often.
@@ -64,12 +64,12 @@ impl Primary {
             Want::Life => Reply::Alive,
             Want::Stats => Reply::Stats(Box::new(self.stats())),
             Want::Metrics => {
-                self.sample_exactly();
+                self.sample_now(true);
                 return self.gather(ask.reply);
             }
             Want::Shown => {
                 self.sampler.watch();
-                self.sample_now();
+                self.sample_now(false);
                 Reply::Shown(Box::new(self.shown()))
             }
             Want::Nonce => self.give_nonce(),
@@ -89,7 +89,7 @@ impl Primary {
         if let Some(count) = document.count.as_deref().and_then(|count| count.parse().ok()) {
             self.resize.count = count;
         }
-        self.sample_now(); // whether there is room for two depends on it
+        self.sample_now(false); // whether there is room for two depends on it
         self.feed(Event::Order(order));
         Ok(())
     }
@@ -104,9 +104,7 @@ impl Primary {
             pid: seen.pid,
             state: state_words(seen.role),
             age_milliseconds: milliseconds(now.saturating_sub(seen.since)),
-            memory_bytes: seen.memory,
-            cpu_percent: seen.load.map(percent),
-            connections: held_by(connections.as_ref(), Some(seen.pid)),
+            usage: Usage { connections: held_by(connections.as_ref(), Some(seen.pid)), ..seen.usage },
         });
         Shown {
             stats,
@@ -132,7 +130,7 @@ impl Primary {
         let listeners = listeners.collect();
         let mut slots = self.machine.slot_stats(now);
         for slot in &mut slots {
-            slot.connections = held_by(self.samples.connections.as_ref(), slot.pid);
+            slot.usage.connections = held_by(self.samples.connections.as_ref(), slot.pid);
         }
         let mut warnings = self.machine.warnings(&self.wording, now);
         warnings.extend(self.swallowed_warning());
@@ -164,7 +162,7 @@ impl Primary {
         if self.processors.in_container {
             return self.samples.cgroups.memory();
         }
-        let workers: Option<u64> = self.machine.seen().iter().map(|seen| seen.memory).sum();
+        let workers: Option<u64> = self.machine.seen().iter().map(|seen| seen.usage.memory_bytes).sum();
         Some(Memory { usage_bytes: workers?.saturating_add(proc::own_memory()?), limit_bytes: None })
     }
 

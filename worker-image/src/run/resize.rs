@@ -33,7 +33,7 @@ impl Primary {
         self.resize.next = now + EVERY;
         // Where there was no limit of memory nobody may look at the workers by now, and would not see that there is one.
         if self.samples.memory_limit().is_some() {
-            self.sample_if_nobody_does();
+            self.sample_now(false);
         }
         if self.resize.count != Count::Auto {
             return;

@@ -42,31 +42,19 @@ impl Primary {
 
     pub(super) fn sample_if_due(&mut self) {
         if self.next_sample().is_some_and(|due| Instant::now() >= due) {
-            self.sample(self.sampler.is_watched());
-        }
-    }
-
-    /// Looks now, unless somebody has just looked.
-    pub(super) fn sample_now(&mut self) {
-        if self.sampler.last.is_none_or(|last| last.elapsed() >= EVERY / 2) {
-            self.sample(self.sampler.is_watched());
-        }
-    }
-
-    /// The same for somebody who wants exact figures once, and not to watch.
-    pub(super) fn sample_exactly(&mut self) {
-        if self.sampler.last.is_none_or(|last| last.elapsed() >= EVERY / 2) {
-            self.sample(true);
-        }
-    }
-
-    pub(super) fn sample_if_nobody_does(&mut self) {
-        if self.next_sample().is_none() {
             self.sample(false);
         }
     }
 
-    fn sample(&mut self, exact: bool) {
+    /// Looks now, unless somebody has just looked; `exactly` for somebody who wants PSS of all, as whoever watches gets it.
+    pub(super) fn sample_now(&mut self, exactly: bool) {
+        if self.sampler.last.is_none_or(|last| last.elapsed() >= EVERY / 2) {
+            self.sample(exactly);
+        }
+    }
+
+    fn sample(&mut self, exactly: bool) {
+        let exact = exactly || self.sampler.is_watched();
         self.sampler.last = Some(Instant::now());
         let mut groups: BTreeMap<u32, Vec<(u32, u64)>> = BTreeMap::new();
         for (pid, times) in proc::times() {
