@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a namespace of their own, waiting with a deadline that says what was seen, load, and figures.
 
 pub mod figures;
+pub mod kept;
 pub mod kubectl;
 pub mod load;
 pub mod look;
@@ -15,6 +16,7 @@ pub mod timeline;
 pub mod wait;
 pub mod watcher;
 
+pub use kept::{Account, Kept};
 pub use load::{Load, Report};
 pub use nodes::Nodes;
 pub use observer::Observer;

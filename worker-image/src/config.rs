@@ -154,6 +154,12 @@ pub struct Queueing {
     pub wait: Duration,
     /// Whether what comes before the primary says who the client is.
     pub trusts: bool,
+    /// Paths whose requests are answered together where they are the same.
+    pub together: Vec<String>,
+    /// Whether they are also where the answer sets a cookie, or is for one.
+    pub shares_credentials: bool,
+    /// The cookie with which a client comes back to its worker.
+    pub cookie: Option<String>,
 }
 
 /// How log lines look.
@@ -233,6 +239,15 @@ fn contradiction(run: &RunArgs) -> Option<String> {
             "--recycle-requests needs --balancing queue: otherwise nobody counts a worker's requests".to_string(),
         );
     }
+    if run.balancing != Balancing::Queue && !run.single_flight.is_empty() {
+        return Some("--single-flight needs --balancing queue: otherwise nobody sees that two requests are the same".to_string());
+    }
+    if run.share_credentials && run.single_flight.is_empty() {
+        return Some("--share-credentials needs --single-flight: it says of which paths answers are shared".to_string());
+    }
+    if run.balancing != Balancing::Queue && run.affinity_cookie.is_some() {
+        return Some("--affinity-cookie needs --balancing queue: otherwise a connection comes to any worker, whatever its requests say".to_string());
+    }
     if run.balancing == Balancing::Steered && run.listen.is_none() {
         return Some("--balancing steered needs --listen: only of a port that the primary opens it can open a socket for each worker".to_string());
     }
@@ -265,10 +280,13 @@ fn config(run: RunArgs) -> Config {
             waiting: run.queue_max_waiting,
             wait: run.queue_max_wait_seconds,
             trusts: run.trust_forwarded,
+            together: run.single_flight,
+            shares_credentials: run.share_credentials,
+            cookie: run.affinity_cookie,
         },
         admin: run.admin,
         control: run.control,
-        told: (!run.control_keys.is_empty()).then_some(Told { revision: run.config_revision, reload: run.reload_id }),
+        told: (!run.control_keys.is_empty()).then_some(Told { revision: run.config_revision, reload: run.reload_id, peers: None }),
         control_keys: run.control_keys,
         pod_uid: run.pod_uid,
         adaptive: run.adaptive,

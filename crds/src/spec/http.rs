@@ -43,6 +43,14 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = "^/[!-~]*$"))]
     pub ready_path: Option<String>,
+    /// With `balancing: Queue`: requests for some paths that are the same and come at the same time are answered once, in a replica and across up to
+    /// 64 replicas. Default: none, each is answered for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub single_flight: Option<SingleFlight>,
+    /// With `balancing: Queue`: a client comes back to the worker that answered it first, for as long as that worker lives. Default: none, the worker
+    /// that is free next has the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
 }
 
 impl Http {
@@ -57,6 +65,8 @@ impl Http {
             queue: None,
             trust_forwarded: false,
             ready_path: None,
+            single_flight: None,
+            affinity: None,
         }
     }
 }
@@ -77,6 +87,34 @@ impl Default for Queue {
     fn default() -> Self {
         Self { max_waiting: 1000, max_wait_seconds: 30 }
     }
+}
+
+/// Requests that are answered once where they are the same and come at the same time.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SingleFlight {
+    /// For these paths, from 1 to 32, each of at most 1024 visible ASCII characters without a comma: exactly this path, or, where it ends with `/*`, all
+    /// below it. Two requests are the same where method, path, query, body and all header fields are the same, but for fields that only trace
+    /// (`traceparent`, `x-request-id`, `user-agent`, `x-forwarded-*` and the like). No default.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 1, max = 1024), regex(pattern = r"^/[!-+\--~]*$")),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
+    pub paths: Vec<String>,
+    /// Answers with Set-Cookie, or with Cache-Control private or no-store, are shared as well; otherwise each of the requests gets one of its own.
+    /// Default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub share_credentials: bool,
+}
+
+/// Clients that come back to one worker.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Affinity {
+    /// Name of the cookie that the primary sets, which names the worker: from 1 to 64 letters, digits, `_`, `.` and `-`. No default.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_.-]{1,64}$"))]
+    pub cookie: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]

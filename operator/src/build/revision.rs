@@ -159,7 +159,18 @@ mod tests {
         steered.http = Some(Http { balancing: crds::Balancing::Steered, slow_start_seconds: 0, ..Http::on(8000) });
         let mut slow = spec();
         slow.http = Some(Http { balancing: crds::Balancing::Steered, slow_start_seconds: 30, ..Http::on(8000) });
-        let all = [spec(), template, workers, startup, message, metrics, port, steered, slow];
+        let queue = || Http { balancing: crds::Balancing::Queue, ..Http::on(8000) };
+        let paths = |share_credentials| crds::SingleFlight { paths: vec!["/a".into()], share_credentials };
+        let affinity = Some(crds::Affinity { cookie: "worker".into() });
+        let queues = [
+            queue(),
+            Http { single_flight: Some(paths(false)), ..queue() },
+            Http { single_flight: Some(paths(true)), ..queue() },
+            Http { affinity, ..queue() },
+        ];
+        let queues = queues.map(|http| crds::WorkerClusterSpec { http: Some(http), ..spec() });
+        let all = [spec(), template, workers, startup, message, metrics, port, steered, slow].into_iter().chain(queues);
+        let all: Vec<_> = all.collect();
         assert_eq!(all.iter().map(revision).collect::<std::collections::BTreeSet<_>>().len(), all.len());
     }
 

@@ -26,9 +26,10 @@ mod tests;
 mod witness;
 
 pub use board::Handle;
+pub use connection::may_be_dialled;
 pub use counters::Counters;
 pub use doubt::Trouble;
 pub use order::{Order, OrderError, Voice};
-pub use reading::Readings;
+pub use reading::{PodReading, Readings};
 pub use runner::{Config, new};
 pub use target::{ClusterKey, PodTarget, QueueSource, Targets};

@@ -73,6 +73,13 @@ pub struct QueueLength {
 // === impl PodReading ===
 
 impl PodReading {
+    /// The last good document, where it is not older than this.
+    #[must_use]
+    pub fn recent(&self, now: Instant, max_age: Duration) -> Option<&Stats> {
+        let (stats, at) = self.stats.as_ref()?;
+        (now.saturating_duration_since(*at) <= max_age).then_some(stats)
+    }
+
     /// Processor time for the scaling decision.
     #[must_use]
     pub fn sample(&self, now: Instant) -> Sample {

@@ -15,6 +15,10 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from suite import processes  # noqa: E402
+from suite.rows import ROOT  # noqa: E402
+
+# Where tests/wire/install puts them, with the libraries that they bring.
+PEERS = ROOT / "target/wire/peers/root"
 
 HAPROXY = """
 global
@@ -70,10 +74,12 @@ def main():
         text, words = HAPROXY.format(port=port, servers=servers), ["haproxy", "-db", "-q", "-f"]
     else:
         servers = "\n".join(f"        server 127.0.0.1:{own} max_fails=0;" for own in ports)
-        text, words = NGINX.format(port=port, servers=servers, folder=folder), ["nginx", "-c"]
+        text, words = NGINX.format(port=port, servers=servers, folder=folder), ["nginx", "-p", str(folder), "-e", str(folder / "nginx.log"), "-c"]
     config = folder / "config"
     config.write_text(text, encoding="utf-8")
-    os.execvp(words[0], [*words, str(config)])
+    libraries = [str(folder) for folder in (PEERS / "usr/lib/x86_64-linux-gnu", PEERS / "lib/x86_64-linux-gnu") if folder.exists()]
+    program = str(PEERS / "usr/sbin" / words[0])
+    os.execve(program, [*words, str(config)], os.environ | {"LD_LIBRARY_PATH": ":".join(libraries)})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 //! Three headers go with it: the pod's UID, a nonce that this primary gave for this one use (`GET /v1/nonce`), and the signature
 //! over [`signed_text`]. No clock is compared: a nonce is as old as the primary's own clock says.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// Where a [`Wanted`] is put.
@@ -57,6 +59,34 @@ pub struct Wanted {
     /// The last reload that was ordered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<WantedReload>,
+    /// The replicas that serve, where they help each other (`balancing: Queue`). They come and go, and are no part of what `revision` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Peers>,
+}
+
+/// Never more peers than this are told to one primary.
+pub const PEERS_MAX: usize = 64;
+
+/// The replicas that serve at the moment, itself among them or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Peers {
+    /// Names this list: another for any other. At most 64 letters.
+    pub revision: String,
+    /// All of them, or [`PEERS_MAX`] where there are more; by id.
+    pub members: Vec<Peer>,
+    /// How many replicas serve, also where not all are told.
+    pub all: u32,
+}
+
+/// A replica that takes requests of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Peer {
+    /// The pod's UID.
+    pub id: String,
+    /// Where it serves.
+    pub address: SocketAddr,
 }
 
 /// A reload: carried out once for each id.
@@ -172,6 +202,9 @@ pub struct Told {
     /// The reload that was ordered last, or that it was started after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<String>,
+    /// [`Peers::revision`] of the replicas that it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<String>,
 }
 
 /// Bytes in hexadecimal.

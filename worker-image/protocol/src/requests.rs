@@ -29,6 +29,18 @@ pub struct Requests {
     /// Clients that left while they waited.
     #[serde(default)]
     pub left: u64,
+    /// Whose worker died when the client had a part of the answer.
+    #[serde(default)]
+    pub cut: u64,
+    /// Given to other replicas, since no worker was free here.
+    #[serde(default)]
+    pub roamed: u64,
+    /// Answered with the answer to another one that was the same (`http.singleFlight`).
+    #[serde(default)]
+    pub merged: u64,
+    /// Carried out here although they were another replica's, which could not be reached.
+    #[serde(default)]
+    pub alone: u64,
     /// Answered by the primary, by reason: `full`, `late`, `deadly`; reasons that did not occur are left out.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,

@@ -119,14 +119,18 @@ impl Page {
         self.ratio("requests_oldest_seconds", "", requests.oldest_milliseconds.unwrap_or_default(), 1000.0);
         self.family("requests_total", "counter", "Requests that came.");
         self.sample("requests_total", "", requests.arrived);
-        self.family(
-            "requests_returned_total",
-            "counter",
-            "Requests given to another worker because the first one died.",
-        );
-        self.sample("requests_returned_total", "", requests.returned);
-        self.family("requests_left_total", "counter", "Requests whose client left while they waited.");
-        self.sample("requests_left_total", "", requests.left);
+        for (name, help, count) in [
+            ("returned", "Requests given to another worker because the first one died.", requests.returned),
+            ("left", "Requests whose client left while they waited.", requests.left),
+            ("cut", "Requests whose worker died when the client had a part of the answer.", requests.cut),
+            ("roamed", "Requests given to other replicas, since no worker was free here.", requests.roamed),
+            ("merged", "Requests answered with the answer to another one that was the same.", requests.merged),
+            ("alone", "Requests that were another replica's, which could not be reached.", requests.alone),
+        ] {
+            let name = format!("requests_{name}_total");
+            self.family(&name, "counter", help);
+            self.sample(&name, "", count);
+        }
         self.family("requests_refused_total", "counter", "Requests that the primary answered itself, by reason.");
         for reason in ["full", "late", "deadly"] {
             let count = requests.refused.get(reason).copied().unwrap_or_default();

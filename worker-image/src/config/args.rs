@@ -122,6 +122,16 @@ pub(super) struct RunArgs {
     /// With `--balancing queue`: believe what X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and Forwarded say, as behind an ingress that sets them
     #[arg(long, env = "WORKERCLUSTER_TRUST_FORWARDED")]
     pub trust_forwarded: bool,
+    /// With `--balancing queue`: requests for these paths that are the same, and come while one of them is on its way, get that one's answer;
+    /// paths with commas, each as it is or with /* at its end for all below it
+    #[arg(long, value_name = "PATHS", env = "WORKERCLUSTER_SINGLE_FLIGHT", value_delimiter = ',', value_parser = values::path)]
+    pub single_flight: Vec<String>,
+    /// With --single-flight: also where the answer has Set-Cookie, or Cache-Control with private or no-store
+    #[arg(long, env = "WORKERCLUSTER_SHARE_CREDENTIALS")]
+    pub share_credentials: bool,
+    /// With `--balancing queue`: set this cookie, with which a client comes back to the worker that answered it first, for as long as that lives
+    #[arg(long, value_name = "NAME", env = "WORKERCLUSTER_AFFINITY_COOKIE", value_parser = values::cookie)]
+    pub affinity_cookie: Option<String>,
     /// Serve /livez, /readyz, /metrics and /v1/stats here; off unless given
     #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_ADMIN")]
     pub admin: Option<SocketAddr>,

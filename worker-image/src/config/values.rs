@@ -96,6 +96,15 @@ pub fn path(text: &str) -> Result<String, String> {
         .ok_or_else(|| "give a path that begins with / and has no spaces, as /healthz".to_string())
 }
 
+/// The name of a cookie.
+pub fn cookie(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let good = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+    good.then(|| text.to_string()).ok_or_else(|| {
+        "give the name of a cookie: from 1 to 64 letters, digits, _, . and -, as `worker`".to_string()
+    })
+}
+
 pub fn signal(text: &str) -> Result<i32, String> {
     signal_number(text)
         .ok_or_else(|| "give the name of a signal that can end a program, as SIGABRT or QUIT".to_string())

@@ -1,6 +1,6 @@
 //! What the primary answers itself: in words, with the next step where the client has one.
 
-use super::http::Flaw;
+use super::http::{Flaw, HOP};
 use super::table::Refusal;
 
 /// An answer of the primary's own.
@@ -10,6 +10,8 @@ pub enum Answer {
     Bad(Flaw),
     /// No worker took it.
     Refused(Refusal),
+    /// It came from another replica, and no worker is free.
+    NoRoom,
     /// Its head or its body did not come in time.
     Slow,
     /// Workers took no connection, or closed it without an answer.
@@ -21,10 +23,18 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// What another replica is told instead: whatever it is that keeps this one from answering, that one can still ask elsewhere.
+    pub fn to_peer(self) -> Self {
+        match self {
+            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) => Self::NoRoom,
+            other => other,
+        }
+    }
+
     pub fn status(self) -> u16 {
         match self {
             Self::Bad(flaw) => flaw.status(),
-            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) => 503,
+            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) | Self::NoRoom => 503,
             Self::Slow => 408,
             Self::Refused(Refusal::Deadly) | Self::Broken | Self::Died | Self::Wrong(_) => 502,
         }
@@ -37,6 +47,7 @@ impl Answer {
             Self::Refused(Refusal::Late) => "All workers were busy for as long as a request may wait. Try again later.".into(),
             Self::Refused(Refusal::Deadly) => "Workers died of this request, and it is not given to another.".into(),
             Self::Refused(Refusal::Stopping) => "This replica stops. Try again: another one answers.".into(),
+            Self::NoRoom => "No worker is free here.".into(),
             Self::Broken => "The worker took no connection, or closed it without an answer.".into(),
             Self::Slow => "The request did not come in time.".into(),
             Self::Died => "The worker that had this request died. It was not given to another, since it may have been carried out.".into(),
@@ -46,6 +57,11 @@ impl Answer {
 
     /// The whole answer. `closes` is whether the connection ends with it, and `headless` that the client asked for no body (`HEAD`).
     pub fn write(self, closes: bool, headless: bool, to: &mut Vec<u8>) {
+        if self == Self::NoRoom {
+            let close = if closes { "connection: close\r\n" } else { "" };
+            let head = format!("HTTP/1.1 503 {}\r\n{HOP}: full\r\n{close}content-length: 0\r\n\r\n", reason(503));
+            return to.extend_from_slice(head.as_bytes());
+        }
         let (status, words) = (self.status(), self.words() + "\n");
         let reason = reason(status);
         let retry = if status == 503 { "retry-after: 1\r\n" } else { "" };

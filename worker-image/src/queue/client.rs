@@ -7,17 +7,18 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use super::stream::Stream;
 
 /// So much is read at a time.
-const PIECE: usize = 16 * 1024;
+pub const PIECE: usize = 16 * 1024;
 
 /// A client that has sent so much after its request has to wait with more.
 const AHEAD_MAX: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: Stream,
     pub peer: SocketAddr,
     /// What came and is not used yet.
     pub inbox: BytesMut,
@@ -27,11 +28,13 @@ pub struct Client {
     pub is_new: bool,
     /// So many bytes came from it.
     pub given: u64,
+    /// Its connection ends with the next answer.
+    pub is_last: bool,
 }
 
 impl Client {
-    pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { stream, peer, inbox: BytesMut::new(), ended: false, is_new: true, given: 0 }
+    pub fn new(stream: Stream, peer: SocketAddr) -> Self {
+        Self { stream, peer, inbox: BytesMut::new(), ended: false, is_new: true, given: 0, is_last: false }
     }
 
     /// Reads what there is; 0 at the end.

@@ -2,15 +2,20 @@
 //! and to note.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use primary_protocol::remote;
 use tokio::sync::oneshot;
 
+use super::peers::{Owner, Peers};
 use super::stream::Address;
-use super::table::{Asked, Counts, Limits, Load, Moment, Refusal, Table, Taken, Ticket, Turn, WorkerId};
+use super::table::{
+    self, Asked, Counts, Limits, Load, Moment, PeerId, Refusal, Table, Taken, Ticket, Turn, Wants, Why, WorkerId,
+};
 use crate::listener;
 
 /// A request's place at a worker; it is given back when this is dropped.
@@ -31,8 +36,24 @@ pub struct Arriving(Desk);
 #[derive(Debug)]
 pub struct Connected(Desk);
 
+/// Who is to answer a request.
+#[derive(Debug)]
+pub enum Given {
+    /// A worker of this replica.
+    Here(Seat),
+    /// Another replica, which has room as far as is known.
+    There(Peer),
+}
+
+/// Another replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub id: PeerId,
+    pub address: SocketAddr,
+}
+
 /// How a request that waits is told.
-type Waiter = oneshot::Sender<Result<Seat, Refusal>>;
+type Waiter = oneshot::Sender<Result<Given, Refusal>>;
 
 /// What all share.
 #[derive(Clone, Debug)]
@@ -44,12 +65,14 @@ struct Inner {
     state: Mutex<State>,
     arriving: AtomicUsize,
     connections: AtomicUsize,
+    closes: AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
     table: Table<Waiter>,
     workers: BTreeMap<WorkerId, Known>,
+    peers: Peers,
     /// Nobody gets a worker any more.
     stops: bool,
 }
@@ -81,24 +104,27 @@ pub struct Seen {
 /// A request that has come.
 #[derive(Debug)]
 pub enum Place {
-    Now(Seat),
+    Now(Given),
     /// It is told when its turn has come, or that it will not.
-    Later(oneshot::Receiver<Result<Seat, Refusal>>),
+    Later(oneshot::Receiver<Result<Given, Refusal>>),
     Refused(Refusal),
 }
 
 impl Desk {
-    pub fn new(limits: Limits) -> Self {
-        let state = State { table: Table::new(limits), workers: BTreeMap::new(), stops: false };
+    /// `own` is the UID of this replica's pod; empty outside of Kubernetes.
+    pub fn new(limits: Limits, own: String) -> Self {
+        let state =
+            State { table: Table::new(limits), workers: BTreeMap::new(), peers: Peers::of(own), stops: false };
         Self(Arc::new(Inner {
             begun: Instant::now(),
             state: Mutex::new(state),
             arriving: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            closes: AtomicBool::new(false),
         }))
     }
 
-    fn now(&self) -> Moment {
+    pub fn now(&self) -> Moment {
         self.0.begun.elapsed()
     }
 
@@ -165,9 +191,89 @@ impl Desk {
 
     /// A worker is dead.
     pub fn forget(&self, worker: WorkerId) {
+        self.turn_all(|state, now| {
+            state.workers.remove(&worker);
+            state.table.forget(worker, now)
+        });
+    }
+
+    /// Whether a worker gets new requests.
+    pub fn is_chosen(&self, worker: WorkerId) -> bool {
+        self.state().table.is_chosen(worker)
+    }
+
+    /// These replicas serve now. Says whether there is one that was not there before.
+    pub fn meet(&self, list: &remote::Peers) -> bool {
         let mut state = self.state();
-        state.table.forget(worker);
-        state.workers.remove(&worker);
+        let more = state.peers.take(list);
+        let ids: Vec<PeerId> = state.peers.ids().collect();
+        state.table.meet(ids);
+        more
+    }
+
+    pub fn peers(&self) -> Vec<Peer> {
+        let state = self.state();
+        let peer = |id: PeerId| Some(Peer { address: state.peers.address(&id)?, id });
+        state.peers.ids().filter_map(peer).collect()
+    }
+
+    /// Whether another replica is at this address.
+    pub fn is_peer(&self, address: IpAddr) -> bool {
+        self.state().peers.is_at(address)
+    }
+
+    /// Whose a key is.
+    pub fn owner(&self, key: &[u8]) -> Owner {
+        self.state().peers.owner(key)
+    }
+
+    /// The replica that has this tag, where it is another one.
+    pub fn tagged(&self, tag: &str) -> Option<Peer> {
+        let state = self.state();
+        let id = state.peers.tagged(tag)?;
+        Some(Peer { address: state.peers.address(&id)?, id })
+    }
+
+    pub fn own_tag(&self) -> String {
+        self.state().peers.own_tag()
+    }
+
+    /// Another replica said that it has room for so many.
+    pub fn has_room(&self, peer: &PeerId, free: u32) {
+        self.turn(|table, now| table.has_room(peer, free, now));
+    }
+
+    /// So many requests of others could be taken now.
+    pub fn room(&self) -> u32 {
+        let state = self.state();
+        if state.stops { 0 } else { state.table.room() }
+    }
+
+    /// A worker that is free now, for a request of another replica. It does not wait here.
+    pub fn visit(&self, ticket: Ticket) -> Option<Seat> {
+        let now = self.now();
+        let mut state = self.state();
+        if state.stops {
+            return None;
+        }
+        let worker = state.table.visit(ticket, now)?;
+        self.seat(&state, worker, now)
+    }
+
+    /// Another replica has answered a request that came here then.
+    pub fn roamed(&self, since: Moment) {
+        let now = self.now();
+        self.state().table.roamed(since, now);
+    }
+
+    /// Whether clients' connections end with their next answer.
+    pub fn part(&self, closes: bool) {
+        self.0.closes.store(closes, Ordering::Relaxed);
+    }
+
+    /// See [`Self::part`].
+    pub fn closes(&self) -> bool {
+        self.0.closes.load(Ordering::Relaxed)
     }
 
     /// Whether a worker has ended, also where the primary's loop has not come by yet. It is forgotten then.
@@ -190,32 +296,27 @@ impl Desk {
         self.turn(|table, now| table.limit(limits, now));
     }
 
-    /// A request that has just come wants a worker. Gives its number as well, under which it comes back.
-    pub fn ask_first(&self) -> (Ticket, Place) {
-        let mut state = self.state();
-        let ticket = state.table.number();
-        let place = self.ask_under(&mut state, ticket, 0);
-        (ticket, place)
+    /// The number of a request that has just come.
+    pub fn number(&self) -> Ticket {
+        self.state().table.number()
     }
 
-    /// A request that so many workers died of wants another.
-    pub fn ask_again(&self, ticket: Ticket, deaths: u32) -> Place {
-        self.ask_under(&mut self.state(), ticket, deaths)
-    }
-
-    fn ask_under(&self, state: &mut State, ticket: Ticket, deaths: u32) -> Place {
+    /// A request wants a worker.
+    pub fn ask(&self, ticket: Ticket, why: Why, wants: Wants) -> Place {
+        let mut held = self.state();
+        let state = &mut *held;
         if state.stops {
             return Place::Refused(Refusal::Stopping);
         }
         let now = self.now();
         let mut waits = None;
-        let asked = state.table.ask(ticket, deaths, now, || {
+        let asked = state.table.ask(ticket, why, wants, now, || {
             let (waiter, told) = oneshot::channel();
             waits = Some(told);
             waiter
         });
         match (asked, waits) {
-            (Asked::Now(worker), _) => self.seat(state, worker, now).map_or(Place::Refused(Refusal::Full), Place::Now),
+            (Asked::Now(place), _) => self.given(state, &place, now).map_or(Place::Refused(Refusal::Full), Place::Now),
             (Asked::Waits, Some(told)) => Place::Later(told),
             (Asked::Waits, None) => Place::Refused(Refusal::Full),
             (Asked::Refused(why), _) => Place::Refused(why),
@@ -256,15 +357,19 @@ impl Desk {
 
     /// Does something at the table, and tells those who have their turn for that.
     fn turn(&self, what: impl FnOnce(&mut Table<Waiter>, Moment) -> Vec<Turn<Waiter>>) {
+        self.turn_all(|state, now| what(&mut state.table, now));
+    }
+
+    fn turn_all(&self, what: impl FnOnce(&mut State, Moment) -> Vec<Turn<Waiter>>) {
         let now = self.now();
-        let told: Vec<(Waiter, Option<Seat>)> = {
+        let told: Vec<(Waiter, Option<Given>)> = {
             let mut state = self.state();
-            let turns = what(&mut state.table, now);
-            turns.into_iter().map(|turn| (turn.who, self.seat(&state, turn.worker, now))).collect()
+            let turns = what(&mut state, now);
+            turns.into_iter().map(|turn| (turn.who, self.given(&state, &turn.place, now))).collect()
         };
         // Outside of the lock: the seat of one who has left is given back here.
-        for (waiter, seat) in told {
-            let _ = waiter.send(seat.ok_or(Refusal::Full));
+        for (waiter, given) in told {
+            let _ = waiter.send(given.ok_or(Refusal::Full));
         }
     }
 
@@ -275,6 +380,11 @@ impl Desk {
 
     pub fn is_busy(&self, worker: WorkerId) -> bool {
         self.state().table.is_busy(worker)
+    }
+
+    /// Counts something.
+    pub fn count(&self, what: impl FnOnce(&mut Counts)) {
+        self.state().table.count(what);
     }
 
     pub fn seen(&self) -> Seen {
@@ -290,6 +400,15 @@ impl Desk {
             places: table.places(),
             taken: table.taken().clone(),
             demand,
+        }
+    }
+
+    fn given(&self, state: &State, place: &table::Place, now: Moment) -> Option<Given> {
+        match place {
+            table::Place::Worker(worker) => self.seat(state, *worker, now).map(Given::Here),
+            table::Place::Peer(id) => {
+                Some(Given::There(Peer { id: id.clone(), address: state.peers.address(id)? }))
+            }
         }
     }
 
@@ -339,26 +458,27 @@ mod tests {
     use super::*;
 
     fn desk() -> Desk {
-        let desk = Desk::new(Limits { cap: 1, waiting: 2, wait: Duration::from_millis(50), deaths: 2 });
+        let limits = Limits { cap: 1, waiting: 2, wait: Duration::from_millis(50), deaths: 2 };
+        let desk = Desk::new(limits, String::new());
         desk.admit(1, Address::Unix(PathBuf::from("/one")), None);
         desk.choose([1].into());
         desk
     }
 
     fn come(desk: &Desk) -> Place {
-        desk.ask_first().1
+        desk.ask(desk.number(), Why::New, Wants::default())
     }
 
     #[tokio::test]
     async fn a_seat_that_is_given_back_is_the_next_ones() {
         let desk = desk();
-        let Place::Now(seat) = come(&desk) else { panic!("nobody is there") };
+        let Place::Now(Given::Here(seat)) = come(&desk) else { panic!("nobody is there") };
         assert_eq!(seat.address, Address::Unix(PathBuf::from("/one")));
         let (Place::Later(gone), Place::Later(told)) = (come(&desk), come(&desk)) else { panic!("the worker has one") };
         assert!(matches!(come(&desk), Place::Refused(Refusal::Full)));
         drop(gone);
         drop(seat);
-        let seat = told.await.unwrap().unwrap();
+        let Ok(Given::Here(seat)) = told.await.unwrap() else { panic!("it was its turn") };
         assert!(desk.is_busy(1), "who left gave it back, and the next one has it");
         drop(seat);
         assert!(!desk.is_busy(1));
@@ -379,7 +499,7 @@ mod tests {
     #[test]
     fn an_upgraded_seat_leaves_room_and_is_counted_until_it_ends() {
         let desk = desk();
-        let Place::Now(mut seat) = come(&desk) else { panic!("nobody is there") };
+        let Place::Now(Given::Here(mut seat)) = come(&desk) else { panic!("nobody is there") };
         seat.upgrade();
         seat.upgrade();
         assert_eq!(desk.seen().loads.iter().map(|load| (load.in_flight, load.upgraded)).collect::<Vec<_>>(), [(0, 1)]);

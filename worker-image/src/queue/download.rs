@@ -31,6 +31,8 @@ pub struct Download {
     begun: bool,
     /// So many bytes went to the client.
     pub passed: u64,
+    /// Fields that are put to the answer's head.
+    adds: Vec<u8>,
 }
 
 /// What is wrong with an answer.
@@ -42,9 +44,10 @@ pub enum Fault {
 }
 
 impl Download {
-    pub fn new(inbox: BytesMut) -> Self {
+    pub fn new(inbox: BytesMut, adds: Vec<u8>) -> Self {
         Self {
             inbox,
+            adds,
             out: Vec::new(),
             sent: 0,
             own: 0,
@@ -65,7 +68,7 @@ impl Download {
         while self.head.is_none() {
             let had = self.out.len();
             // Interim answers are for clients that know of them.
-            match Response::parse(&self.inbox, asked, closes, &mut self.out).map_err(Fault::Flaw)? {
+            match Response::parse(&self.inbox, asked, closes, &self.adds, &mut self.out).map_err(Fault::Flaw)? {
                 Read::Partial if self.ended => return Err(Fault::Short),
                 Read::Partial => return Ok(()),
                 Read::Whole(response) => {
@@ -167,6 +170,11 @@ impl Download {
         self.begun
     }
 
+    /// Whether its head, which is not that of an interim answer, has come.
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// Whether the client was sent a part of it, after which it can be told nothing else.
     pub fn reached_client(&self) -> bool {
         self.passed > 0
@@ -192,6 +200,11 @@ impl Download {
     /// Whether the worker's connection is still there.
     pub fn is_open(&self) -> bool {
         !self.ended
+    }
+
+    /// Whether it is another replica's word that it has no room.
+    pub fn refuses(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.refuses)
     }
 
     /// Whether the client was told that its connection goes on.

@@ -1,6 +1,5 @@
 //! One request at one worker: what goes up and what comes down, at the same time, as far as either side takes it.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::client::{Client, read};
+use super::desk::Desk;
 use super::download::{Download, Fault};
 use super::http::{Flaw, Request};
 use super::stream::Stream;
@@ -36,6 +36,8 @@ pub enum End {
     Bad(Flaw),
     /// The client is gone, or too slow.
     Left,
+    /// Another replica has no room for it; the client has nothing of its answer.
+    Full,
 }
 
 pub struct Exchange<'a> {
@@ -44,8 +46,9 @@ pub struct Exchange<'a> {
     request: &'a Request,
     upload: &'a mut Upload,
     download: &'a mut Download,
-    /// Clients' connections end with their next answer.
-    closes: &'a Cell<bool>,
+    desk: &'a Desk,
+    /// It is not a worker, but another replica.
+    is_peer: bool,
     /// What the client had given and taken when it was looked at last, and whether that was too little.
     seen: (u64, u64, bool),
 }
@@ -57,10 +60,11 @@ impl<'a> Exchange<'a> {
         request: &'a Request,
         upload: &'a mut Upload,
         download: &'a mut Download,
-        closes: &'a Cell<bool>,
+        desk: &'a Desk,
+        is_peer: bool,
     ) -> Self {
         let seen = (client.given, download.passed, false);
-        Self { client, worker, request, upload, download, closes, seen }
+        Self { client, worker, request, upload, download, desk, is_peer, seen }
     }
 
     pub async fn run(mut self) -> End {
@@ -136,12 +140,16 @@ impl<'a> Exchange<'a> {
 
     /// So many bytes came from the worker; none at the end of its connection.
     fn came(&mut self, count: usize) -> Result<(), End> {
-        let closes = self.closes.get() || !self.upload.has_come();
+        let closes = self.desk.closes() || self.client.is_last || !self.upload.has_come();
         let taken = match count {
             0 => self.download.end(self.request, closes),
             _ => self.download.take(self.request, closes),
         };
-        if self.download.has_begun() {
+        if self.is_peer && self.download.refuses() {
+            return Err(End::Full);
+        }
+        // Another replica may still say that it has no room.
+        if self.download.has_begun() && (!self.is_peer || self.download.has_head()) {
             self.upload.release(&mut self.client.inbox);
         }
         taken.map_err(|fault| match fault {

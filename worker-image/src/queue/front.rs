@@ -3,20 +3,23 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use rustix::net::sockopt;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout};
 
+use super::affinity::Affinity;
 use super::answer::{Answer, HTTP2_REFUSAL};
 use super::client::Client;
 use super::desk::{Arriving, Desk};
-use super::http::{Flaw, Forwarder, Method, Read, Request};
+use super::http::{Flaw, Forwarder, Hop, Method, Paths, ROOM, Read, Request};
 use super::lead::{Next, lead};
 use super::pool::Pool;
+use super::stream::Stream;
+use super::together::{ALL_SHARED_KIB, Flights};
 
 /// A head has to come within this time from its first byte (nginx has 60 s, haproxy's example 5).
 const HEAD_TIME: Duration = Duration::from_secs(15);
@@ -27,7 +30,8 @@ const IDLE_TIME: Duration = Duration::from_secs(75);
 /// And for so long before its first.
 const FIRST_TIME: Duration = Duration::from_secs(15);
 
-/// So long a client that has just connected may take to send its request when connections are to end.
+/// So long a client may take to send one more request when connections are to end: its bytes may be on their way, and a connection that ends while
+/// they are costs it the request.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// So long a client that is sent away may take to read why.
@@ -40,31 +44,66 @@ pub struct Front {
     pub pool: RefCell<Pool>,
     /// Whether what came before us says who the client is.
     pub trusts: bool,
-    /// Told when connections are to end.
+    /// Told when idle ones are to end as well.
     pub closing: Notify,
     /// They are.
-    pub closes: Cell<bool>,
+    pub ends: Cell<bool>,
     /// Told when somebody waits for a connection to end; an idle one does.
     pub crowded: Notify,
+    /// Whether clients come back to their worker.
+    pub affinity: Option<Affinity>,
+    /// Requests for these may be answered together.
+    pub together: Paths,
+    /// Whether they may also where the answer sets a cookie, or is for one.
+    pub shares_credentials: bool,
+    pub flights: Flights,
+    /// KiB that answers which are kept for several clients may still take.
+    pub answers: Arc<Semaphore>,
+    /// KiB that bodies which are kept, or on their way, may still take.
+    pub bodies: Semaphore,
+    /// When there were more replicas than before: connections that are older end with an answer, so that they spread anew.
+    pub spread: Cell<Option<Instant>>,
 }
 
+/// All bodies that are kept take so much memory at the most: some 800 whole ones. More than that flow to their workers.
+const BODIES_KIB: usize = 64 * 1024;
+
+/// After a replica has come, connections end in this time; not at once, since whoever balances between replicas has to know of it first.
+const SPREAD: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(6));
+
 impl Front {
-    pub fn new(desk: Desk, trusts: bool) -> Rc<Self> {
-        Rc::new(Self {
+    pub fn new(desk: Desk, trusts: bool) -> Self {
+        Self {
             desk,
             pool: RefCell::default(),
             trusts,
             closing: Notify::new(),
-            closes: Cell::new(false),
+            ends: Cell::new(false),
             crowded: Notify::new(),
-        })
+            affinity: None,
+            together: Paths::none(),
+            shares_credentials: false,
+            flights: Flights::default(),
+            answers: Arc::new(Semaphore::new(ALL_SHARED_KIB)),
+            bodies: Semaphore::new(BODIES_KIB),
+            spread: Cell::new(None),
+        }
+    }
+
+    /// Whether a connection is to end with its next answer, so that its client finds one of the replicas that came.
+    fn is_to_spread(&self, client: &Client, since: Instant) -> bool {
+        let Some(spread) = self.spread.get().filter(|spread| *spread > since) else { return false };
+        // Each at another time, by its port; not all that have one at once.
+        let share = u32::from(client.peer.port().wrapping_mul(40_503)) * 1000 / (u32::from(u16::MAX) + 1);
+        spread.elapsed() >= SPREAD.0 + (SPREAD.1 - SPREAD.0) * share / 1000
     }
 }
 
 /// Serves one connection to its end.
 pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let mut client = Client::new(stream, peer);
+    let since = Instant::now();
+    let mut client = Client::new(Stream::Tcp(stream), peer);
     let mut arriving = Some(front.desk.arrives());
     loop {
         client.skip_empty_lines();
@@ -75,6 +114,7 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
                 return;
             }
         }
+        client.is_last = front.is_to_spread(&client, since);
         let arrives = arriving.take().unwrap_or_else(|| front.desk.arrives());
         match next(&front, &mut client, arrives).await {
             Next::Another => {}
@@ -82,7 +122,7 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
             Next::Linger => return dismiss(client, &[]).await,
             Next::Reset => {
                 // Else an answer that ends with its connection would look whole.
-                let _ = sockopt::set_socket_linger(&client.stream, Some(Duration::ZERO));
+                client.stream.end_hard();
                 return;
             }
             Next::Told(words) => return dismiss(client, &words).await,
@@ -95,7 +135,7 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
 async fn is_asked(front: &Front, client: &Client) -> bool {
     let closing = front.closing.notified();
     let patience = if client.is_new { FIRST_TIME } else { IDLE_TIME };
-    if !front.closes.get() {
+    if !front.ends.get() {
         tokio::select! {
             biased;
             readable = timeout(patience, client.stream.readable()) => return matches!(readable, Ok(Ok(()))),
@@ -103,36 +143,62 @@ async fn is_asked(front: &Front, client: &Client) -> bool {
             () = closing => {}
         }
     }
-    // Who has just connected sends its request at any moment; who has had an answer can go elsewhere with the next.
-    client.is_new && timeout(LAST_GRACE, client.stream.readable()).await.is_ok_and(|readable| readable.is_ok())
+    // Workers stay for what may still come.
+    let _arriving = front.desk.arrives();
+    timeout(LAST_GRACE, client.stream.readable()).await.is_ok_and(|readable| readable.is_ok())
 }
 
 /// Reads a request and has it answered.
-async fn next(front: &Front, client: &mut Client, arriving: Arriving) -> Next {
+async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Next {
     let mut head = Vec::with_capacity(512);
-    let request = match timeout(HEAD_TIME, read(client, front.trusts, &mut head)).await {
+    let request = match timeout(HEAD_TIME, read(client, front, &mut head)).await {
         Ok(Ok(Some(request))) => request,
         // Only empty lines came, or nothing.
         Ok(Ok(None)) => return Next::End,
         Ok(Err(flaw)) => return told(Answer::Bad(flaw), false),
         Err(_) => return told(Answer::Slow, false),
     };
-    match lead(front, client, &request, head, arriving).await {
+    let came = match request.hop {
+        // Only another replica may say so; one that is not known here is told at once that this is the wrong place.
+        Some(_) if !front.desk.is_peer(client.peer.ip()) => Err((Answer::NoRoom, false)),
+        Some(Hop::Ask) => return tell_room(front, client).await,
+        _ => lead(front, client, &request, head, arriving).await,
+    };
+    match came.map_err(|(why, whole)| (if request.hop.is_some() { why.to_peer() } else { why }, whole)) {
         Ok(next) => next,
         // Its body has come, and the next request can follow.
-        Err((why, true)) if request.persists && !front.closes.get() => {
+        Err((why, true)) if request.persists && !front.desk.closes() && !client.is_last => {
             let mut words = Vec::new();
             why.write(false, request.method == Method::Head, &mut words);
-            let sent = tokio::io::AsyncWriteExt::write_all(&mut client.stream, &words).await;
-            if sent.is_ok() { Next::Another } else { Next::End }
+            sent(client, &words).await
         }
         Err((why, _)) => told(why, request.method == Method::Head),
     }
 }
 
+/// Tells another replica how many of its requests could be taken now.
+async fn tell_room(front: &Front, client: &mut Client) -> Next {
+    let closes = front.desk.closes();
+    let (room, close) = if closes { (0, "connection: close\r\n") } else { (front.desk.room(), "") };
+    let words = format!("HTTP/1.1 204 No Content\r\n{ROOM}: {room}\r\n{close}\r\n");
+    let next = sent(client, words.as_bytes()).await;
+    if closes { Next::End } else { next }
+}
+
+async fn sent(client: &mut Client, words: &[u8]) -> Next {
+    let sent = tokio::io::AsyncWriteExt::write_all(&mut client.stream, words).await;
+    if sent.is_ok() { Next::Another } else { Next::End }
+}
+
 /// Reads the next request's head. `None` where the client has gone.
-async fn read(client: &mut Client, trusts: bool, head: &mut Vec<u8>) -> Result<Option<Request>, Flaw> {
-    let by = Forwarder { client: client.peer, trusts };
+async fn read(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<Option<Request>, Flaw> {
+    let by = Forwarder {
+        client: client.peer,
+        trusts: front.trusts,
+        is_peer: front.desk.is_peer(client.peer.ip()),
+        together: &front.together,
+        cookie: front.affinity.as_ref().map(|affinity| &*affinity.cookie),
+    };
     loop {
         if let Read::Whole(request) = Request::parse(&client.inbox, by, head)? {
             client.inbox.advance(request.read);

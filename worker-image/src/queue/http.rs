@@ -3,17 +3,24 @@
 //! The rule is that whatever two programs could read in two ways is refused: who is behind the primary reads exactly the message that it has read.
 
 mod chunks;
+mod cookie;
 mod field;
 mod request;
 mod response;
+mod together;
 
 pub use chunks::{Chunks, LAST, write_size};
-pub use field::Length;
-pub use request::{Forwarder, Method, Request};
+pub use field::{HOP, Length, ROOM};
+pub use request::{Forwarder, Hop, Method, Request};
 pub use response::{Response, Shape};
+pub use together::{Paths, Sharing, add, sharing};
 
 /// The most bytes of a head, as in nginx (4 buffers of 8 KiB).
 pub const MAX_HEAD: usize = 32 * 1024;
+
+/// So much longer a head may be that a primary wrote itself, and so many more fields it may have.
+const SLACK: usize = 1024;
+const SLACK_FIELDS: usize = 16;
 
 /// What a head is read from: so much of it as is there.
 #[derive(Debug, PartialEq, Eq)]

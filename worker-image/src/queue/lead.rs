@@ -2,24 +2,26 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rustix::net::sockopt;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::oneshot;
+use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
+use super::affinity::Wish;
 use super::answer::Answer;
-use super::client::Client;
-use super::desk::{Arriving, Desk, Place, Seat};
+use super::client::{Client, PIECE};
+use super::desk::{Arriving, Desk, Given, Peer, Place, Seat};
 use super::download::Download;
 use super::exchange::{End, Exchange};
 use super::front::Front;
-use super::http::{Length, Request};
-use super::stream::Stream;
-use super::table::{Refusal, Ticket};
+use super::http::{HOP, Hop, Length, Request};
+use super::stream::{Address, Stream};
+use super::table::{self, Refusal, Ticket, Wants, Why};
+use super::together;
 use super::upload::{KEPT_MAX, Upload};
 
 /// A body that has begun goes on within this time, and a small one is whole within four times of it.
@@ -31,11 +33,15 @@ const FLOW_PAUSE: Duration = Duration::from_millis(50);
 /// A worker on this machine takes a connection at once, where its queue has room.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
+/// Another replica that takes longer is taken to be gone.
+const PEER_TIME: Duration = Duration::from_secs(1);
+
 /// A process ends a moment after its connections do; it is looked at so often, and so many times, whether it has.
 const ENDS: (Duration, u32) = (Duration::from_micros(500), 10);
 
-/// A request is tried so often at workers that live and break the connection, or take none.
-const ATTEMPTS: u32 = 3;
+/// A request is tried so often at workers that live and break the connection, or take none; an idle connection that turned out to be closed is not
+/// counted.
+const ATTEMPTS: u32 = 2;
 
 /// A worker whose client has left may go on with it for so long before its place counts as free.
 const ABANDONED: Duration = Duration::from_secs(60);
@@ -52,36 +58,126 @@ pub enum Next {
     Told(Vec<u8>),
 }
 
-/// Has a worker answer a request.
+/// Whom a request is to be answered by.
+#[derive(Clone, Debug)]
+pub enum Aim {
+    /// Whoever has room, as far as it wants them.
+    Line(Wants),
+    /// This other replica, and whoever has room here where that one cannot.
+    Peer(Peer),
+    /// A worker that is free now: another replica asks for one of its own.
+    Visit,
+}
+
+/// Has a request answered.
 ///
 /// # Errors
 /// What to answer instead, and whether the client's next request can follow that.
 pub async fn lead(
-    front: &Front,
+    front: &Rc<Front>,
     client: &mut Client,
     request: &Request,
     head: Vec<u8>,
     arriving: Arriving,
 ) -> Result<Next, (Answer, bool)> {
     let mut upload = Upload::new(head, request.body);
+    let _held = hold(front, request, &mut upload);
     if !gather(client, request, &mut upload).await.map_err(|why| (why, false))? {
         return Ok(Next::End);
     }
-    let (ticket, mut place) = front.desk.ask_first();
+    if let Some(key) = together::key(request, &upload, &client.inbox) {
+        return together::answer(front, client, request, &mut upload, key, arriving).await;
+    }
+    let aim = aim(front, request);
+    let ticket = front.desk.number();
+    carry(front, client, request, &mut upload, aim, Call { ticket, why: Why::New, arriving: Some(arriving) }).await
+}
+
+/// Under which number a request asks for a worker, and why.
+#[derive(Debug)]
+pub struct Call {
+    pub ticket: Ticket,
+    pub why: Why,
+    pub arriving: Option<Arriving>,
+}
+
+fn aim(front: &Front, request: &Request) -> Aim {
+    if request.hop == Some(Hop::Overflow) {
+        return Aim::Visit;
+    }
+    let wish = front.affinity.as_ref().map(|affinity| affinity.wish(&front.desk, request.wish.as_deref()));
+    match wish {
+        Some(Wish::Worker(worker)) => Aim::Line(Wants { worker: Some(worker), roams: false }),
+        Some(Wish::Peer(peer)) if request.hop.is_none() => Aim::Peer(peer),
+        // One that was passed on once is not passed on again: none goes in circles.
+        _ => Aim::Line(Wants { worker: None, roams: request.hop.is_none() && !request.upgrades }),
+    }
+}
+
+/// Has a request answered whose body is here, or flows.
+///
+/// # Errors
+/// As [`lead`].
+pub async fn carry(
+    front: &Front,
+    client: &mut Client,
+    request: &Request,
+    upload: &mut Upload,
+    aim: Aim,
+    call: Call,
+) -> Result<Next, (Answer, bool)> {
+    let since = front.desk.now();
+    let mut wants = match &aim {
+        Aim::Line(wants) => *wants,
+        Aim::Peer(peer) => {
+            match pass_on(front, client, request, upload, peer, Hop::Owner).await {
+                Tried::Over(next) => return Ok(next),
+                Tried::Answer(why) => return Err((why, false)),
+                Tried::Dead | Tried::Broken(_) | Tried::Elsewhere => front.desk.count(|counts| counts.alone += 1),
+            }
+            upload.rewind();
+            Wants::default()
+        }
+        Aim::Visit => Wants::default(),
+    };
+    // What another replica does not take comes back, and has to be here as a whole then.
+    wants.roams &= upload.is_whole();
+    let Call { ticket, why, arriving } = call;
+    let mut place = match aim {
+        Aim::Visit => match front.desk.visit(ticket) {
+            Some(seat) => Place::Now(Given::Here(seat)),
+            None => return Err(refused(client, upload, Answer::NoRoom)),
+        },
+        Aim::Line(_) | Aim::Peer(_) => front.desk.ask(ticket, why, wants),
+    };
     drop(arriving);
     let (mut deaths, mut attempts) = (0, 0);
     // Places at workers that live and are not to be asked again by this request.
     let mut tried = Vec::new();
     loop {
-        let Some(seat) =
-            seat(front, client, &upload, ticket, place).await.map_err(|why| refused(client, &mut upload, why))?
-        else {
+        let given = seat(front, client, upload, ticket, place).await;
+        let Some(given) = given.map_err(|why| refused(client, upload, Answer::Refused(why)))? else {
             return Ok(Next::End);
         };
-        match attempt(front, client, request, &mut upload, seat).await {
-            Tried::Over(next) => return Ok(next),
+        let is_away = matches!(given, Given::There(_));
+        let came_of_it = match given {
+            Given::Here(seat) => attempt(front, client, request, upload, wants, seat).await,
+            Given::There(peer) => pass_on(front, client, request, upload, &peer, Hop::Overflow).await,
+        };
+        let mut why = Why::Back(deaths);
+        match came_of_it {
+            Tried::Over(next) => {
+                if is_away {
+                    front.desk.roamed(since);
+                }
+                return Ok(next);
+            }
             Tried::Answer(why) => return Err((why, false)),
-            Tried::Dead => deaths += 1,
+            Tried::Dead => {
+                deaths += 1;
+                why = Why::Back(deaths);
+            }
+            Tried::Elsewhere => why = Why::Untaken(since),
             Tried::Broken(seat) => {
                 attempts += 1;
                 if attempts >= ATTEMPTS {
@@ -91,25 +187,41 @@ pub async fn lead(
             }
         }
         upload.rewind();
-        place = front.desk.ask_again(ticket, deaths);
+        place = front.desk.ask(ticket, why, wants);
         if !matches!(place, Place::Now(_)) {
             tried.clear(); // there is no other, and it must not wait for itself
         }
     }
 }
 
-fn refused(client: &mut Client, upload: &mut Upload, why: Refusal) -> (Answer, bool) {
+/// Memory for keeping a body, for as long as what is given is kept. Where others have all of it, the body flows, and is sent to one worker alone.
+fn hold<'a>(front: &'a Front, request: &Request, upload: &mut Upload) -> Option<SemaphorePermit<'a>> {
+    let kept = match request.body {
+        Length::None => return None,
+        Length::Bytes(bytes) => usize::try_from(bytes).unwrap_or(KEPT_MAX).min(KEPT_MAX),
+        Length::Chunked | Length::UntilClose => KEPT_MAX,
+    };
+    let kib = u32::try_from(kept.saturating_add(PIECE).div_ceil(1024)).unwrap_or(u32::MAX);
+    let held = front.bodies.try_acquire_many(kib).ok();
+    if held.is_none() {
+        upload.flow();
+    }
+    held
+}
+
+/// What is told to a client whose request nobody was given, and whether its next one can follow.
+pub fn refused(client: &mut Client, upload: &mut Upload, why: Answer) -> (Answer, bool) {
     let whole = upload.has_come();
     if whole {
         upload.forget(&mut client.inbox);
     }
-    (Answer::Refused(why), whole)
+    (why, whole)
 }
 
 /// Reads so much of a body that nobody's worker waits for a slow client. Says whether the client is still there.
 async fn gather(client: &mut Client, request: &Request, upload: &mut Upload) -> Result<bool, Answer> {
     upload.take(&client.inbox).map_err(Answer::Bad)?;
-    let small = matches!(request.body, Length::Bytes(length) if length <= KEPT_MAX as u64);
+    let small = matches!(request.body, Length::Bytes(length) if length <= KEPT_MAX as u64) && upload.is_kept();
     let patience = if small { BODY_TIME } else { FLOW_PAUSE };
     let whole = timeout(BODY_TIME * 4, async {
         while !request.expects && !upload.has_come() && upload.has_room() {
@@ -136,9 +248,9 @@ async fn seat(
     upload: &Upload,
     ticket: Ticket,
     place: Place,
-) -> Result<Option<Seat>, Refusal> {
+) -> Result<Option<Given>, Refusal> {
     let mut waits = match place {
-        Place::Now(seat) => return Ok(Some(seat)),
+        Place::Now(given) => return Ok(Some(given)),
         Place::Refused(why) => return Err(why),
         Place::Later(told) => Waits { told, desk: &front.desk, ticket },
     };
@@ -154,7 +266,7 @@ async fn seat(
 
 /// Takes a request off the table where its future is dropped.
 struct Waits<'a> {
-    told: oneshot::Receiver<Result<Seat, Refusal>>,
+    told: oneshot::Receiver<Result<Given, Refusal>>,
     desk: &'a Desk,
     ticket: Ticket,
 }
@@ -173,19 +285,92 @@ enum Tried {
     Dead,
     /// It lives, and another may have the request.
     Broken(Seat),
+    /// The other replica did not take it.
+    Elsewhere,
 }
 
-async fn attempt(front: &Front, client: &mut Client, request: &Request, upload: &mut Upload, seat: Seat) -> Tried {
+/// Has another replica answer a request, if that one has room.
+async fn pass_on(
+    front: &Front,
+    client: &mut Client,
+    request: &Request,
+    upload: &mut Upload,
+    peer: &Peer,
+    why: Hop,
+) -> Tried {
+    upload.add(format!("{HOP}: {}\r\n", why.word()).as_bytes());
+    let place = table::Place::Peer(peer.id.clone());
     loop {
-        let idle = front.pool.borrow_mut().take(seat.worker);
+        // What may not be sent twice is not sent where the other side may be about to close.
+        let idle = if request.may_be_sent_again() { front.pool.borrow_mut().take(&place) } else { None };
+        let used = idle.is_some();
+        let connected = match idle {
+            Some(stream) => Some(stream),
+            None => timeout(PEER_TIME, Stream::connect(&Address::Tcp(peer.address))).await.ok().and_then(Result::ok),
+        };
+        let Some(mut stream) = connected else { break };
+        stream.watch_peer();
+        let mut download = Download::new(BytesMut::new(), Vec::new());
+        let exchange = Exchange::new(client, &mut stream, request, upload, &mut download, &front.desk, true);
+        match exchange.run().await {
+            End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => return Tried::Answer(Answer::Died),
+            // A connection that was idle may end at any time.
+            End::Died if used => upload.rewind(),
+            End::Died => break,
+            End::Full if !upload.may_be_sent_again(true) => return Tried::Answer(Answer::Broken),
+            End::Full => {
+                if download.leaves_connection() && upload.is_done() {
+                    front.pool.borrow_mut().put(place.clone(), stream);
+                }
+                break;
+            }
+            End::Switched => {
+                switch(client, stream, download).await;
+                return Tried::Over(Next::End);
+            }
+            End::Done => {
+                if download.leaves_connection() && upload.is_done() {
+                    front.pool.borrow_mut().put(place, stream);
+                }
+                return Tried::Over(next(client, upload, &download));
+            }
+            End::Wrong(flaw) => return Tried::Answer(Answer::Wrong(flaw)),
+            End::Bad(flaw) => return Tried::Answer(Answer::Bad(flaw)),
+            End::Cut => return Tried::Over(Next::Reset),
+            End::Left => return Tried::Over(Next::End),
+        }
+    }
+    upload.add(b"");
+    // Until it says otherwise.
+    front.desk.has_room(&peer.id, 0);
+    Tried::Elsewhere
+}
+
+async fn attempt(
+    front: &Front,
+    client: &mut Client,
+    request: &Request,
+    upload: &mut Upload,
+    wants: Wants,
+    seat: Seat,
+) -> Tried {
+    let place = table::Place::Worker(seat.worker);
+    let adds = match &front.affinity {
+        Some(affinity) if wants.worker != Some(seat.worker) && request.together.is_none() => {
+            affinity.cookie(&front.desk.own_tag(), seat.worker)
+        }
+        _ => Vec::new(),
+    };
+    loop {
+        let idle = front.pool.borrow_mut().take(&place);
         let used = idle.is_some();
         let connected = match idle {
             Some(stream) => Some(stream),
             None => timeout(CONNECT_TIME, Stream::connect(&seat.address)).await.ok().and_then(Result::ok),
         };
         let Some(mut worker) = connected else { return lost(front, seat).await };
-        let mut download = Download::new(BytesMut::new());
-        let exchange = Exchange::new(client, &mut worker, request, upload, &mut download, &front.closes);
+        let mut download = Download::new(BytesMut::new(), adds.clone());
+        let exchange = Exchange::new(client, &mut worker, request, upload, &mut download, &front.desk, false);
         let end = exchange.run().await;
         match end {
             End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => {
@@ -195,11 +380,16 @@ async fn attempt(front: &Front, client: &mut Client, request: &Request, upload: 
             End::Died if used && !front.desk.has_ended(seat.worker) => upload.rewind(),
             End::Died => return lost(front, seat).await,
             End::Switched => {
-                switch(client, worker, download, seat).await;
+                let mut seat = seat;
+                seat.upgrade();
+                switch(client, worker, download).await;
                 return Tried::Over(Next::End);
             }
             End::Done => return Tried::Over(done(front, client, upload, &download, worker, seat)),
-            End::Wrong(_) | End::Bad(_) | End::Cut | End::Left => {
+            End::Wrong(_) | End::Bad(_) | End::Cut | End::Left | End::Full => {
+                if end == End::Cut {
+                    front.desk.count(|counts| counts.cut += 1);
+                }
                 tokio::task::spawn_local(abandon(worker, seat));
                 return match end {
                     End::Wrong(flaw) => Tried::Answer(Answer::Wrong(flaw)),
@@ -221,9 +411,8 @@ fn done(
     worker: Stream,
     seat: Seat,
 ) -> Next {
-    let whole = upload.has_come();
     if download.leaves_connection() && upload.is_done() {
-        front.pool.borrow_mut().put(seat.worker, worker);
+        front.pool.borrow_mut().put(table::Place::Worker(seat.worker), worker);
         drop(seat); // after its connection is back, for who is next
     } else if upload.is_done() || !download.is_open() {
         drop(seat);
@@ -231,7 +420,13 @@ fn done(
         // It has answered early, and may be at it still.
         tokio::task::spawn_local(abandon(worker, seat));
     }
-    // What the worker did not want of the body is not the next request.
+    next(client, upload, download)
+}
+
+/// What follows an answer that the client has as a whole.
+pub fn next(client: &mut Client, upload: &mut Upload, download: &Download) -> Next {
+    let whole = upload.has_come();
+    // What was not wanted of the body is not the next request.
     upload.forget(&mut client.inbox);
     match (download.goes_on(), whole && client.inbox.is_empty()) {
         (true, _) => Next::Another,
@@ -252,10 +447,8 @@ async fn lost(front: &Front, seat: Seat) -> Tried {
 }
 
 /// Both sides speak another protocol from now on.
-async fn switch(client: &mut Client, mut worker: Stream, download: Download, mut seat: Seat) {
-    seat.upgrade();
-    // A peer that vanished without a word is found out by the kernel.
-    let _ = sockopt::set_socket_keepalive(&client.stream, true);
+async fn switch(client: &mut Client, mut worker: Stream, download: Download) {
+    client.stream.keep_alive();
     let (up, down) = (std::mem::take(&mut client.inbox), download.inbox);
     let both = async {
         worker.write_all(&up).await?;

@@ -1,22 +1,22 @@
-//! Connections to workers that wait for the next request.
+//! Connections to workers and other replicas that wait for the next request.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::stream::Stream;
-use super::table::WorkerId;
+use super::table::Place;
 
 /// A connection that was idle for longer is not used again: the worker may be about to close it (gunicorn after 2 s, Node and uvicorn after 5), and
 /// a request that meets that could not be told from one that was begun. A new one costs 30 µs.
 const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
-pub struct Pool(BTreeMap<WorkerId, Vec<(Stream, Instant)>>);
+pub struct Pool(BTreeMap<Place, Vec<(Stream, Instant)>>);
 
 impl Pool {
     /// The one that was used last.
-    pub fn take(&mut self, worker: WorkerId) -> Option<Stream> {
-        let idle = self.0.get_mut(&worker)?;
+    pub fn take(&mut self, place: &Place) -> Option<Stream> {
+        let idle = self.0.get_mut(place)?;
         let fresh = idle.pop().filter(|(_, since)| since.elapsed() < FRESH);
         if fresh.is_none() {
             idle.clear(); // those below it are older
@@ -25,8 +25,8 @@ impl Pool {
         fresh.map(|(stream, _)| stream).filter(Stream::is_silent)
     }
 
-    pub fn put(&mut self, worker: WorkerId, stream: Stream) {
-        self.0.entry(worker).or_default().push((stream, Instant::now()));
+    pub fn put(&mut self, place: Place, stream: Stream) {
+        self.0.entry(place).or_default().push((stream, Instant::now()));
     }
 
     /// Closes what is not to be used again.

@@ -10,8 +10,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 
+use primary_protocol::remote;
+
+use super::affinity::Affinity;
+use super::around::ask_around;
 use super::desk::Desk;
 use super::front::{Front, serve};
+use super::http::Paths;
 use super::ready;
 use super::table::{Limits, WorkerId};
 use crate::kernel::watched;
@@ -38,6 +43,13 @@ pub struct Leading {
     pub clients: usize,
     /// What a worker is asked for, to see whether it is ready.
     pub ready_path: String,
+    /// The UID of this replica's pod.
+    pub own: String,
+    /// Paths whose requests may be answered together.
+    pub together: Vec<String>,
+    /// Whether they may also where the answer sets a cookie, or is for one.
+    pub shares_credentials: bool,
+    pub affinity: Option<Affinity>,
 }
 
 /// The thread's handle.
@@ -66,8 +78,10 @@ enum Order {
     Watch(WorkerId, OwnedFd),
     /// Ask a worker whether it is ready.
     Check(WorkerId),
-    /// Connections end with their next answer, and idle ones now.
+    /// Idle connections end now.
     Close,
+    /// A replica has come: connections end with an answer, one after the other.
+    Spread,
 }
 
 impl Service {
@@ -76,7 +90,7 @@ impl Service {
     /// # Errors
     /// Where the system gives none.
     pub fn start(leading: Leading) -> io::Result<Self> {
-        let desk = Desk::new(leading.limits);
+        let desk = Desk::new(leading.limits, leading.own.clone());
         let (orders, mut ordered) = mpsc::channel(ORDERS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let own = desk.clone();
@@ -101,6 +115,13 @@ impl Service {
         let _ = self.orders.try_send(Order::Watch(worker, process)); // else the primary's loop does it
     }
 
+    /// These replicas serve now.
+    pub fn meet(&self, list: &remote::Peers) {
+        if self.desk.meet(list) {
+            let _ = self.orders.try_send(Order::Spread); // where it is full, connections stay where they are
+        }
+    }
+
     /// Waits until clients have their last answers, or for so long.
     pub async fn finish(&self, patience: Duration) {
         let deadline = tokio::time::Instant::now() + patience;
@@ -114,17 +135,29 @@ impl Service {
         self.orders.try_send(Order::Check(worker)).is_ok()
     }
 
-    /// Lets clients go as soon as they have their answers.
+    /// Whether clients are let go with their answers, so that they find another replica; new ones may still come.
+    pub fn part(&self, closes: bool) {
+        self.desk.part(closes);
+    }
+
+    /// Lets clients go as soon as they have their answers, and those that ask for nothing.
     pub fn close(&self) {
+        self.desk.part(true);
         let _ = self.orders.try_send(Order::Close); // where it is full, the same order waits in it
     }
 }
 
 async fn lead(desk: Desk, leading: Leading, ordered: &mut mpsc::Receiver<Order>) {
-    let front = Front::new(desk.clone(), leading.trusts);
+    let front = Rc::new(Front {
+        affinity: leading.affinity,
+        together: Paths::new(leading.together),
+        shares_credentials: leading.shares_credentials,
+        ..Front::new(desk.clone(), leading.trusts)
+    });
     let permits = Arc::new(Semaphore::new(leading.clients));
     tokio::task::spawn_local(look(desk.clone()));
     tokio::task::spawn_local(sweep(front.clone()));
+    tokio::task::spawn_local(ask_around(front.clone()));
     while let Some(order) = ordered.recv().await {
         match order {
             Order::Open(socket) => {
@@ -140,8 +173,9 @@ async fn lead(desk: Desk, leading: Leading, ordered: &mut mpsc::Receiver<Order>)
                 let (desk, path) = (desk.clone(), leading.ready_path.clone());
                 tokio::task::spawn_local(async move { ready::check(&desk, worker, &path).await });
             }
+            Order::Spread => front.spread.set(Some(tokio::time::Instant::now())),
             Order::Close => {
-                front.closes.set(true);
+                front.ends.set(true);
                 front.closing.notify_waiters();
             }
         }

@@ -1,4 +1,4 @@
-//! A connection to a worker, over TCP or a unix socket.
+//! A connection to a worker or a client, over TCP or a unix socket, or within the primary.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Where a worker takes requests.
@@ -21,6 +22,8 @@ pub enum Address {
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Its other end is ours as well.
+    Within(DuplexStream),
 }
 
 impl Stream {
@@ -42,8 +45,46 @@ impl Stream {
         let read = match self {
             Self::Tcp(stream) => stream.try_read(&mut [0; 1]),
             Self::Unix(stream) => stream.try_read(&mut [0; 1]),
+            Self::Within(_) => return true,
         };
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Waits until something can be read, or it has ended.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+            Self::Within(_) => Ok(()),
+        }
+    }
+
+    /// Has the kernel find out a peer that vanishes without a word.
+    pub fn keep_alive(&self) {
+        if let Self::Tcp(stream) = self {
+            let _ = sockopt::set_socket_keepalive(stream, true);
+        }
+    }
+
+    /// Has the kernel find out within seconds that another replica is gone, as a node that is lost says nothing: it answers whatever is sent, and
+    /// keeps silent for as long as a worker works.
+    pub fn watch_peer(&self) {
+        if let Self::Tcp(stream) = self {
+            let second = std::time::Duration::from_secs(1);
+            // Each of them only makes it later.
+            let _ = sockopt::set_socket_keepalive(stream, true);
+            let _ = sockopt::set_tcp_keepidle(stream, second * 2);
+            let _ = sockopt::set_tcp_keepintvl(stream, second);
+            let _ = sockopt::set_tcp_keepcnt(stream, 3);
+            let _ = sockopt::set_tcp_user_timeout(stream, 5000);
+        }
+    }
+
+    /// Has it end with a reset, and not as if all had come.
+    pub fn end_hard(&self) {
+        if let Self::Tcp(stream) = self {
+            let _ = sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+        }
     }
 }
 
@@ -52,6 +93,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Within(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -61,6 +103,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Within(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -72,6 +115,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Within(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
     }
 
@@ -87,6 +131,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Within(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

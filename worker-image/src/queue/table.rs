@@ -4,15 +4,24 @@
 //! after it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::histogram::Histogram;
+use line::{Line, Waiting};
+
+pub use line::Wants;
+
+mod line;
 
 /// A time, measured from a moment that never changes.
 pub type Moment = Duration;
 
 /// A worker, by a number that no other ever has: process ids come again.
 pub type WorkerId = u64;
+
+/// Another replica, by its pod's UID.
+pub type PeerId = Arc<str>;
 
 /// A request, by the order in which it came.
 pub type Ticket = u64;
@@ -43,13 +52,6 @@ pub enum Refusal {
     Stopping,
 }
 
-/// A request that waits; `W` is how it is told.
-#[derive(Debug)]
-struct Waiting<W> {
-    since: Moment,
-    who: W,
-}
-
 #[derive(Debug, Default)]
 struct Worker {
     in_flight: u32,
@@ -70,7 +72,9 @@ pub struct Table<W> {
     chosen: BTreeSet<WorkerId>,
     /// Those of the chosen that have room, the emptiest first.
     free: BTreeSet<(u32, Ticket, WorkerId)>,
-    waiting: BTreeMap<Ticket, Waiting<W>>,
+    /// Other replicas, and how many requests each is taken to have room for.
+    peers: BTreeMap<PeerId, u32>,
+    line: Line<W>,
     last: Ticket,
     counts: Counts,
     taken: Taken,
@@ -96,6 +100,14 @@ pub struct Counts {
     pub full: u64,
     pub late: u64,
     pub deadly: u64,
+    /// Given to other replicas, since no worker was free here.
+    pub roamed: u64,
+    /// Whose worker died when the client had a part of the answer.
+    pub cut: u64,
+    /// Answered with the answer to another one that was the same.
+    pub merged: u64,
+    /// Carried out here although another replica was to do it for all, since that one could not be reached.
+    pub alone: u64,
     /// Clients that left while they waited.
     pub left: u64,
 }
@@ -109,22 +121,40 @@ pub struct Taken {
     pub wait: Histogram,
 }
 
+/// Why a request asks for a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It has just come.
+    New,
+    /// So many workers died of it, or did not answer it.
+    Back(u32),
+    /// Another replica had no room for it after all; it has waited since then.
+    Untaken(Moment),
+}
+
 /// What a request meets.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// A worker is free.
-    Now(WorkerId),
+    /// Somebody is free.
+    Now(Place),
     /// All have as many as they may.
     Waits,
     /// It gets none.
     Refused(Refusal),
 }
 
+/// Who has a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Worker(WorkerId),
+    Peer(PeerId),
+}
+
 /// A request that waited has a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Turn<W> {
     pub ticket: Ticket,
-    pub worker: WorkerId,
+    pub place: Place,
     pub who: W,
 }
 
@@ -147,7 +177,8 @@ impl<W> Table<W> {
             workers: BTreeMap::new(),
             chosen: BTreeSet::new(),
             free: BTreeSet::new(),
-            waiting: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            line: Line::new(),
             last: 0,
             counts: Counts::default(),
             taken: Taken::default(),
@@ -157,7 +188,7 @@ impl<W> Table<W> {
 
     /// Adds what was there until now; before anything changes.
     fn pass(&mut self, now: Moment) {
-        let there = self.demand.in_flight.saturating_add(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX));
+        let there = self.demand.in_flight.saturating_add(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
         self.demand.sum = self.demand.sum.saturating_add(now.saturating_sub(self.demand.until).saturating_mul(there));
         self.demand.until = now;
     }
@@ -183,30 +214,44 @@ impl<W> Table<W> {
         self.last
     }
 
-    /// A request wants a worker: a new one, or one that has come back after so many deaths. It waits under its number where none is free; `who` is
-    /// only called then.
-    pub fn ask(&mut self, ticket: Ticket, deaths: u32, now: Moment, who: impl FnOnce() -> W) -> Asked {
+    /// A request wants a worker. It waits under its number where none is free; `who` is only called then.
+    pub fn ask(&mut self, ticket: Ticket, why: Why, wants: Wants, now: Moment, who: impl FnOnce() -> W) -> Asked {
         self.pass(now);
-        if deaths > 0 {
+        if let Why::Back(deaths @ 1..) = why {
             self.counts.returned += 1;
+            if deaths > self.limits.deaths {
+                self.counts.deadly += 1;
+                return Asked::Refused(Refusal::Deadly);
+            }
         }
-        if deaths > self.limits.deaths {
-            self.counts.deadly += 1;
-            return Asked::Refused(Refusal::Deadly);
-        }
-        // Who waits already goes first, also where somebody is free whom they have not been given yet.
-        let is_first = self.first(now).is_none_or(|first| first > ticket);
-        if let Some(worker) = is_first.then(|| self.hand(ticket)).flatten() {
-            self.taken.wait.add(Duration::ZERO);
-            return Asked::Now(worker);
+        let wants = Wants { worker: wants.worker.filter(|worker| self.chosen.contains(worker)), ..wants };
+        let since = if let Why::Untaken(since) = why { since } else { now };
+        // Whatever could be given to one that waits was given to it: what is free is for none of them.
+        if let Some(place) = self.hand(ticket, wants, now.saturating_sub(since)) {
+            return Asked::Now(place);
         }
         // One that came back is not turned away at the door: it was let in before.
-        if deaths == 0 && self.waiting.len() >= self.limits.waiting {
+        if why == Why::New && self.line.len() >= self.limits.waiting {
             self.counts.full += 1;
             return Asked::Refused(Refusal::Full);
         }
-        self.waiting.insert(ticket, Waiting { since: now, who: who() });
+        self.line.put(ticket, Waiting { since, wants, who: who() });
         Asked::Waits
+    }
+
+    /// Another replica has answered a request that came here then.
+    pub fn roamed(&mut self, since: Moment, now: Moment) {
+        self.counts.roamed += 1;
+        self.taken.wait.add(now.saturating_sub(since));
+    }
+
+    /// A request of another replica, which has no worker free, is given one that is free here; it does not wait.
+    pub fn visit(&mut self, ticket: Ticket, now: Moment) -> Option<WorkerId> {
+        self.pass(now);
+        let (_, _, id) = self.free.pop_first()?;
+        self.taken.wait.add(Duration::ZERO);
+        self.give(ticket, id);
+        Some(id)
     }
 
     /// A request is over that was given to its worker then, and the worker free for another.
@@ -236,17 +281,44 @@ impl<W> Table<W> {
         self.workers.insert(worker, Worker { idle_since: now, ..Worker::default() });
     }
 
-    /// A worker is dead: what it had comes back by itself.
-    pub fn forget(&mut self, worker: WorkerId) {
+    /// A worker is dead: what it had comes back by itself. Who waited for it takes another.
+    pub fn forget(&mut self, worker: WorkerId, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
         if let Some(gone) = self.workers.remove(&worker) {
             self.demand.in_flight = self.demand.in_flight.saturating_sub(gone.in_flight);
         }
+        self.chosen.remove(&worker);
         self.sort_out();
+        self.turns(now)
+    }
+
+    /// Which other replicas there are; nothing is known of new ones.
+    pub fn meet(&mut self, peers: impl IntoIterator<Item = PeerId>) {
+        let known = std::mem::take(&mut self.peers);
+        let free = |peer: &PeerId| known.get(peer).copied().unwrap_or_default();
+        self.peers = peers.into_iter().map(|peer| (peer.clone(), free(&peer))).collect();
+    }
+
+    /// Another replica has room for so many.
+    pub fn has_room(&mut self, peer: &PeerId, free: u32, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
+        if let Some(known) = self.peers.get_mut(peer) {
+            *known = free;
+        }
+        self.turns(now)
+    }
+
+    /// So many more requests could be given to workers now, of whoever asks: who waits here wants none of them.
+    pub fn room(&self) -> u32 {
+        let free = self.free.iter().map(|(in_flight, _, _)| self.limits.cap.saturating_sub(*in_flight));
+        free.fold(0, u32::saturating_add)
     }
 
     /// Only these get new requests from now on.
     pub fn choose(&mut self, chosen: BTreeSet<WorkerId>, now: Moment) -> Vec<Turn<W>> {
         self.pass(now);
+        // Whoever is told of late may be dead by now.
+        let chosen = chosen.into_iter().filter(|id| self.workers.contains_key(id)).collect();
         if self.chosen == chosen {
             return Vec::new();
         }
@@ -258,7 +330,7 @@ impl<W> Table<W> {
     /// A client left while it waited. Who comes after it may have its turn.
     pub fn leave(&mut self, ticket: Ticket, now: Moment) -> Vec<Turn<W>> {
         self.pass(now);
-        if self.waiting.remove(&ticket).is_some() {
+        if self.line.take(ticket).is_some() {
             self.counts.left += 1;
         }
         self.turns(now)
@@ -266,20 +338,14 @@ impl<W> Table<W> {
 
     /// Nobody gets a worker any more: all that wait are told so.
     pub fn dismiss(&mut self) -> Vec<(Ticket, W)> {
-        let all: Vec<_> =
-            std::mem::take(&mut self.waiting).into_iter().map(|(ticket, who)| (ticket, who.who)).collect();
-        all
+        self.line.take_all().into_iter().map(|(ticket, waiting)| (ticket, waiting.who)).collect()
     }
 
     /// Those that have waited for too long, and those that have their turn for that.
     pub fn expire(&mut self, now: Moment) -> (Vec<(Ticket, W)>, Vec<Turn<W>>) {
         self.pass(now);
-        let wait = self.limits.wait;
-        let is_late = |waiting: &Waiting<W>| now.saturating_sub(waiting.since) >= wait;
-        // Nearly always it is the first one or none.
-        let tickets = self.waiting.iter().filter(|(_, waiting)| is_late(waiting)).map(|(ticket, _)| *ticket);
-        let tickets: Vec<Ticket> = tickets.collect();
-        let late = tickets.into_iter().filter_map(|ticket| Some((ticket, self.waiting.remove(&ticket)?.who)));
+        let tickets = self.line.late(now, self.limits.wait);
+        let late = tickets.into_iter().filter_map(|ticket| Some((ticket, self.line.take(ticket)?.who)));
         let late: Vec<_> = late.collect();
         self.counts.late += u64::try_from(late.len()).unwrap_or(u64::MAX);
         (late, self.turns(now))
@@ -288,16 +354,21 @@ impl<W> Table<W> {
     /// When the next one has waited for too long.
     pub fn expires(&self) -> Option<Moment> {
         // One that came back keeps its number and begins to wait anew; that it is told a little late is no harm.
-        self.waiting.first_key_value().map(|(_, waiting)| waiting.since + self.limits.wait)
+        self.line.first_since().map(|since| since + self.limits.wait)
     }
 
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.line.len()
     }
 
     /// For how long the one has waited that has waited longest.
     pub fn oldest(&self, now: Moment) -> Option<Duration> {
-        self.waiting.values().map(|waiting| now.saturating_sub(waiting.since)).max()
+        self.line.oldest(now)
+    }
+
+    /// Counts something that is not seen here.
+    pub fn count(&mut self, what: impl FnOnce(&mut Counts)) {
+        what(&mut self.counts);
     }
 
     pub fn counts(&self) -> Counts {
@@ -324,6 +395,11 @@ impl<W> Table<W> {
         })
     }
 
+    /// Whether a worker gets new requests.
+    pub fn is_chosen(&self, worker: WorkerId) -> bool {
+        self.chosen.contains(&worker)
+    }
+
     /// Whether a worker has a request.
     pub fn is_busy(&self, worker: WorkerId) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.in_flight > 0)
@@ -341,32 +417,56 @@ impl<W> Table<W> {
         self.put_in(id);
     }
 
-    /// Who is next of those that wait. Those that have waited for too long are told so by the next look at them, and not that their turn has come.
-    fn first(&self, now: Moment) -> Option<Ticket> {
-        let in_time = |waiting: &Waiting<W>| now.saturating_sub(waiting.since) < self.limits.wait;
-        self.waiting.iter().find(|(_, waiting)| in_time(waiting)).map(|(ticket, _)| *ticket)
-    }
-
-    /// Gives requests that wait to workers that have room.
+    /// Gives requests that wait to those that have room.
     fn turns(&mut self, now: Moment) -> Vec<Turn<W>> {
         let mut turns = Vec::new();
-        while let Some(ticket) = self.first(now) {
-            let Some(worker) = self.hand(ticket) else { break };
-            let Some(waiting) = self.waiting.remove(&ticket) else { break };
-            self.taken.wait.add(now.saturating_sub(waiting.since));
-            turns.push(Turn { ticket, worker, who: waiting.who });
+        while self.line.len() > 0 {
+            let next = self.line.first(|wants| self.can(wants), now, self.limits.wait);
+            let Some((ticket, wants)) = next else { break };
+            let Some(waiting) = self.line.take(ticket) else { break };
+            let Some(place) = self.hand(ticket, wants, now.saturating_sub(waiting.since)) else { break };
+            turns.push(Turn { ticket, place, who: waiting.who });
         }
         turns
     }
 
-    fn hand(&mut self, ticket: Ticket) -> Option<WorkerId> {
-        let (_, _, id) = self.free.pop_first()?;
-        let worker = self.workers.get_mut(&id)?;
-        worker.in_flight += 1;
-        self.demand.in_flight += 1;
-        worker.turn = ticket;
+    /// Whether somebody has room for one that wants this.
+    fn can(&self, wants: Wants) -> bool {
+        match wants.worker {
+            Some(id) => self.place_of(id).is_some_and(|place| self.free.contains(&place)),
+            None => !self.free.is_empty() || (wants.roams && self.peers.values().any(|free| *free > 0)),
+        }
+    }
+
+    /// Gives a request that has waited for so long to somebody who has room, if there is anybody.
+    fn hand(&mut self, ticket: Ticket, wants: Wants, waited: Duration) -> Option<Place> {
+        let next = match wants.worker {
+            Some(id) => Some(self.place_of(id).filter(|place| self.free.remove(place))?),
+            None => self.free.pop_first(),
+        };
+        if let Some((_, _, id)) = next {
+            self.give(ticket, id);
+            self.taken.wait.add(waited);
+            return Some(Place::Worker(id));
+        }
+        // Whoever has most room of the others.
+        let (peer, free) = self.peers.iter_mut().filter(|_| wants.roams).max_by_key(|(_, free)| **free)?;
+        *free = free.checked_sub(1)?;
+        Some(Place::Peer(peer.clone()))
+    }
+
+    /// Where a worker stands among those that have room, if it has.
+    fn place_of(&self, id: WorkerId) -> Option<(u32, Ticket, WorkerId)> {
+        self.workers.get(&id).map(|worker| (worker.in_flight, worker.turn, id))
+    }
+
+    fn give(&mut self, ticket: Ticket, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.in_flight += 1;
+            worker.turn = ticket;
+            self.demand.in_flight += 1;
+        }
         self.put_in(id);
-        Some(id)
     }
 
     /// Puts a worker to those that have room, where it has.
@@ -382,6 +482,8 @@ impl<W> Table<W> {
         for id in self.workers.keys().copied().collect::<Vec<_>>() {
             self.put_in(id);
         }
+        let (workers, chosen) = (&self.workers, &self.chosen);
+        self.line.let_go(|id| chosen.contains(&id) && workers.contains_key(&id));
     }
 }
 

@@ -9,31 +9,40 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::around::ask_around;
 use super::desk::Desk;
 use super::front::{Front, serve};
 use super::stream::Address;
 use super::table::{Limits, WorkerId};
+
+mod replicas;
 
 const LIMITS: Limits = Limits { cap: 1, waiting: 10, wait: Duration::from_secs(5), deaths: 2 };
 
 /// A primary's data path with a port.
 struct Place {
     desk: Desk,
+    front: Rc<Front>,
     port: SocketAddr,
 }
 
 async fn place(limits: Limits) -> Place {
-    let desk = Desk::new(limits);
-    let front = Front::new(desk.clone(), false);
+    place_of(Front::new(Desk::new(limits, String::new()), false)).await
+}
+
+async fn place_of(front: Front) -> Place {
+    let (desk, front) = (front.desk.clone(), Rc::new(front));
+    spawn_local(ask_around(front.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap();
+    let serving = front.clone();
     spawn_local(async move {
         loop {
             let (stream, peer) = listener.accept().await.unwrap();
-            spawn_local(serve(front.clone(), stream, peer));
+            spawn_local(serve(serving.clone(), stream, peer));
         }
     });
-    Place { desk, port }
+    Place { desk, front, port }
 }
 
 /// What a worker does with each connection: reads up to the end of a head, says its words, and goes on or closes.
@@ -65,8 +74,11 @@ impl Place {
         heard
     }
 
+    /// At an address where no replica is: those are at 127.0.0.1.
     async fn client(&self) -> TcpStream {
-        TcpStream::connect(self.port).await.unwrap()
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 9], 0))).unwrap();
+        socket.connect(self.port).await.unwrap()
     }
 
     /// Everything that comes back for these bytes until the connection ends.
@@ -171,7 +183,7 @@ async fn a_request_whose_worker_dies_goes_to_another_unless_it_may_have_been_car
         assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("may have been carried out"), "{answer}");
         let answer = place.ask(&get("/deadly")).await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("closed it without an answer"), "{answer}");
-        assert_eq!(dead.borrow().len(), 1 + 1 + 3);
+        assert_eq!(dead.borrow().len(), 1 + 1 + 2);
     })
     .await;
 }

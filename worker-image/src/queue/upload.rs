@@ -13,10 +13,15 @@ use super::http::{Flaw, Length};
 /// A body of at most so many bytes is kept until the answer begins (decided in design/decisions.md: 64 KiB).
 pub const KEPT_MAX: usize = 64 * 1024;
 
+/// So much of a body is here at a time where there is no memory for keeping it.
+const FLOWS: usize = 8 * 1024;
+
 /// A request on its way.
 #[derive(Debug)]
 pub struct Upload {
     head: Vec<u8>,
+    /// Where the empty line at its end begins.
+    fields: usize,
     body: Body,
     /// So many bytes at the front of the client's inbox belong to the body.
     own: usize,
@@ -26,11 +31,38 @@ pub struct Upload {
     kept: bool,
     /// The worker takes no more of it: it has answered already, or is dead.
     stopped: bool,
+    /// So much may be here at a time.
+    most: usize,
 }
 
 impl Upload {
     pub fn new(head: Vec<u8>, length: Length) -> Self {
-        Self { head, body: Body::new(length), own: 0, sent: 0, kept: true, stopped: false }
+        let fields = head.len().saturating_sub(2);
+        Self { head, fields, body: Body::new(length), own: 0, sent: 0, kept: true, stopped: false, most: KEPT_MAX }
+    }
+
+    /// Has the body flow from the beginning, whatever its length.
+    pub fn flow(&mut self) {
+        self.kept = false;
+        self.most = FLOWS;
+    }
+
+    /// Whether it is kept, as far as is known.
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Puts these fields, and no others that were put before, to what is sent next from the beginning.
+    pub fn add(&mut self, fields: &[u8]) {
+        self.head.truncate(self.fields);
+        self.head.extend_from_slice(fields);
+        self.head.extend_from_slice(b"\r\n");
+    }
+
+    /// The same once more, of which nothing was sent; its body is as far here as this one's.
+    pub fn again(&self) -> Self {
+        let head = self.head.clone();
+        Self { head, body: self.body.clone(), sent: 0, stopped: false, ..*self }
     }
 
     /// Looks what of the client's bytes belongs to the body.
@@ -48,7 +80,7 @@ impl Upload {
     /// Whether more of the body may be read now.
     pub fn has_room(&self) -> bool {
         // One that is kept is let go of when it is more than may be kept, and flows from then on.
-        self.own <= KEPT_MAX
+        self.own <= self.most
     }
 
     /// Sends what there is.
@@ -102,6 +134,11 @@ impl Upload {
     /// Whether a worker that was sent to and is gone cannot have begun with it, or another may get it all the same.
     pub fn may_be_sent_again(&self, idempotent: bool) -> bool {
         self.sent == 0 || (self.kept && idempotent)
+    }
+
+    /// All of it is here, and can be sent as often as is needed.
+    pub fn is_whole(&self) -> bool {
+        self.kept && self.has_come()
     }
 
     /// The client has sent all of it.

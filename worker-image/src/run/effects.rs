@@ -13,7 +13,7 @@ use crate::ipc::servers::{Main, wants_main};
 use crate::ipc::tell;
 use crate::launch::Given;
 use crate::log::Level;
-use crate::machine::{Effect, Event};
+use crate::machine::{Effect, Event, Note};
 use crate::{listener, note, notify, reap};
 
 impl Primary {
@@ -37,6 +37,13 @@ impl Primary {
             }
             Effect::Reopen => self.reopen(),
             Effect::Note(note) => {
+                if let Some(queue) = &self.queue {
+                    match note {
+                        Note::Stopping { .. } | Note::Withdrawn => queue.part(true),
+                        Note::Returned => queue.part(false),
+                        _ => {}
+                    }
+                }
                 let line = note::line(&note);
                 self.log.write(line.level, &line.message, &line.fields);
             }

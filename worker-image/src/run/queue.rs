@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::TcpStream;
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use primary_protocol::{ReadyEvidence, Requests, Times};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
@@ -16,7 +16,7 @@ use crate::ipc::passing::WorkerId;
 use crate::ipc::servers::{Main, Own};
 use crate::listener;
 use crate::machine::{Event, Exit, ReadyRule, milliseconds};
-use crate::queue::{Address, BOUNDS, Histogram, Leading, Limits, Private, Seen, Service};
+use crate::queue::{Address, Affinity, BOUNDS, Histogram, Leading, Limits, Private, Seen, Service};
 
 /// Node serves many requests at a time in one process; of other programs nothing is known, and one at a time is what all can do.
 const CAP_OF_NODE: u32 = 64;
@@ -53,6 +53,10 @@ fn requests(seen: &Seen) -> Requests {
         arrived: counts.arrived,
         returned: counts.returned,
         left: counts.left,
+        cut: counts.cut,
+        roamed: counts.roamed,
+        merged: counts.merged,
+        alone: counts.alone,
         refused: refused.map(|(reason, count)| (reason.to_string(), count)).collect(),
         upgraded: seen.loads.iter().map(|load| load.upgraded).sum(),
         service: times(&seen.taken.service),
@@ -79,9 +83,18 @@ pub(super) fn start(config: &Config, kind: Kind, main: Option<&Main>) -> io::Res
         trusts: config.queue.trusts,
         clients: clients(),
         ready_path: config.ready_path.clone(),
+        own: config.pod_uid.clone(),
+        together: config.queue.together.clone(),
+        shares_credentials: config.queue.shares_credentials,
+        affinity: config.queue.cookie.clone().map(|cookie| Affinity { cookie, began: milliseconds(now_in_unix_time()) }),
     })?;
     service.open(main.of(1))?;
     Ok(Some(service))
+}
+
+/// What parts this primary from others that this pod has had.
+fn now_in_unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The primary may have as many descriptors as it can, since each client takes some; gives what it could have before.

@@ -1,6 +1,6 @@
 //! Orders of the operator over the network, carried out.
 
-use primary_protocol::remote::Wanted;
+use primary_protocol::remote::{PEERS_MAX, Wanted};
 use primary_protocol::{Orders, Told};
 use serde_json::json;
 
@@ -62,9 +62,16 @@ impl Primary {
     fn carry_out_wanted(&mut self, body: &[u8]) -> Result<(), String> {
         let wanted: Wanted =
             serde_json::from_slice(body).map_err(|error| format!("not an order that this primary knows: {error}"))?;
-        let names = [Some(&wanted.revision), wanted.reload.as_ref().map(|reload| &reload.id)];
+        let names = [
+            Some(&wanted.revision),
+            wanted.reload.as_ref().map(|reload| &reload.id),
+            wanted.peers.as_ref().map(|peers| &peers.revision),
+        ];
         if names.into_iter().flatten().any(|name| name.is_empty() || name.len() > NAME_MAX) {
-            return Err(format!("revision and reload.id: give from 1 to {NAME_MAX} letters"));
+            return Err(format!("revision, reload.id and peers.revision: give from 1 to {NAME_MAX} letters"));
+        }
+        if wanted.peers.as_ref().is_some_and(|peers| peers.members.len() > PEERS_MAX) {
+            return Err(format!("peers.members: give {PEERS_MAX} at the most"));
         }
         let settings = remote::settings(&wanted.workers, self.machine.settings(), self.processors)?;
         let withdrawal = if wanted.drained { Order::Drain { slot: None } } else { Order::Undrain { slot: None } };
@@ -81,8 +88,15 @@ impl Primary {
         }
         let before = before.cloned();
         self.resize.count = remote::count(&wanted.workers)?;
-        self.remote.told =
-            Some(Told { revision: wanted.revision, reload: wanted.reload.map(|reload| reload.id).or(before) });
+        let peers = wanted.peers.as_ref().filter(|_| self.queue.is_some());
+        if let (Some(queue), Some(peers)) = (&self.queue, peers) {
+            queue.meet(peers);
+        }
+        self.remote.told = Some(Told {
+            revision: wanted.revision,
+            reload: wanted.reload.map(|reload| reload.id).or(before),
+            peers: wanted.peers.map(|peers| peers.revision),
+        });
         self.sample_now(false); // whether there is room for two depends on it
         for order in orders {
             self.feed(Event::Order(order));

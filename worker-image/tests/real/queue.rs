@@ -201,3 +201,108 @@ fn a_drained_worker_gets_no_request() {
     primary.wait_ready(2);
     primary.different_answers(2);
 }
+
+/// A connection of another protocol, and the worker that has it.
+fn upgraded(port: u16) -> Result<(BufReader<TcpStream>, u32), String> {
+    let mut connection = connect(port)?;
+    let asks = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    connection.get_mut().write_all(asks).map_err(|error| error.to_string())?;
+    let mut lines = Vec::new();
+    while !lines.last().is_some_and(String::is_empty) {
+        lines.push(next_line(&mut connection)?);
+    }
+    if !lines.first().is_some_and(|line| line.starts_with("HTTP/1.1 101 ")) {
+        return Err(format!("{lines:?}"));
+    }
+    let pid = next_line(&mut connection)?;
+    Ok((connection, pid.parse().map_err(|error| format!("{pid}: {error}"))?))
+}
+
+fn next_line(connection: &mut BufReader<TcpStream>) -> Result<String, String> {
+    let mut line = String::new();
+    match connection.read_line(&mut line) {
+        Ok(0) => Err("the connection ended".to_string()),
+        Ok(_) => Ok(line.trim_end().to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn a_thousand_websockets_stay_through_a_reload_until_their_workers_end_and_come_again_at_once() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    let (name, primary) = queued(2, &[("--drain-seconds", "6")], &["node", &program("upgrade.js")]);
+    let before = ready_pids(&primary.stats());
+    let mut open: Vec<_> = (0..1000).map(|_| upgraded(primary.port).unwrap()).collect();
+    let seen = primary.wait_stats("1000 upgraded", |stats| stats.requests.as_ref().is_some_and(|all| all.upgraded == 1000));
+    assert_eq!(seen.requests.unwrap().in_flight, 0, "they take no request's place");
+    assert!(ctl(&name, &["reload", "--at-once", "2", "--no-wait"]).status.success());
+    let fresh = |stats: &primary_protocol::Stats| ready_pids(stats).iter().all(|pid| !before.contains(pid));
+    primary.wait_stats("fresh workers", |stats| stats.workers.ready == 2 && fresh(stats));
+    for (connection, _) in &mut open {
+        connection.get_mut().write_all(b"still here\n").unwrap();
+    }
+    for (connection, pid) in &mut open {
+        assert_eq!(next_line(connection).as_deref(), Ok("still here"), "worker {pid} was to serve it until its time is over");
+    }
+    // At the end of the drain time their workers end, and so do they; who comes again has a fresh one.
+    for (connection, pid) in &mut open {
+        assert!(next_line(connection).is_err() && before.contains(pid));
+    }
+    for _ in 0..1000 {
+        let (_, pid) = upgraded(primary.port).unwrap();
+        assert!(!before.contains(&pid));
+    }
+}
+
+#[test]
+fn ten_thousand_requests_of_a_client_come_to_its_worker_for_as_long_as_it_lives() {
+    let (_, primary) = queued(4, &[("--affinity-cookie", "to")], &["node", &program("cluster.js")]);
+    let mut connection = connect(primary.port).unwrap();
+    let ask = |connection: &mut BufReader<TcpStream>, cookie: &str| {
+        let asks = format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
+        connection.get_mut().write_all(asks.as_bytes()).unwrap();
+        let (mut head, mut line) = (Vec::new(), next_line(connection).unwrap());
+        while !line.is_empty() {
+            head.push(line);
+            line = next_line(connection).unwrap();
+        }
+        let mut body = String::new();
+        let size = head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        match size {
+            Some(size) => {
+                let mut bytes = vec![0; size];
+                connection.read_exact(&mut bytes).unwrap();
+                body.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            None => loop {
+                let size = usize::from_str_radix(&next_line(connection).unwrap(), 16).unwrap();
+                let mut bytes = vec![0; size + 2];
+                connection.read_exact(&mut bytes).unwrap();
+                body.push_str(&String::from_utf8_lossy(&bytes[..size]));
+                if size == 0 {
+                    break;
+                }
+            },
+        }
+        let cookie = head.iter().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next().map(str::to_owned));
+        (body, cookie)
+    };
+    let (first, cookie) = ask(&mut connection, "other=1");
+    let cookie = cookie.unwrap();
+    let mut moved = 0;
+    for _ in 0..10_000 {
+        let (body, new) = ask(&mut connection, &cookie);
+        moved += u32::from(body != first || new.is_some());
+    }
+    assert_eq!(moved, 0);
+    // Another client's worker dies, and this one's does not.
+    let its = primary.stats().slots.iter().filter_map(|slot| slot.pid).find(|pid| first.contains(&pid.to_string()));
+    let other = ready_pids(&primary.stats()).into_iter().find(|pid| Some(*pid) != its).unwrap();
+    send(other, Signal::KILL);
+    assert_eq!(ask(&mut connection, &cookie), (first.clone(), None));
+    send(its.unwrap(), Signal::KILL);
+    let (body, new) = ask(&mut connection, &cookie);
+    assert!(body != first && new.is_some_and(|new| new != cookie), "{body}");
+}

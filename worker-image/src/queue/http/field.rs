@@ -5,6 +5,15 @@ use super::Flaw;
 /// The most fields that a head may have.
 pub const MAX_FIELDS: usize = 100;
 
+/// With this field one replica's primary speaks to another's: see [`super::Hop`].
+pub const HOP: &str = "workercluster-hop";
+
+/// An answer with this in [`HOP`] says that there is no room.
+pub const FULL: &[u8] = b"full";
+
+/// And with this it answers how many requests it has room for.
+pub const ROOM: &str = "workercluster-room";
+
 /// More than this is no number for a program that counts in signed ones, and could be a negative length for it.
 pub const LENGTH_MAX: u64 = i64::MAX.unsigned_abs();
 
@@ -107,7 +116,7 @@ impl Connection {
 
 /// Fields that speak of one connection and end with it, besides those that `Connection` names. `Transfer-Encoding` and `Upgrade` are written anew.
 pub fn is_hop_by_hop(name: &str) -> bool {
-    const NAMES: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "te", "upgrade"];
+    const NAMES: [&str; 7] = ["connection", "keep-alive", "proxy-connection", "te", "upgrade", HOP, ROOM];
     NAMES.iter().any(|own| is(name, own))
 }
 

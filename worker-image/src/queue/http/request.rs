@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::field::{self, Connection, Length, Lengths, MAX_FIELDS, is};
-use super::{Flaw, MAX_HEAD, Read, flaw, has_bare_line_feed};
+use super::cookie;
+use super::field::{self, Connection, HOP, Length, Lengths, MAX_FIELDS, is};
+use super::together::{Paths, key};
+use super::{Flaw, MAX_HEAD, Read, SLACK, SLACK_FIELDS, flaw, has_bare_line_feed};
 
 /// What a request wants, as far as it matters whether it may be sent twice and whether its answer has a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,15 +49,50 @@ pub struct Request {
     pub upgrades: bool,
     /// The client waits with the body until somebody wants it.
     pub expects: bool,
+    /// Where it may be answered together with others: what those have to have in common with it, but for the body.
+    pub together: Option<Vec<u8>>,
+    /// What its cookie says of the worker that it wants.
+    pub wish: Option<String>,
+    /// Another replica passed it on; or somebody says so.
+    pub hop: Option<Hop>,
 }
 
-/// What is added to a request on its way.
+/// Why one replica passes a request on to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// None of its workers is free: the other one takes it now, or says that it has no room.
+    Overflow,
+    /// It is the other one's: it waits there, if it has to.
+    Owner,
+    /// It is none, but the question how many the other one has room for.
+    Ask,
+}
+
+impl Hop {
+    const ALL: [(&str, Self); 3] = [("overflow", Self::Overflow), ("owner", Self::Owner), ("ask", Self::Ask)];
+
+    fn of(value: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|(word, _)| word.as_bytes() == value).map(|(_, hop)| hop)
+    }
+
+    pub fn word(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, hop)| *hop == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// How a request is read, and what is added to it on its way.
 #[derive(Clone, Copy, Debug)]
-pub struct Forwarder {
+pub struct Forwarder<'a> {
     /// Who asks.
     pub client: SocketAddr,
     /// Whether what came before us may be believed: what it says of the client is kept, and the client is added.
     pub trusts: bool,
+    /// Whether the client is another replica's primary: what it says of the client is what we would have said.
+    pub is_peer: bool,
+    /// Requests for these may be answered together.
+    pub together: &'a Paths,
+    /// The cookie that says which worker a client wants.
+    pub cookie: Option<&'a str>,
 }
 
 /// `PRI * HTTP/2.0`, with which a client begins that speaks HTTP/2 without asking.
@@ -66,15 +103,19 @@ impl Request {
     ///
     /// # Errors
     /// What is wrong with it. Nothing has to be read any more then: where it ends is not known.
-    pub fn parse(bytes: &[u8], by: Forwarder, to: &mut Vec<u8>) -> Result<Read<Self>, Flaw> {
+    pub fn parse(bytes: &[u8], by: Forwarder<'_>, to: &mut Vec<u8>) -> Result<Read<Self>, Flaw> {
         if bytes.starts_with(HTTP2) {
             return Err(Flaw::Http2);
         }
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS + SLACK_FIELDS];
         let mut parsed = httparse::Request::new(&mut fields);
-        let length = match parsed.parse(&bytes[..bytes.len().min(MAX_HEAD)]).map_err(flaw)? {
+        // What another replica has let in and written anew is a little longer than what it let in.
+        let (most, most_fields) =
+            if by.is_peer { (MAX_HEAD + SLACK, MAX_FIELDS + SLACK_FIELDS) } else { (MAX_HEAD, MAX_FIELDS) };
+        let length = match parsed.parse(&bytes[..bytes.len().min(most)]).map_err(flaw)? {
+            httparse::Status::Complete(_) if parsed.headers.len() > most_fields => return Err(Flaw::HeadTooLarge),
             httparse::Status::Complete(length) => length,
-            httparse::Status::Partial if bytes.len() >= MAX_HEAD => return Err(Flaw::HeadTooLarge),
+            httparse::Status::Partial if bytes.len() >= most => return Err(Flaw::HeadTooLarge),
             httparse::Status::Partial => return Ok(Read::Partial),
         };
         if has_bare_line_feed(&bytes[..length]) {
@@ -102,6 +143,15 @@ impl Request {
             return Err(Flaw::Host);
         }
         let upgrades = minor == 1 && seen.connection.upgrade && seen.upgrade.is_some_and(is_passed_on);
+        // Only a request that another replica passes on is as that one wrote it; a program in its pod may ask as well.
+        let hops = by.is_peer && seen.hop.is_some();
+        let together = (by.together.has(path) && !upgrades && !seen.expects).then(|| {
+            let forwarded = by.trusts || hops;
+            let common = |field: &&httparse::Header<'_>| {
+                seen.is_passed_on(field.name) || (forwarded && is_of_forwarder(field.name))
+            };
+            key(name, path, host.unwrap_or_default(), parsed.headers.iter().filter(common), by.cookie)
+        });
         let request = Self {
             read: length,
             method,
@@ -110,11 +160,14 @@ impl Request {
             persists: seen.connection.persists(minor),
             upgrades,
             expects: minor == 1 && seen.expects && body != Length::None,
+            together,
+            wish: by.cookie.and_then(|name| cookie::find(parsed.headers, name)),
+            hop: seen.hop,
         };
         let line = Line { name, path, host, upgrade: seen.upgrade.filter(|_| upgrades) };
         line.write(to);
         seen.write(parsed.headers, request.expects, to);
-        by.write(parsed.headers, to);
+        by.write(parsed.headers, hops, to);
         match body {
             Length::Bytes(bytes) => to.extend_from_slice(format!("content-length: {bytes}\r\n").as_bytes()),
             Length::Chunked => to.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -146,6 +199,7 @@ struct Seen<'a> {
     hosts: usize,
     expects: bool,
     trailers: bool,
+    hop: Option<Hop>,
 }
 
 impl<'a> Seen<'a> {
@@ -166,6 +220,8 @@ impl<'a> Seen<'a> {
                     return Err(Flaw::Expect);
                 }
                 seen.expects = true;
+            } else if is(field.name, HOP) {
+                seen.hop = Hop::of(field.value);
             } else if is(field.name, "te") {
                 seen.trailers |= field::words(field.value).any(|word| word.eq_ignore_ascii_case(b"trailers"));
             }
@@ -258,13 +314,19 @@ fn is_authority(host: &str) -> bool {
 const X: &str = "x-forwarded-";
 
 /// See [`X`].
-fn is_of_forwarder(name: &str) -> bool {
+pub fn is_of_forwarder(name: &str) -> bool {
     is(name, "forwarded") || name.get(..X.len()).is_some_and(|start| is(start, X))
 }
 
-impl Forwarder {
+impl Forwarder<'_> {
     /// What came is kept only where it is trusted: a client could say anything of itself.
-    fn write(self, fields: &[httparse::Header<'_>], to: &mut Vec<u8>) {
+    fn write(self, fields: &[httparse::Header<'_>], hops: bool, to: &mut Vec<u8>) {
+        if hops {
+            for field in fields.iter().filter(|field| is_of_forwarder(field.name)) {
+                write(to, field.name, field.value);
+            }
+            return;
+        }
         let kept = |name: &'static str| fields.iter().filter(move |field| self.trusts && is(field.name, name));
         to.extend_from_slice(b"x-forwarded-for: ");
         for field in kept("x-forwarded-for") {

@@ -1,8 +1,8 @@
 //! The head of a worker's answer: read, checked, and written anew for the client.
 
-use super::field::{self, Connection, Length, Lengths, MAX_FIELDS, is};
+use super::field::{self, Connection, FULL, HOP, Length, Lengths, MAX_FIELDS, is};
 use super::request::{Method, Request};
-use super::{Flaw, MAX_HEAD, Read, flaw, has_bare_line_feed};
+use super::{Flaw, MAX_HEAD, Read, SLACK, SLACK_FIELDS, flaw, has_bare_line_feed};
 
 /// An answer, but for its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Response {
     pub shape: Shape,
     /// The client was told that its connection goes on.
     pub goes_on: bool,
+    /// Another replica says with it that it has no room.
+    pub refuses: bool,
 }
 
 /// How the body of an answer goes to the client.
@@ -32,16 +34,23 @@ pub enum Shape {
 
 impl Response {
     /// Reads a head, and writes the one for the client after what is in `to`. `closes` is whether the client's connection ends with this answer for a
-    /// reason of ours.
+    /// reason of ours; `adds` are fields of ours.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(bytes: &[u8], asked: &Request, closes: bool, to: &mut Vec<u8>) -> Result<Read<Self>, Flaw> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    pub fn parse(
+        bytes: &[u8],
+        asked: &Request,
+        closes: bool,
+        adds: &[u8],
+        to: &mut Vec<u8>,
+    ) -> Result<Read<Self>, Flaw> {
+        // It may be one of ours, which has a few fields more than came from the worker.
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS + SLACK_FIELDS];
         let mut parsed = httparse::Response::new(&mut fields);
-        let read = match parsed.parse(&bytes[..bytes.len().min(MAX_HEAD)]).map_err(flaw)? {
+        let read = match parsed.parse(&bytes[..bytes.len().min(MAX_HEAD + SLACK)]).map_err(flaw)? {
             httparse::Status::Complete(read) => read,
-            httparse::Status::Partial if bytes.len() >= MAX_HEAD => return Err(Flaw::HeadTooLarge),
+            httparse::Status::Partial if bytes.len() >= MAX_HEAD + SLACK => return Err(Flaw::HeadTooLarge),
             httparse::Status::Partial => return Ok(Read::Partial),
         };
         if has_bare_line_feed(&bytes[..read]) {
@@ -70,13 +79,16 @@ impl Response {
         let old = asked.minor == 0;
         let goes_on = asked.persists && !closes && !(old && matches!(body, Length::Chunked | Length::UntilClose));
         let persists = seen.connection.persists(minor) && body != Length::UntilClose;
-        let answer = Self { read, status, body, persists, shape, goes_on };
+        let answer = Self { read, status, body, persists, shape, goes_on, refuses: seen.refuses };
         answer.write_line(parsed.reason.unwrap_or_default(), to);
         // These have no body, and say nothing of its length (RFC 9110 8.6).
         let bodiless = matches!(status, 100..=199 | 204);
         let passed_on = |name: &str| seen.is_passed_on(name) && !(bodiless && is(name, "content-length"));
         for field in parsed.headers.iter().filter(|field| passed_on(field.name)) {
             write(to, field.name, field.value);
+        }
+        if !answer.is_interim() {
+            to.extend_from_slice(adds);
         }
         // What an answer without a body says of its length is of the body that it would have (RFC 9110 8.6).
         match (stated, shape) {
@@ -122,6 +134,7 @@ struct Seen<'a> {
     connection: Connection,
     named: Vec<&'a [u8]>,
     upgrade: Option<&'a [u8]>,
+    refuses: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -134,6 +147,8 @@ impl<'a> Seen<'a> {
                 seen.named.extend(field::words(field.value));
             } else if is(field.name, "upgrade") {
                 seen.upgrade = Some(field.value);
+            } else if is(field.name, HOP) {
+                seen.refuses = field.value == FULL;
             }
         }
         Ok(seen)
@@ -157,11 +172,17 @@ fn write(to: &mut Vec<u8>, name: &str, value: &[u8]) {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::Forwarder;
+    use super::super::{Forwarder, Paths};
     use super::*;
 
     fn asked(head: &str) -> Request {
-        let by = Forwarder { client: SocketAddr::from(([10, 0, 0, 1], 9)), trusts: false };
+        let by = Forwarder {
+            client: SocketAddr::from(([10, 0, 0, 1], 9)),
+            trusts: false,
+            is_peer: false,
+            together: &Paths::default(),
+            cookie: None,
+        };
         match Request::parse(head.as_bytes(), by, &mut Vec::new()).unwrap() {
             Read::Whole(request) => request,
             Read::Partial => panic!("{head}"),
@@ -173,7 +194,7 @@ mod tests {
 
     fn answer(request: &str, head: &str) -> (Response, String) {
         let mut to = Vec::new();
-        match Response::parse(head.as_bytes(), &asked(request), false, &mut to).unwrap() {
+        match Response::parse(head.as_bytes(), &asked(request), false, b"", &mut to).unwrap() {
             Read::Whole(response) => (response, String::from_utf8(to).unwrap()),
             Read::Partial => panic!("{head}"),
         }
@@ -217,7 +238,7 @@ mod tests {
         assert!(answer(&old, worker).1.contains("connection: keep-alive\r\n"));
         assert!(answer(&old, "HTTP/1.1 200 OK\r\n\r\n").1.contains("connection: close\r\n"), "it ends with it");
         let mut to = Vec::new();
-        Response::parse(worker.as_bytes(), &asked(NEW), true, &mut to).unwrap();
+        Response::parse(worker.as_bytes(), &asked(NEW), true, b"", &mut to).unwrap();
         assert!(String::from_utf8(to).unwrap().contains("connection: close\r\n"), "we close it");
     }
 
@@ -225,7 +246,7 @@ mod tests {
     fn only_who_asked_for_another_protocol_gets_one() {
         let worker = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
         let mut to = Vec::new();
-        assert_eq!(Response::parse(worker.as_bytes(), &asked(NEW), false, &mut to), Err(Flaw::Switch));
+        assert_eq!(Response::parse(worker.as_bytes(), &asked(NEW), false, b"", &mut to), Err(Flaw::Switch));
         let wanted = NEW.replace("Host", "Connection: Upgrade\r\nUpgrade: websocket\r\nHost");
         let (response, written) = answer(&wanted, worker);
         assert!(
@@ -245,7 +266,7 @@ mod tests {
             "HTTP/1.1 000 OK\r\n\r\n",
             "hello\r\n\r\n",
         ] {
-            assert!(Response::parse(head.as_bytes(), &asked(NEW), false, &mut Vec::new()).is_err(), "{head}");
+            assert!(Response::parse(head.as_bytes(), &asked(NEW), false, b"", &mut Vec::new()).is_err(), "{head}");
         }
     }
 }

@@ -1,0 +1,152 @@
+//! Scaling on requests beside a HorizontalPodAutoscaler on processor time, as it is by default and tuned to be quick, under the same loads in turns.
+//! The same program and the same steady number of replicas: a replica that serves four requests of 100 ms at a time, each with 10 ms of processor
+//! time, has 400m of a processor busy where all its places are taken.
+
+mod load;
+mod sides;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use crds::WorkerCluster;
+use e2e::{Space, figures::figure, until};
+use kube::ResourceExt;
+use load::{Shape, offer};
+use sides::Side;
+
+/// How often it is looked how many replicas there are.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What came of one load under one side.
+struct Outcome {
+    /// Of each request, in ms; one that failed took for ever.
+    times: Vec<f64>,
+    failed: usize,
+    pod_seconds: f64,
+    /// Changes of `spec.replicas`.
+    changes: usize,
+    /// From each rise of the load to the first rise of `spec.replicas` after it, in s.
+    reactions: Vec<f64>,
+}
+
+impl Outcome {
+    fn percentile(&self, share: f64) -> f64 {
+        let mut times = self.times.clone();
+        times.sort_by(f64::total_cmp);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // a place in a list
+        let place = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
+        times.get(place).copied().unwrap_or(f64::NAN)
+    }
+}
+
+fn number(name: &str, standard: u64) -> Result<u64> {
+    Ok(std::env::var(name).map_or(Ok(standard), |text| text.parse())?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_on_requests_beside_an_hpa_on_processor_time() -> Result<()> {
+    let (rounds, seconds) = (number("ROUNDS", 5)?, Duration::from_secs(number("SECONDS_EACH", 180)?));
+    Space::run("demand", |space| async move {
+        let mut seen: BTreeMap<(Shape, Side), Vec<Outcome>> = BTreeMap::new();
+        for round in 0..rounds {
+            for shape in Shape::ALL {
+                let mut turn = Side::ALL;
+                turn.rotate_left(usize::try_from(round)? % turn.len());
+                for side in turn {
+                    let outcome = measure(&space, side, shape, seconds, round).await?;
+                    println!(
+                        "round {}/{rounds}, {shape}, {side}: p50 {:.0}, p95 {:.0} ms, {} failed of {}, {:.0} pod-seconds, {} changes, reactions {:.1?} s",
+                        round + 1,
+                        outcome.percentile(0.5),
+                        outcome.percentile(0.95),
+                        outcome.failed,
+                        outcome.times.len(),
+                        outcome.pod_seconds,
+                        outcome.changes,
+                        outcome.reactions
+                    );
+                    seen.entry((shape, side)).or_default().push(outcome);
+                }
+            }
+        }
+        told(&seen, seconds);
+        let ours = |shape| &seen[&(shape, Side::Requests)];
+        let all: Vec<f64> = Shape::ALL.into_iter().flat_map(ours).flat_map(|one| one.reactions.clone()).collect();
+        let (half, most) = (quantile(&all, 0.5), quantile(&all, 0.99));
+        figure("scaling on requests, from the rise of the load to the write: p50, p99", format!("{half:.2}, {most:.2}"), "s");
+        ensure!(ours(Shape::Square).iter().all(|one| one.failed == 0), "requests failed under our scaling");
+        Ok(())
+    })
+    .await
+}
+
+/// The medians over the rounds.
+fn told(seen: &BTreeMap<(Shape, Side), Vec<Outcome>>, length: Duration) {
+    for ((shape, side), outcomes) in seen {
+        let median = |of: &dyn Fn(&Outcome) -> f64| quantile(&outcomes.iter().map(of).collect::<Vec<_>>(), 0.5);
+        #[allow(clippy::cast_precision_loss)] // a few
+        let hourly = median(&|one| one.changes as f64) * 3600.0 / length.as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // a few thousand
+        let failed = median(&|one| one.failed as f64);
+        let reactions: Vec<f64> = outcomes.iter().flat_map(|one| one.reactions.clone()).collect();
+        figure(
+            &format!("{shape}, {side}: p95, failed, pod-seconds, changes an hour, reaction"),
+            format!(
+                "{:.0} ms, {failed:.0}, {:.0}, {hourly:.0}, {:.1} s",
+                median(&|one| one.percentile(0.95)),
+                median(&|one| one.pod_seconds),
+                quantile(&reactions, 0.5)
+            ),
+            "",
+        );
+    }
+}
+
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // a place in a list
+    let place = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
+    sorted.get(place).copied().unwrap_or(f64::NAN)
+}
+
+async fn measure(space: &Space, side: Side, shape: Shape, length: Duration, round: u64) -> Result<Outcome> {
+    let address = side.start(space).await?;
+    let offered = tokio::spawn(offer(address, shape, length, round));
+    let (begun, mut last, mut pods_since) = (Instant::now(), 1, (Instant::now(), 1_usize));
+    let mut outcome = Outcome { times: Vec::new(), failed: 0, pod_seconds: 0.0, changes: 0, reactions: Vec::new() };
+    let mut rises = shape.rises(length).into_iter().peekable();
+    let api = space.api::<WorkerCluster>();
+    while begun.elapsed() < length {
+        tokio::time::sleep(LOOK).await;
+        let replicas = api.get("web").await?.spec.replicas;
+        let pods = space.pods("web").await?.len();
+        #[allow(clippy::cast_precision_loss)] // a few
+        let held = pods_since.1 as f64;
+        outcome.pod_seconds += held * pods_since.0.elapsed().as_secs_f64();
+        pods_since = (Instant::now(), pods);
+        let now = begun.elapsed();
+        if replicas != last {
+            outcome.changes += 1;
+            if replicas > last && rises.peek().is_some_and(|rise| *rise <= now) {
+                outcome.reactions.extend(rises.next().map(|rise| (now - rise).as_secs_f64()));
+            }
+            last = replicas;
+        }
+        // One that was not answered by the next is a reaction that did not come.
+        while rises.clone().nth(1).is_some_and(|next| next <= now) {
+            outcome.reactions.extend(rises.next().map(|rise| (now - rise).as_secs_f64()));
+        }
+    }
+    (outcome.times, outcome.failed) = offered.await?;
+    side.stop(space).await?;
+    until("its pods to be gone", Duration::from_secs(90), async || {
+        let left: Vec<String> = space.pods("web").await?.iter().map(ResourceExt::name_any).collect();
+        Ok(if left.is_empty() { Ok(()) } else { Err(left.join(", ")) })
+    })
+    .await?;
+    Ok(outcome)
+}

@@ -1,0 +1,97 @@
+//! Asks other replicas how many requests they have room for, while requests wait here.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::desk::Peer;
+use super::front::Front;
+use super::http::{HOP, Hop, ROOM};
+use super::stream::{Address, Stream};
+use super::table::Place;
+
+/// How often they are asked.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// One that takes longer is taken to have none.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// So many are asked at a time, each in turn.
+const AT_A_TIME: usize = 8;
+
+/// An answer's head is not longer.
+const HEAD_MAX: usize = 1024;
+
+/// Asks for as long as this is polled.
+pub async fn ask_around(front: Rc<Front>) {
+    let mut turn = 0_usize;
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if front.desk.waiting() == 0 {
+            continue;
+        }
+        let peers = front.desk.peers();
+        let count = peers.len().min(AT_A_TIME);
+        let next = peers.into_iter().cycle().skip(turn).take(count);
+        turn = turn.wrapping_add(count) % 1024;
+        let asked = next.map(|peer| {
+            let front = front.clone();
+            tokio::task::spawn_local(async move {
+                let room = timeout(PATIENCE, ask(&front, &peer)).await.ok().flatten();
+                front.desk.has_room(&peer.id, room.unwrap_or_default());
+            })
+        });
+        for one in asked.collect::<Vec<_>>() {
+            let _ = one.await; // each ends in time
+        }
+    }
+}
+
+async fn ask(front: &Front, peer: &Peer) -> Option<u32> {
+    let place = Place::Peer(peer.id.clone());
+    let idle = front.pool.borrow_mut().take(&place);
+    let mut stream = match idle {
+        Some(stream) => stream,
+        None => Stream::connect(&Address::Tcp(peer.address)).await.ok()?,
+    };
+    let words = format!("OPTIONS * HTTP/1.1\r\nhost: {}\r\n{HOP}: {}\r\n\r\n", peer.address, Hop::Ask.word());
+    stream.write_all(words.as_bytes()).await.ok()?;
+    let mut head = BytesMut::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > HEAD_MAX || stream.read_buf(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let room = room(&head);
+    if room.is_some() {
+        front.pool.borrow_mut().put(place, stream);
+    }
+    room
+}
+
+/// What the answer says; nothing where it is another's, which does not know us.
+fn room(head: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(head).ok()?;
+    let mut lines = text.strip_prefix("HTTP/1.1 204 ")?.lines();
+    lines.find_map(|line| line.strip_prefix(ROOM)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_replicas_own_answer_says_how_much_room_it_has() {
+        for (head, said) in [
+            ("HTTP/1.1 204 No Content\r\nworkercluster-room: 12\r\n\r\n", Some(12)),
+            ("HTTP/1.1 204 No Content\r\nallow: GET\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\nworkercluster-room: 12\r\n\r\n", None),
+            ("HTTP/1.1 204 No Content\r\nworkercluster-room: -1\r\n\r\n", None),
+        ] {
+            assert_eq!(room(head.as_bytes()), said, "{head}");
+        }
+    }
+}
