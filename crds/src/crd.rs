@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn what_only_a_primary_that_takes_requests_can_do_needs_it() {
         let rules = definition().unwrap();
-        let rules = rules.pointer("/spec/versions/0/schema/openAPIV3Schema/x-kubernetes-validations").unwrap().to_string();
+        let rules =
+            rules.pointer("/spec/versions/0/schema/openAPIV3Schema/x-kubernetes-validations").unwrap().to_string();
         for field in ["maxInFlightPerWorker", "queue", "trustForwarded", "readyPath", "singleFlight", "affinity"] {
             assert!(rules.contains(&format!("has(self.spec.http.{field})")), "{field}");
         }

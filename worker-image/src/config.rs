@@ -144,7 +144,7 @@ pub enum Balancing {
 }
 
 /// How requests are led where the primary takes them ([`Balancing::Queue`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queueing {
     /// So many may be with one worker at a time; `None` for what suits the program: Node serves several at a time, others one.
     pub cap: Option<NonZeroU32>,
@@ -240,10 +240,14 @@ fn contradiction(run: &RunArgs) -> Option<String> {
         );
     }
     if run.balancing != Balancing::Queue && !run.single_flight.is_empty() {
-        return Some("--single-flight needs --balancing queue: otherwise nobody sees that two requests are the same".to_string());
+        return Some(
+            "--single-flight needs --balancing queue: otherwise nobody sees that two requests are the same".to_string(),
+        );
     }
     if run.share_credentials && run.single_flight.is_empty() {
-        return Some("--share-credentials needs --single-flight: it says of which paths answers are shared".to_string());
+        return Some(
+            "--share-credentials needs --single-flight: it says of which paths answers are shared".to_string(),
+        );
     }
     if run.balancing != Balancing::Queue && run.affinity_cookie.is_some() {
         return Some("--affinity-cookie needs --balancing queue: otherwise a connection comes to any worker, whatever its requests say".to_string());
@@ -286,7 +290,11 @@ fn config(run: RunArgs) -> Config {
         },
         admin: run.admin,
         control: run.control,
-        told: (!run.control_keys.is_empty()).then_some(Told { revision: run.config_revision, reload: run.reload_id, peers: None }),
+        told: (!run.control_keys.is_empty()).then_some(Told {
+            revision: run.config_revision,
+            reload: run.reload_id,
+            peers: None,
+        }),
         control_keys: run.control_keys,
         pod_uid: run.pod_uid,
         adaptive: run.adaptive,

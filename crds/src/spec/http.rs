@@ -94,15 +94,16 @@ impl Default for Queue {
 #[serde(rename_all = "camelCase")]
 pub struct SingleFlight {
     /// For these paths, from 1 to 32, each of at most 1024 visible ASCII characters without a comma: exactly this path, or, where it ends with `/*`, all
-    /// below it. Two requests are the same where method, path, query, body and all header fields are the same, but for fields that only trace
-    /// (`traceparent`, `x-request-id`, `user-agent`, `x-forwarded-*` and the like). No default.
+    /// below it. Two requests are the same where method, host, path, query, body and all header fields are the same, but for fields that only trace
+    /// (`traceparent`, `x-request-id`, `user-agent` and the like) and addresses of clients. No default.
     #[schemars(
         length(min = 1, max = 32),
         inner(length(min = 1, max = 1024), regex(pattern = r"^/[!-+\--~]*$")),
         extend("x-kubernetes-list-type" = "atomic")
     )]
     pub paths: Vec<String>,
-    /// Answers with Set-Cookie, or with Cache-Control private or no-store, are shared as well; otherwise each of the requests gets one of its own.
+    /// Answers with Set-Cookie, or with Cache-Control private or no-store, are shared as well; otherwise each of the requests gets one of its own, as
+    /// where the answer is longer than 1 MiB.
     /// Default false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub share_credentials: bool,

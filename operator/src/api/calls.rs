@@ -143,8 +143,7 @@ impl ApiServer {
     /// Merges annotations into those of a pod, if it is still the one that was looked at, and as it was.
     pub async fn annotate_pod(&self, namespace: &str, pod: &PodView, annotations: &Value) -> Result<Pod, ApiError> {
         let version = pod.version.to_string();
-        let patch =
-            json!({"metadata": {"uid": &*pod.uid, "resourceVersion": version, "annotations": annotations}});
+        let patch = json!({"metadata": {"uid": &*pod.uid, "resourceVersion": version, "annotations": annotations}});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
         let api = Api::<Pod>::namespaced(self.client(), namespace);
         self.write("patch", "pods", api.patch(&pod.name, &params, &Patch::Merge(patch))).await

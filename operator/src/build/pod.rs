@@ -198,7 +198,7 @@ fn serving(http: &Http) -> Vec<Value> {
 
 /// A setting of the primary.
 fn variable(name: &str, value: String) -> Value {
-    json!({"name": format!("{PREFIX}{name}"), "value": value})
+    json!({"name": format!("{PREFIX}{name}"), "value": Value::String(value)})
 }
 
 /// The port on which a pod's primary takes requests itself (`balancing: Queue`), as the pod was made, whatever the spec has become since; `None`

@@ -65,12 +65,12 @@ pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, retir
         let (drained, reloads) = (drained(pod), chosen.contains(&*pod.uid));
         // Who does not serve is told as well: what it has it may hand on, and when it serves it knows the others already.
         let part = pod.queue_port.and_then(|_| circle.part(&pod.uid));
-        let make = || {
+        let write = || {
             let reload = reload.clone().filter(|_| reloads);
             let peers = part.map(|(_, peers)| peers.clone());
             Order::new(&Wanted { peers, ..wanted(workers, drained, reload) }).into()
         };
-        made.entry((drained, reloads, part.map(|(number, _)| number))).or_insert_with(make).clone()
+        made.entry((drained, reloads, part.map(|(number, _)| number))).or_insert_with(write).clone()
     };
     let by_pod = active.iter().map(|pod| (pod.uid.clone(), order(pod))).collect();
     Orders { by_pod, public_key: None, fresh, reload, plan }

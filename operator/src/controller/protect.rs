@@ -41,19 +41,18 @@ pub async fn run(context: &Context) {
         });
         let due: HashMap<Arc<str>, Change> = watch.look(replicas, Instant::now().into_std()).into_iter().collect();
         let due = seen.iter().filter_map(|seen| Some((seen, *due.get(&seen.pod.uid)?)));
-        let done = join_all(due.map(|(seen, change)| async move { (seen, annotate(context, seen, change).await) })).await;
+        let done =
+            join_all(due.map(|(seen, change)| async move { (seen, annotate(context, seen, change).await) })).await;
         let mut warned = false;
         for (Seen { key, pod, .. }, result) in done {
             match result {
-                Ok(()) => {}
-                Err(error) if error.code() == Some(404) => {} // it is gone
                 Err(error) if error.code() == Some(409) => watch.undone(&pod.uid),
                 // One line for all of them: it is the API server's matter, or a policy's.
-                Err(error) if !warned => {
+                Err(error) if error.code() != Some(404) && !warned => {
                     warned = true;
-                    tracing::warn!(cluster = %key, pod = pod.name, %error, "a pod could not be told to be busy, or not to be any more");
+                    tracing::warn!(cluster = %key, pod = pod.name, %error, "a pod could not be marked as busy, or as idle again");
                 }
-                Err(_) => {}
+                Ok(()) | Err(_) => {}
             }
         }
     }

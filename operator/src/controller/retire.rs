@@ -36,9 +36,8 @@ pub fn standing(seen: &Seen, pod: &PodView) -> Standing {
     };
     let refuses = matches!(reading.order, Some(OrderError::Refused(_) | OrderError::Distrusted(_)));
     // One that was called back just now is not ready yet, and serves. Where nothing is listened on nobody could say when it is idle.
-    let serves = |stats: &Stats| {
-        stats.told.is_some() && stats.workers.ready > 0 && Load::of(Some(stats)) != Load::Unknown
-    };
+    let serves =
+        |stats: &Stats| stats.told.is_some() && stats.workers.ready > 0 && Load::of(Some(stats)) != Load::Unknown;
     if stats.is_some_and(serves) && !refuses && !pod.drain { Standing::Serving } else { Standing::Out }
 }
 

@@ -26,7 +26,8 @@ impl Load {
         let queued = depths.map(u64::from).fold(0, u64::saturating_add);
         if let Some(requests) = &stats.requests {
             // Exact, and of this moment: what waits is in them, and the connections that are kept open between requests are not.
-            let held = [requests.waiting, requests.in_flight, requests.upgraded].map(u64::from).into_iter().sum::<u64>();
+            let held =
+                [requests.waiting, requests.in_flight, requests.upgraded].map(u64::from).into_iter().sum::<u64>();
             return match held.saturating_add(queued) {
                 0 => Self::Idle,
                 held => Self::Requests(held),

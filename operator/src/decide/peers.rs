@@ -32,8 +32,7 @@ impl Circle {
     /// Of all that serve, in any order.
     pub fn of(serving: Vec<Peer>) -> Self {
         let all = serving.len();
-        let mut placed: Vec<Placed> =
-            serving.into_iter().map(|peer| Placed { place: place(&peer.id), peer }).collect();
+        let mut placed: Vec<Placed> = serving.into_iter().map(|peer| Placed { place: place(&peer.id), peer }).collect();
         placed.sort_by(|a, b| (a.place, &a.peer.id).cmp(&(b.place, &b.peer.id)));
         let mut stretches = Vec::new();
         halve(&placed, 1 << 63, &mut stretches);

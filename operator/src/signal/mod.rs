@@ -30,6 +30,8 @@ pub use connection::may_be_dialled;
 pub use counters::Counters;
 pub use doubt::Trouble;
 pub use order::{Order, OrderError, Voice};
-pub use reading::{PodReading, Readings};
+#[cfg(test)]
+pub use reading::PodReading;
+pub use reading::Readings;
 pub use runner::{Config, new};
 pub use target::{ClusterKey, PodTarget, QueueSource, Targets};

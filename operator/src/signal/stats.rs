@@ -76,7 +76,8 @@ fn check(stats: &Stats) -> Result<(), &'static str> {
     if failure.is_some_and(|failure| failure.len() > LONGEST_MESSAGE) {
         return Err("the reason of a failed reload is too long");
     }
-    let told = stats.told.iter().flat_map(|told| std::iter::once(&told.revision).chain(&told.reload).chain(&told.peers));
+    let told =
+        stats.told.iter().flat_map(|told| std::iter::once(&told.revision).chain(&told.reload).chain(&told.peers));
     let exits = stats.slots.iter().filter_map(|slot| slot.last_exit.as_ref());
     let mut texts = stats.listeners.iter().map(|listener| &listener.address).chain(exits).chain(told);
     if stats.primary_version.len() > LONGEST_TEXT || texts.any(|text| text.len() > LONGEST_TEXT) {

@@ -100,9 +100,8 @@ pub fn path(text: &str) -> Result<String, String> {
 pub fn cookie(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let good = (1..=64).contains(&text.len()) && text.bytes().all(plain);
-    good.then(|| text.to_string()).ok_or_else(|| {
-        "give the name of a cookie: from 1 to 64 letters, digits, _, . and -, as `worker`".to_string()
-    })
+    good.then(|| text.to_string())
+        .ok_or_else(|| "give the name of a cookie: from 1 to 64 letters, digits, _, . and -, as `worker`".to_string())
 }
 
 pub fn signal(text: &str) -> Result<i32, String> {

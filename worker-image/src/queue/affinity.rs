@@ -68,7 +68,11 @@ mod tests {
         let field = String::from_utf8(affinity.cookie(&desk.own_tag(), 7)).unwrap();
         let value = field.strip_prefix("set-cookie: to=").unwrap().split(';').next().unwrap();
         assert_eq!(affinity.wish(&desk, Some(value)), Wish::Worker(7));
-        assert_eq!(Affinity { began: 1, ..affinity.clone() }.wish(&desk, Some(value)), Wish::None, "another primary's 7");
+        assert_eq!(
+            Affinity { began: 1, ..affinity.clone() }.wish(&desk, Some(value)),
+            Wish::None,
+            "another primary's 7"
+        );
         let foreign = value.replace(&desk.own_tag(), &Desk::new(limits, "b".into()).own_tag());
         assert_eq!(affinity.wish(&desk, Some(&foreign)), Wish::Peer(Peer { id: "b".into(), address }));
         for other in ["", "x", "x.1.2", "..", "a.b.c.d", &format!("{value}.1"), &value.replace(".7", ".8")] {

@@ -113,8 +113,7 @@ pub enum Place {
 impl Desk {
     /// `own` is the UID of this replica's pod; empty outside of Kubernetes.
     pub fn new(limits: Limits, own: String) -> Self {
-        let state =
-            State { table: Table::new(limits), workers: BTreeMap::new(), peers: Peers::of(own), stops: false };
+        let state = State { table: Table::new(limits), workers: BTreeMap::new(), peers: Peers::of(own), stops: false };
         Self(Arc::new(Inner {
             begun: Instant::now(),
             state: Mutex::new(state),
@@ -309,13 +308,13 @@ impl Desk {
             return Place::Refused(Refusal::Stopping);
         }
         let now = self.now();
-        let mut waits = None;
+        let mut told = None;
         let asked = state.table.ask(ticket, why, wants, now, || {
-            let (waiter, told) = oneshot::channel();
-            waits = Some(told);
+            let (waiter, receiver) = oneshot::channel();
+            told = Some(receiver);
             waiter
         });
-        match (asked, waits) {
+        match (asked, told) {
             (Asked::Now(place), _) => self.given(state, &place, now).map_or(Place::Refused(Refusal::Full), Place::Now),
             (Asked::Waits, Some(told)) => Place::Later(told),
             (Asked::Waits, None) => Place::Refused(Refusal::Full),
@@ -406,9 +405,7 @@ impl Desk {
     fn given(&self, state: &State, place: &table::Place, now: Moment) -> Option<Given> {
         match place {
             table::Place::Worker(worker) => self.seat(state, *worker, now).map(Given::Here),
-            table::Place::Peer(id) => {
-                Some(Given::There(Peer { id: id.clone(), address: state.peers.address(id)? }))
-            }
+            table::Place::Peer(id) => Some(Given::There(Peer { id: id.clone(), address: state.peers.address(id)? })),
         }
     }
 

@@ -68,8 +68,8 @@ pub struct Front {
 /// All bodies that are kept take so much memory at the most: some 800 whole ones. More than that flow to their workers.
 const BODIES_KIB: usize = 64 * 1024;
 
-/// After a replica has come, connections end in this time; not at once, since whoever balances between replicas has to know of it first.
-const SPREAD: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(6));
+/// After a replica has come, connections end after this time, spread over that one; not at once, since whoever balances between replicas has to know of it first.
+const SPREAD: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(4));
 
 impl Front {
     pub fn new(desk: Desk, trusts: bool) -> Self {
@@ -95,7 +95,7 @@ impl Front {
         let Some(spread) = self.spread.get().filter(|spread| *spread > since) else { return false };
         // Each at another time, by its port; not all that have one at once.
         let share = u32::from(client.peer.port().wrapping_mul(40_503)) * 1000 / (u32::from(u16::MAX) + 1);
-        spread.elapsed() >= SPREAD.0 + (SPREAD.1 - SPREAD.0) * share / 1000
+        spread.elapsed() >= SPREAD.0 + SPREAD.1 * share / 1000
     }
 }
 

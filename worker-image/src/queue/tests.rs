@@ -128,7 +128,7 @@ async fn a_request_goes_to_a_worker_and_its_answer_back() {
         let answer = place.ask(&get("/a")).await;
         assert_eq!(answer, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: close\r\n\r\nok");
         let heard = heard.borrow().concat();
-        assert!(heard.starts_with("GET /a HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 127.0.0.1\r\n"), "{heard}");
+        assert!(heard.starts_with("GET /a HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 127.0.0.9\r\n"), "{heard}");
         assert_eq!(place.desk.seen().loads[0].served, 1);
     })
     .await;

@@ -86,7 +86,11 @@ pub(super) fn start(config: &Config, kind: Kind, main: Option<&Main>) -> io::Res
         own: config.pod_uid.clone(),
         together: config.queue.together.clone(),
         shares_credentials: config.queue.shares_credentials,
-        affinity: config.queue.cookie.clone().map(|cookie| Affinity { cookie, began: milliseconds(now_in_unix_time()) }),
+        affinity: config
+            .queue
+            .cookie
+            .clone()
+            .map(|cookie| Affinity { cookie, began: milliseconds(now_in_unix_time()) }),
     })?;
     service.open(main.of(1))?;
     Ok(Some(service))

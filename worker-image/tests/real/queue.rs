@@ -235,7 +235,8 @@ fn a_thousand_websockets_stay_through_a_reload_until_their_workers_end_and_come_
     let (name, primary) = queued(2, &[("--drain-seconds", "6")], &["node", &program("upgrade.js")]);
     let before = ready_pids(&primary.stats());
     let mut open: Vec<_> = (0..1000).map(|_| upgraded(primary.port).unwrap()).collect();
-    let seen = primary.wait_stats("1000 upgraded", |stats| stats.requests.as_ref().is_some_and(|all| all.upgraded == 1000));
+    let seen =
+        primary.wait_stats("1000 upgraded", |stats| stats.requests.as_ref().is_some_and(|all| all.upgraded == 1000));
     assert_eq!(seen.requests.unwrap().in_flight, 0, "they take no request's place");
     assert!(ctl(&name, &["reload", "--at-once", "2", "--no-wait"]).status.success());
     let fresh = |stats: &primary_protocol::Stats| ready_pids(stats).iter().all(|pid| !before.contains(pid));
@@ -244,7 +245,11 @@ fn a_thousand_websockets_stay_through_a_reload_until_their_workers_end_and_come_
         connection.get_mut().write_all(b"still here\n").unwrap();
     }
     for (connection, pid) in &mut open {
-        assert_eq!(next_line(connection).as_deref(), Ok("still here"), "worker {pid} was to serve it until its time is over");
+        assert_eq!(
+            next_line(connection).as_deref(),
+            Ok("still here"),
+            "worker {pid} was to serve it until its time is over"
+        );
     }
     // At the end of the drain time their workers end, and so do they; who comes again has a fresh one.
     for (connection, pid) in &mut open {
@@ -269,7 +274,8 @@ fn ten_thousand_requests_of_a_client_come_to_its_worker_for_as_long_as_it_lives(
             line = next_line(connection).unwrap();
         }
         let mut body = String::new();
-        let size = head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let size =
+            head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
         match size {
             Some(size) => {
                 let mut bytes = vec![0; size];
@@ -286,7 +292,8 @@ fn ten_thousand_requests_of_a_client_come_to_its_worker_for_as_long_as_it_lives(
                 }
             },
         }
-        let cookie = head.iter().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next().map(str::to_owned));
+        let cookie =
+            head.iter().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next().map(str::to_owned));
         (body, cookie)
     };
     let (first, cookie) = ask(&mut connection, "other=1");

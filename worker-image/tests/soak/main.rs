@@ -110,13 +110,12 @@ impl Load {
 /// One request on the connection that there is, or a new one, sent once.
 fn ask_on(port: u16, path: &str, kept: &mut Option<BufReader<TcpStream>>) -> Result<(), String> {
     let told = |error: std::io::Error| error.to_string();
-    let mut connection = match kept.take() {
-        Some(connection) => connection,
-        None => {
-            let stream = TcpStream::connect(("127.0.0.1", port)).map_err(told)?;
-            stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
-            BufReader::new(stream)
-        }
+    let mut connection = if let Some(connection) = kept.take() {
+        connection
+    } else {
+        let stream = TcpStream::connect(("127.0.0.1", port)).map_err(told)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
+        BufReader::new(stream)
     };
     connection.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: soak\r\n\r\n").as_bytes()).map_err(told)?;
     let (mut head, mut line) = (String::new(), String::new());
@@ -264,7 +263,10 @@ fn soak(balancing: &str, manners: &[Manner], no_failure: bool) {
     println!("FIGURE descriptors of the primary, at the beginning and at the end = {opened}, {open}");
     println!("FIGURE zombies = {}", primary.zombies().len());
     if let Some(requests) = &stats.requests {
-        println!("FIGURE requests given again after a death, died in the middle = {}, {}", requests.returned, requests.cut);
+        println!(
+            "FIGURE requests given again after a death, died in the middle = {}, {}",
+            requests.returned, requests.cut
+        );
     }
     assert!(!no_failure || load.failed.load(Ordering::Relaxed) == 0, "requests failed");
     assert!(after <= before + GROWTH_KIB, "the primary grew from {before} to {after} KiB");

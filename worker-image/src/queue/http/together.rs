@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn only_what_is_the_same_has_the_same_key() {
         let plain = of("/check", &[("Authorization", "one"), ("Accept", "a")]);
-        let same = of("/check", &[("authorization", "one"), ("X-Request-Id", "7"), ("accept", "a"), ("X-B3-TraceId", "1")]);
+        let same =
+            of("/check", &[("authorization", "one"), ("X-Request-Id", "7"), ("accept", "a"), ("X-B3-TraceId", "1")]);
         assert_eq!(plain, same);
         let here = of("/check", &[("Authorization", "one"), ("Accept", "a"), ("Cookie", "to=worker")]);
         assert_eq!(plain, here, "our own cookie parts nobody");

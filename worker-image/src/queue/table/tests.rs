@@ -106,7 +106,11 @@ fn a_request_whose_worker_died_stands_before_all_that_came_after_it() {
         table.comes(at(1));
     }
     table.forget(1, at(2));
-    assert_eq!(table.ask(first, Why::Back(1), Wants::default(), at(2), || first), Asked::Waits, "also where as many wait as may");
+    assert_eq!(
+        table.ask(first, Why::Back(1), Wants::default(), at(2), || first),
+        Asked::Waits,
+        "also where as many wait as may"
+    );
     assert_eq!(turns(&table.done(2, at(0), at(3))), [(first, 2)]);
     assert_eq!(table.counts().returned, 1);
 }
@@ -316,7 +320,12 @@ impl Model {
                 self.with.push((ticket, *worker));
             }
             Place::Peer(_) => {
-                prop_assert!(wants.roams && wants.worker.is_none() && self.room > 0, "{} at a peer: {:?}", ticket, wants);
+                prop_assert!(
+                    wants.roams && wants.worker.is_none() && self.room > 0,
+                    "{} at a peer: {:?}",
+                    ticket,
+                    wants
+                );
                 prop_assert!(!self.alive.iter().any(|worker| self.is_free(*worker)), "somebody here is free");
                 self.room -= 1;
                 self.away.push((ticket, wants));
@@ -325,7 +334,13 @@ impl Model {
         Ok(())
     }
 
-    fn asked(&mut self, ticket: Ticket, wants: Wants, asked: Asked, now: Moment) -> Result<Option<Refusal>, TestCaseError> {
+    fn asked(
+        &mut self,
+        ticket: Ticket,
+        wants: Wants,
+        asked: Asked,
+        now: Moment,
+    ) -> Result<Option<Refusal>, TestCaseError> {
         let wants = self.settled(wants);
         match asked {
             Asked::Now(place) => self.given(ticket, wants, &place)?,

@@ -197,13 +197,18 @@ proptest! {
 
 #[test]
 fn a_replica_says_for_whom_it_asks_and_nobody_else_can() {
-    let head = get("X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Proto: https\r\nworkercluster-hop: owner\r\n");
+    let head = get(
+        "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Proto: https\r\nworkercluster-hop: owner\r\n",
+    );
     let mut to = Vec::new();
     let peer = Forwarder { is_peer: true, ..BY };
     let Ok(Read::Whole(request)) = Request::parse(head.as_bytes(), peer, &mut to) else { panic!("it is whole") };
     let written = String::from_utf8(to).unwrap();
     assert_eq!(request.hop, Some(Hop::Owner));
-    assert!(written.contains("X-Forwarded-For: 1.2.3.4\r\n") && written.contains("https") && !written.contains("10.0.0.7"), "{written}");
+    assert!(
+        written.contains("X-Forwarded-For: 1.2.3.4\r\n") && written.contains("https") && !written.contains("10.0.0.7"),
+        "{written}"
+    );
     assert!(!written.contains("hop"), "{written}");
     let (request, written) = parse(&head).unwrap();
     assert_eq!(request.hop, Some(Hop::Owner), "it is seen, and refused: nobody else may say so");
@@ -212,7 +217,10 @@ fn a_replica_says_for_whom_it_asks_and_nobody_else_can() {
     let mut to = Vec::new();
     Request::parse(plain.as_bytes(), peer, &mut to).unwrap();
     let written = String::from_utf8(to).unwrap();
-    assert!(written.contains("10.0.0.7") && !written.contains("1.2.3.4"), "a program in its pod is a client: {written}");
+    assert!(
+        written.contains("10.0.0.7") && !written.contains("1.2.3.4"),
+        "a program in its pod is a client: {written}"
+    );
 }
 
 #[test]
@@ -226,7 +234,12 @@ fn what_may_be_answered_together_is_known_by_all_that_matters() {
     let plain = read(&get("Cookie: to=x; a=b\r\n"));
     assert_eq!(plain.wish.as_deref(), Some("x"));
     assert_eq!(plain.together, read(&get("Cookie: to=x; a=b\r\nX-Forwarded-For: 9\r\nUser-Agent: other\r\n")).together);
-    for other in [get(""), get("Cookie: to=y\r\n"), get("Cookie: to=x; a=b\r\n").replace("?b", "?c"), get("Cookie: to=x; a=b\r\n").replace("GET", "PUT")] {
+    for other in [
+        get(""),
+        get("Cookie: to=y\r\n"),
+        get("Cookie: to=x; a=b\r\n").replace("?b", "?c"),
+        get("Cookie: to=x; a=b\r\n").replace("GET", "PUT"),
+    ] {
         assert_ne!(plain.together, read(&other).together, "{other}");
     }
     assert_eq!(read(&get("").replace("/a?", "/b?")).together, None);
