@@ -36,7 +36,8 @@ impl Outcome {
     fn percentile(&self, share: f64) -> f64 {
         let mut times = self.times.clone();
         times.sort_by(f64::total_cmp);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // a place in a list
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        // a place in a list
         let place = ((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1));
         times.get(place).copied().unwrap_or(f64::NAN)
     }
@@ -54,7 +55,7 @@ async fn scaling_on_requests_beside_an_hpa_on_processor_time() -> Result<()> {
         for round in 0..rounds {
             for shape in Shape::ALL {
                 let mut turn = Side::ALL;
-                turn.rotate_left(usize::try_from(round)? % turn.len());
+                turn.rotate_left(usize::try_from(round)? % Side::ALL.len());
                 for side in turn {
                     let outcome = measure(&space, side, shape, seconds, round).await?;
                     println!(
@@ -132,13 +133,13 @@ async fn measure(space: &Space, side: Side, shape: Shape, length: Duration, roun
         if replicas != last {
             outcome.changes += 1;
             if replicas > last && rises.peek().is_some_and(|rise| *rise <= now) {
-                outcome.reactions.extend(rises.next().map(|rise| (now - rise).as_secs_f64()));
+                outcome.reactions.extend(rises.next().map(|rise| now.saturating_sub(rise).as_secs_f64()));
             }
             last = replicas;
         }
         // One that was not answered by the next is a reaction that did not come.
         while rises.clone().nth(1).is_some_and(|next| next <= now) {
-            outcome.reactions.extend(rises.next().map(|rise| (now - rise).as_secs_f64()));
+            outcome.reactions.extend(rises.next().map(|rise| now.saturating_sub(rise).as_secs_f64()));
         }
     }
     (outcome.times, outcome.failed) = offered.await?;

@@ -137,7 +137,8 @@ async fn ask(address: SocketAddr, kept: &mut Option<TcpStream>, request: &str) -
             break (head, at + 4);
         }
     };
-    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
+    let field =
+        |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
     let length: usize = field("content-length").context("an answer without a length")?.parse()?;
     while answer.len() < body + length {
         if stream.read_buf(&mut answer).await.context("receive")? == 0 {

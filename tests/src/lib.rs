@@ -4,6 +4,7 @@ pub mod figures;
 pub mod kept;
 pub mod kubectl;
 pub mod load;
+pub mod logs;
 pub mod look;
 pub mod manifest;
 pub mod memory;
@@ -18,6 +19,7 @@ pub mod watcher;
 
 pub use kept::{Account, Kept};
 pub use load::{Load, Report};
+pub use logs::Logs;
 pub use nodes::Nodes;
 pub use observer::Observer;
 pub use space::Space;

@@ -52,7 +52,10 @@ impl Shape {
     /// When it rises.
     pub fn rises(self, length: Duration) -> Vec<Duration> {
         let seconds = match self {
-            Self::Square => (0..).map(|index| HALF + 2.0 * HALF * f64::from(index)).take_while(|at| *at < length.as_secs_f64()).collect(),
+            Self::Square => {
+                let at = |index| HALF + 2.0 * HALF * f64::from(index);
+                (0..u16::MAX).map(at).take_while(|at| *at < length.as_secs_f64()).collect()
+            }
             Self::Crowd => vec![HALF],
             Self::Poisson => Vec::new(),
         };
