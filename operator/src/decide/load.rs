@@ -7,7 +7,7 @@ use primary_protocol::Stats;
 pub enum Load {
     /// None.
     Idle,
-    /// So many requests, those that wait among them, and connections of another protocol; at least one. Only a primary that takes requests itself
+    /// So many requests, those that wait or that another replica has for it among them, and connections of another protocol; at least one. Only a primary that takes requests itself
     /// can tell.
     Requests(u64),
     /// Some: a worker holds a connection, or one waits, and nobody knows how much comes over it.
@@ -26,8 +26,10 @@ impl Load {
         let queued = depths.map(u64::from).fold(0, u64::saturating_add);
         if let Some(requests) = &stats.requests {
             // Exact, and of this moment: what waits is in them, and the connections that are kept open between requests are not.
-            let held =
-                [requests.waiting, requests.in_flight, requests.upgraded].map(u64::from).into_iter().sum::<u64>();
+            let held = [requests.waiting, requests.in_flight, requests.upgraded, requests.away]
+                .map(u64::from)
+                .into_iter()
+                .sum::<u64>();
             return match held.saturating_add(queued) {
                 0 => Self::Idle,
                 held => Self::Requests(held),

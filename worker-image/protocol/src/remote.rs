@@ -73,9 +73,9 @@ pub const PEERS_MAX: usize = 64;
 pub struct Peers {
     /// Names this list: another for any other. At most 64 letters.
     pub revision: String,
-    /// All of them, or [`PEERS_MAX`] where there are more; by id.
+    /// All of them, or where there are more than [`PEERS_MAX`] the part of them that this one belongs to; by id.
     pub members: Vec<Peer>,
-    /// How many replicas serve, also where not all are told.
+    /// How many replicas served when this part changed last, also where not all are told.
     pub all: u32,
 }
 

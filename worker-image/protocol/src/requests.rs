@@ -12,6 +12,9 @@ pub struct Requests {
     pub waiting: u32,
     /// Those that workers have.
     pub in_flight: u32,
+    /// Those that another replica has for this one.
+    #[serde(default)]
+    pub away: u32,
     /// So many workers may have at a time: ready workers times `maxInFlightPerWorker`.
     pub places: u32,
     /// For how long the one has waited that has waited longest. Missing where none waits.

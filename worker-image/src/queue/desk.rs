@@ -32,6 +32,10 @@ pub struct Seat {
 #[derive(Debug)]
 pub struct Arriving(Desk);
 
+/// See [`Desk::sends_away`].
+#[derive(Debug)]
+pub struct Away(Desk);
+
 /// See [`Desk::connects`].
 #[derive(Debug)]
 pub struct Connected(Desk);
@@ -65,6 +69,7 @@ struct Inner {
     state: Mutex<State>,
     arriving: AtomicUsize,
     connections: AtomicUsize,
+    away: AtomicUsize,
     closes: AtomicBool,
 }
 
@@ -99,6 +104,8 @@ pub struct Seen {
     pub taken: Taken,
     /// The sum over time of the requests that waited or were with a worker.
     pub demand: Moment,
+    /// Requests that other replicas have for this one.
+    pub away: usize,
 }
 
 /// A request that has come.
@@ -119,6 +126,7 @@ impl Desk {
             state: Mutex::new(state),
             arriving: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            away: AtomicUsize::new(0),
             closes: AtomicBool::new(false),
         }))
     }
@@ -172,6 +180,12 @@ impl Desk {
     /// Whether requests wait, or are about to.
     pub fn holds_requests(&self) -> bool {
         self.0.arriving.load(Ordering::Relaxed) > 0 || self.waiting() > 0
+    }
+
+    /// A request is with another replica. Until this is dropped.
+    pub fn sends_away(&self) -> Away {
+        self.0.away.fetch_add(1, Ordering::Relaxed);
+        Away(self.clone())
     }
 
     /// A client's connection is there. Until this is dropped.
@@ -399,6 +413,7 @@ impl Desk {
             places: table.places(),
             taken: table.taken().clone(),
             demand,
+            away: self.0.away.load(Ordering::Relaxed),
         }
     }
 
@@ -428,6 +443,12 @@ impl Seat {
 impl Drop for Arriving {
     fn drop(&mut self) {
         self.0.0.arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.0.away.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

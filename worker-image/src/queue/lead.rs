@@ -298,6 +298,7 @@ async fn pass_on(
     peer: &Peer,
     why: Hop,
 ) -> Tried {
+    let _away = front.desk.sends_away();
     upload.add(format!("{HOP}: {}\r\n", why.word()).as_bytes());
     let place = table::Place::Peer(peer.id.clone());
     loop {

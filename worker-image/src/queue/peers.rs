@@ -14,8 +14,6 @@ pub struct Peers {
     others: BTreeMap<PeerId, SocketAddr>,
     /// This one is among those that serve.
     serves: bool,
-    /// All that serve are known.
-    complete: bool,
     /// What the list is called; none has come yet where it is empty.
     revision: String,
 }
@@ -26,7 +24,7 @@ pub enum Owner {
     /// This one.
     Own,
     Peer(PeerId, SocketAddr),
-    /// Not all are known, or this one is not known to the others: each does it for itself.
+    /// This one is not known to the others, or knows nobody: it does it for itself.
     Nobody,
 }
 
@@ -43,7 +41,6 @@ impl Peers {
         let others = list.members.iter().filter(|peer| peer.id != self.own);
         self.others = others.map(|peer| (PeerId::from(peer.id.as_str()), peer.address)).collect();
         self.serves = list.members.iter().any(|peer| peer.id == self.own);
-        self.complete = list.members.len() >= usize::try_from(list.all).unwrap_or(usize::MAX);
         self.revision.clone_from(&list.revision);
         !is_first && self.others.keys().any(|peer| !known.contains_key(peer))
     }
@@ -72,8 +69,9 @@ impl Peers {
     }
 
     /// Whose a key is: all replicas that know the same list say the same, and where one comes or goes, only its own keys move (rendezvous hashing).
+    /// Of more than 64 replicas each part has a list and owners of its own.
     pub fn owner(&self, key: &[u8]) -> Owner {
-        if !self.complete || !self.serves {
+        if !self.serves {
             return Owner::Nobody;
         }
         let weight = |id: &str| hash([id.as_bytes(), key]);
@@ -148,12 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_known_to_all_or_does_not_know_all_owns_nothing() {
+    fn who_is_not_known_to_the_others_owns_nothing() {
         assert_eq!(Peers::of("a".into()).owner(b"key"), Owner::Nobody);
         assert_eq!(of("a", &["b", "c"]).owner(b"key"), Owner::Nobody);
-        let mut peers = Peers::of("a".into());
-        peers.take(&remote::Peers { all: 3, ..list(&["a", "b"]) });
-        assert_eq!(peers.owner(b"key"), Owner::Nobody);
         assert_eq!(of("a", &["a"]).owner(b"key"), Owner::Own);
     }
 

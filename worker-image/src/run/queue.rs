@@ -47,6 +47,7 @@ fn requests(seen: &Seen) -> Requests {
     Requests {
         waiting: number(seen.waiting),
         in_flight: seen.loads.iter().map(|load| load.in_flight).sum(),
+        away: number(seen.away),
         places: seen.places,
         oldest_milliseconds: seen.oldest.map(milliseconds),
         demand_milliseconds: milliseconds(seen.demand),
