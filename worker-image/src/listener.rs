@@ -53,6 +53,9 @@ pub fn open(address: SocketAddr, only_v6: bool, transport: Transport) -> Result<
     }
     bind(&socket, &address)?;
     if let Transport::Tcp { backlog, .. } = transport {
+        // What is accepted from it has it too. Servers set it on each connection, but not all know that an inherited socket is one of TCP: asyncio under
+        // `uvicorn --fd` does not, and each answer on a kept connection then waits for the client's delayed acknowledgement, 40 ms.
+        sockopt::set_tcp_nodelay(&socket, true)?;
         listen(&socket, backlog)?;
     }
     Ok(socket)
@@ -120,4 +123,23 @@ pub fn local_address(socket: impl AsFd) -> Option<SocketAddr> {
 /// Asks the kernel for a listening socket's accept queue.
 pub fn queue(socket: &OwnedFd) -> Option<Queue> {
     crate::kernel::accept_queue(socket).map(|(depth, backlog)| Queue { depth, backlog })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_from_it_sends_small_answers_at_once() {
+        for shares_port in [false, true] {
+            let listener = open_dual(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), shares_port).unwrap();
+            let address = local_address(&listener).unwrap();
+            let _client = TcpStream::connect(address).unwrap();
+            let listener = TcpListener::from(listener);
+            listener.set_nonblocking(false).unwrap();
+            assert!(listener.accept().unwrap().0.nodelay().unwrap());
+        }
+    }
 }
