@@ -5,6 +5,7 @@ from ..case import HOST, case, get, group, post
 FOLDED = "a folded field is refused (RFC 9112 5.2)"
 FORM = "RFC 9110 5.5 lets such a value be refused"
 WHO = "what a client says of itself is believed by nobody (--trust-forwarded changes that)"
+HOP = "with this field one replica passes a request on to another: from anybody else it is refused, or not seen"
 CGI = "programs of CGI's kind read `_` as `-`: such a name is dropped where the other would decide something"
 
 
@@ -97,6 +98,9 @@ CASES = group(
         passed("forwarded-for", b"X-Forwarded-For: 10.9.9.9", hasnt=(b"10.9.9.9",), has=(b"x-forwarded-for: 127.0.0.1\r\n",), why=WHO),
         passed("forwarded-for-twice", b"X-Forwarded-For: 10.9.9.9", b"X-Forwarded-For: 10.9.9.8", hasnt=(b"10.9.9",), why=WHO),
         passed("forwarded-for-case", b"x-FORWARDED-for: 10.9.9.9", hasnt=(b"10.9.9.9",), why=WHO),
+        *[case(f"hop-{word.decode()}", get(b"WorkerCluster-Hop: " + word), "503", 0, HOP) for word in (b"overflow", b"owner", b"ask")],
+        passed("hop-other", b"WorkerCluster-Hop: x", hasnt=(b"hop",), why=HOP),
+        passed("hop-underscore", b"WorkerCluster_Hop: owner", hasnt=(b"hop",), why=CGI),
         passed("forwarded-for-underscore", b"X_Forwarded_For: 10.9.9.9", hasnt=(b"10.9.9.9",), why=CGI),
         passed("forwarded-for-underscore-one", b"X-Forwarded_For: 10.9.9.9", hasnt=(b"10.9.9.9",), why=CGI),
         passed("forwarded-for-ended", b"X-Forwarded-For: 10.9.9.9", b"Connection: X-Forwarded-For", has=(b"x-forwarded-for: 127.0.0.1\r\n",), hasnt=(b"10.9.9.9",), why=WHO),
