@@ -82,9 +82,7 @@ async fn scaling_and_a_rollout_and_a_deletion_cost_no_request_on_kept_connection
         let mut cluster = manifest::cluster("web", "node:22", &["node", "/program/server.js"], 4, 2);
         let mut containers = cluster["spec"]["template"]["spec"]["containers"].take();
         containers[0]["env"] = json!([{"name": "VERSION", "value": "2"}]);
-        space.patch("web", json!({"spec": {"template": {"spec": {"containers": containers}}}})).await?;
-        space.condition("web", "Progressing", "False", "").await?;
-        space.ready("web", 4).await?;
+        space.roll("web", json!({"spec": {"template": {"spec": {"containers": containers}}}}), 4).await?;
         space.patch("web", json!({"spec": {"replicas": 2}})).await?;
         until("two pods", Duration::from_secs(60), async || {
             let count = space.pods("web").await?.len();

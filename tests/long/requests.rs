@@ -39,9 +39,7 @@ async fn nothing_that_happens_to_pods_costs_a_request() -> Result<()> {
 
         let mut containers = cluster["spec"]["template"]["spec"]["containers"].clone();
         containers[0]["env"] = json!([{"name": "VERSION", "value": "2"}]);
-        space.patch("web", json!({"spec": {"template": {"spec": {"containers": containers}}}})).await?;
-        space.condition("web", "Progressing", "False", "").await?;
-        settled(&space, 2).await?;
+        space.roll("web", json!({"spec": {"template": {"spec": {"containers": containers}}}}), 2).await?;
         step("rolling update", &load);
 
         space.patch("web", json!({"spec": {"replicas": 8}})).await?;
