@@ -312,8 +312,8 @@ fn act(
         }
         (10, _) => {
             let count = 3 + chance.below(3);
-            // Those that are new are not ready at once.
-            for _ in 0..2 {
+            // Those that are new are not ready at once: on one processor there may have been one until now.
+            for _ in u64::from(primary.stats().workers.desired)..count {
                 excuses.add(now + RECOVERS, "scale");
             }
             ctl(name, &["scale", &count.to_string()]);
