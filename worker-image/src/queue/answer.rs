@@ -14,10 +14,14 @@ pub enum Answer {
     NoRoom,
     /// Its head or its body did not come in time.
     Slow,
+    /// There are no more descriptors, or there is no more memory for long heads.
+    Crowded,
     /// Workers took no connection, or closed it without an answer.
     Broken,
     /// The worker that had it died, and it must not be given to another.
     Died,
+    /// The same of one that lives, and closed the connection without an answer.
+    Silent,
     /// The worker's answer is none.
     Wrong(Flaw),
 }
@@ -34,9 +38,9 @@ impl Answer {
     pub fn status(self) -> u16 {
         match self {
             Self::Bad(flaw) => flaw.status(),
-            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) | Self::NoRoom => 503,
+            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) | Self::NoRoom | Self::Crowded => 503,
             Self::Slow => 408,
-            Self::Refused(Refusal::Deadly) | Self::Broken | Self::Died | Self::Wrong(_) => 502,
+            Self::Refused(Refusal::Deadly) | Self::Broken | Self::Died | Self::Silent | Self::Wrong(_) => 502,
         }
     }
 
@@ -49,7 +53,9 @@ impl Answer {
             Self::Refused(Refusal::Stopping) => "This replica stops. Try again: another one answers.".into(),
             Self::NoRoom => "No worker is free here.".into(),
             Self::Broken => "The worker took no connection, or closed it without an answer.".into(),
+            Self::Crowded => "This replica has as many connections, or as many requests with long heads, as it can. Try again later.".into(),
             Self::Slow => "The request did not come in time.".into(),
+            Self::Silent => "The worker closed the connection without an answer. The request was not given to another, since it may have been carried out.".into(),
             Self::Died => "The worker that had this request died. It was not given to another, since it may have been carried out.".into(),
             Self::Wrong(flaw) => format!("The worker's answer cannot be passed on: {flaw}."),
         }

@@ -1,5 +1,7 @@
 //! Asks other replicas how many requests they have room for, while requests wait here.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,7 +30,12 @@ const HEAD_MAX: usize = 1024;
 /// Asks for as long as this is polled.
 pub async fn ask_around(front: Rc<Front>) {
     let mut turn = 0_usize;
+    // Those that have not answered yet; one that is silent holds up no other.
+    let asked = Rc::new(RefCell::new(BTreeSet::new()));
     loop {
+        if front.desk.waiting() == 0 {
+            front.desk.queued().notified().await;
+        }
         tokio::time::sleep(EVERY).await;
         if front.desk.waiting() == 0 {
             continue;
@@ -37,15 +44,16 @@ pub async fn ask_around(front: Rc<Front>) {
         let count = peers.len().min(AT_A_TIME);
         let next = peers.into_iter().cycle().skip(turn).take(count);
         turn = turn.wrapping_add(count) % 1024;
-        let asked = next.map(|peer| {
-            let front = front.clone();
+        for peer in next {
+            if !asked.borrow_mut().insert(peer.id.clone()) {
+                continue;
+            }
+            let (front, asked) = (front.clone(), asked.clone());
             tokio::task::spawn_local(async move {
                 let room = timeout(PATIENCE, ask(&front, &peer)).await.ok().flatten();
+                asked.borrow_mut().remove(&peer.id);
                 front.desk.has_room(&peer.id, room.unwrap_or_default());
-            })
-        });
-        for one in asked.collect::<Vec<_>>() {
-            let _ = one.await; // each ends in time
+            });
         }
     }
 }
@@ -57,41 +65,55 @@ async fn ask(front: &Front, peer: &Peer) -> Option<u32> {
         Some(stream) => stream,
         None => Stream::connect(&Address::Tcp(peer.address)).await.ok()?,
     };
-    let words = format!("OPTIONS * HTTP/1.1\r\nhost: {}\r\n{HOP}: {}\r\n\r\n", peer.address, Hop::Ask.word());
+    let room = room(front, peer, &mut stream).await?;
+    front.pool.borrow_mut().put(place, stream);
+    Some(room)
+}
+
+/// A new connection to another replica, which has shown that it is that one, and how many requests it has room for: nothing of a client's is sent
+/// before, since an address may be another pod's by now.
+pub async fn greet(front: &Front, peer: &Peer) -> Option<(Stream, u32)> {
+    let mut stream = Stream::connect(&Address::Tcp(peer.address)).await.ok()?;
+    stream.watch_peer();
+    let room = room(front, peer, &mut stream).await?;
+    Some((stream, room))
+}
+
+async fn room(front: &Front, peer: &Peer, stream: &mut Stream) -> Option<u32> {
+    let says = Hop::Ask.says(&front.desk.own());
+    let words = format!("OPTIONS * HTTP/1.1\r\nhost: {}\r\n{HOP}: {says}\r\n\r\n", peer.address);
     stream.write_all(words.as_bytes()).await.ok()?;
-    let mut head = BytesMut::new();
+    let mut head = BytesMut::with_capacity(HEAD_MAX);
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() > HEAD_MAX || stream.read_buf(&mut head).await.ok()? == 0 {
             return None;
         }
     }
-    let room = room(&head);
-    if room.is_some() {
-        front.pool.borrow_mut().put(place, stream);
-    }
-    room
+    said(&head, &peer.id)
 }
 
-/// What the answer says; nothing where it is another's, which does not know us.
-fn room(head: &[u8]) -> Option<u32> {
+/// What the answer says; nothing where it is another's.
+fn said(head: &[u8], peer: &str) -> Option<u32> {
     let text = std::str::from_utf8(head).ok()?;
     let mut lines = text.strip_prefix("HTTP/1.1 204 ")?.lines();
-    lines.find_map(|line| line.strip_prefix(ROOM)?.strip_prefix(':')?.trim().parse().ok())
+    let (room, by) = lines.find_map(|line| line.strip_prefix(ROOM)?.strip_prefix(": ")?.split_once(' '))?;
+    if by == peer { room.parse().ok() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn only_a_replicas_own_answer_says_how_much_room_it_has() {
         for (head, said) in [
-            ("HTTP/1.1 204 No Content\r\nworkercluster-room: 12\r\n\r\n", Some(12)),
+            ("HTTP/1.1 204 No Content\r\nworkercluster-room: 12 one\r\n\r\n", Some(12)),
+            ("HTTP/1.1 204 No Content\r\nworkercluster-room: 12 two\r\n\r\n", None),
+            ("HTTP/1.1 204 No Content\r\nworkercluster-room: 12\r\n\r\n", None),
             ("HTTP/1.1 204 No Content\r\nallow: GET\r\n\r\n", None),
-            ("HTTP/1.1 200 OK\r\nworkercluster-room: 12\r\n\r\n", None),
-            ("HTTP/1.1 204 No Content\r\nworkercluster-room: -1\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\nworkercluster-room: 12 one\r\n\r\n", None),
+            ("HTTP/1.1 204 No Content\r\nworkercluster-room: -1 one\r\n\r\n", None),
         ] {
-            assert_eq!(room(head.as_bytes()), said, "{head}");
+            assert_eq!(super::said(head.as_bytes(), "one"), said, "{head}");
         }
     }
 }

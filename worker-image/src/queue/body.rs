@@ -74,6 +74,11 @@ impl Body {
         matches!(self.0, Left::Nothing)
     }
 
+    /// Whether only the end of its connection ends it.
+    pub fn is_until_close(&self) -> bool {
+        matches!(self.0, Left::All)
+    }
+
     /// The connection ended. Says whether the body is whole with that.
     pub fn end(&mut self) -> bool {
         let whole = matches!(self.0, Left::Nothing | Left::All);

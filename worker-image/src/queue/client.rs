@@ -1,12 +1,13 @@
 //! A client's connection: what came on it, and whether it is still there.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::stream::Stream;
 
@@ -84,8 +85,11 @@ impl Client {
 /// So much a client that is sent away may still send before it is cut off.
 const LINGER_MAX: usize = 1 << 20;
 
-/// Reads what there is.
+/// Reads what there is, over a place on the stack: an inbox takes no more memory than what has come, however slowly that is.
 pub fn read<R: AsyncRead + Unpin>(from: &mut R, inbox: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    inbox.reserve(PIECE);
-    pin!(from.read_buf(inbox)).poll(cx)
+    let mut piece = [MaybeUninit::uninit(); PIECE];
+    let mut piece = ReadBuf::uninit(&mut piece);
+    ready!(Pin::new(from).poll_read(cx, &mut piece))?;
+    inbox.extend_from_slice(piece.filled());
+    Poll::Ready(Ok(piece.filled().len()))
 }

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use primary_protocol::remote;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::peers::{Owner, Peers};
 use super::stream::Address;
@@ -71,6 +71,9 @@ struct Inner {
     connections: AtomicUsize,
     away: AtomicUsize,
     closes: AtomicBool,
+    /// Whether other replicas are known, so that nobody has to look for one where there is none.
+    has_peers: AtomicBool,
+    queued: Notify,
 }
 
 #[derive(Debug)]
@@ -128,6 +131,8 @@ impl Desk {
             connections: AtomicUsize::new(0),
             away: AtomicUsize::new(0),
             closes: AtomicBool::new(false),
+            has_peers: AtomicBool::new(false),
+            queued: Notify::new(),
         }))
     }
 
@@ -217,11 +222,23 @@ impl Desk {
 
     /// These replicas serve now. Says whether there is one that was not there before.
     pub fn meet(&self, list: &remote::Peers) -> bool {
+        let now = self.now();
         let mut state = self.state();
-        let more = state.peers.take(list);
+        let more = state.peers.take(list, now);
         let ids: Vec<PeerId> = state.peers.ids().collect();
+        self.0.has_peers.store(!ids.is_empty(), Ordering::Relaxed);
         state.table.meet(ids);
         more
+    }
+
+    /// Forgets the other replicas where nobody has told of them for too long.
+    pub fn lapse(&self) {
+        let now = self.now();
+        let mut state = self.state();
+        if state.peers.lapse(now) {
+            self.0.has_peers.store(false, Ordering::Relaxed);
+            state.table.meet([]);
+        }
     }
 
     pub fn peers(&self) -> Vec<Peer> {
@@ -230,9 +247,14 @@ impl Desk {
         state.peers.ids().filter_map(peer).collect()
     }
 
-    /// Whether another replica is at this address.
-    pub fn is_peer(&self, address: IpAddr) -> bool {
-        self.state().peers.is_at(address)
+    /// The other replicas at this address.
+    pub fn peers_at(&self, address: IpAddr) -> Vec<PeerId> {
+        if self.0.has_peers.load(Ordering::Relaxed) { self.state().peers.at(address) } else { Vec::new() }
+    }
+
+    /// The UID of this replica's pod.
+    pub fn own(&self) -> String {
+        self.state().peers.own().to_string()
     }
 
     /// Whose a key is.
@@ -248,7 +270,7 @@ impl Desk {
     }
 
     pub fn own_tag(&self) -> String {
-        self.state().peers.own_tag()
+        self.state().peers.own_tag().to_string()
     }
 
     /// Another replica said that it has room for so many.
@@ -309,6 +331,22 @@ impl Desk {
         self.turn(|table, now| table.limit(limits, now));
     }
 
+    /// A worker took no connection: it gets no request for a moment.
+    pub fn rest(&self, worker: WorkerId) {
+        let now = self.now();
+        self.state().table.rest(worker, now);
+    }
+
+    /// For how long a request may wait.
+    pub fn patience(&self) -> Duration {
+        self.state().table.patience()
+    }
+
+    /// Told when a request begins to wait.
+    pub fn queued(&self) -> &Notify {
+        &self.0.queued
+    }
+
     /// The number of a request that has just come.
     pub fn number(&self) -> Ticket {
         self.state().table.number()
@@ -330,7 +368,10 @@ impl Desk {
         });
         match (asked, told) {
             (Asked::Now(place), _) => self.given(state, &place, now).map_or(Place::Refused(Refusal::Full), Place::Now),
-            (Asked::Waits, Some(told)) => Place::Later(told),
+            (Asked::Waits, Some(told)) => {
+                self.0.queued.notify_one();
+                Place::Later(told)
+            }
             (Asked::Waits, None) => Place::Refused(Refusal::Full),
             (Asked::Refused(why), _) => Place::Refused(why),
         }
@@ -471,7 +512,6 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use super::*;
 

@@ -29,6 +29,8 @@ pub struct Download {
     /// The worker's connection has ended.
     ended: bool,
     begun: bool,
+    /// A part of the answer, and not only of an interim one, went to the client.
+    reached: bool,
     /// So many bytes went to the client.
     pub passed: u64,
     /// Fields that are put to the answer's head.
@@ -48,13 +50,14 @@ impl Download {
         Self {
             inbox,
             adds,
-            out: Vec::new(),
+            out: Vec::with_capacity(512),
             sent: 0,
             own: 0,
             body: Body::new(Length::UntilClose),
             head: None,
             ended: false,
             begun: false,
+            reached: false,
             passed: 0,
         }
     }
@@ -148,6 +151,7 @@ impl Download {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.passed = self.passed.saturating_add(count as u64);
+            self.reached |= self.head.is_some();
             let of_out = count.min(self.out.len() - self.sent);
             self.sent += of_out;
             self.inbox.advance(count - of_out);
@@ -175,9 +179,14 @@ impl Download {
         self.head.is_some()
     }
 
-    /// Whether the client was sent a part of it, after which it can be told nothing else.
+    /// Whether the client was sent a part of it, after which it can be told nothing else: not so after interim answers that it has as a whole.
     pub fn reached_client(&self) -> bool {
-        self.passed > 0
+        self.reached || self.sent > 0
+    }
+
+    /// Whether nothing but the end of the worker's connection says that it is whole.
+    pub fn is_until_close(&self) -> bool {
+        self.head.is_some() && self.body.is_until_close() && !self.switches()
     }
 
     fn has_come(&self) -> bool {

@@ -11,13 +11,21 @@ use super::desk::Desk;
 use super::download::{Download, Fault};
 use super::http::{Flaw, Request};
 use super::stream::Stream;
+use super::table::WorkerId;
 use super::upload::Upload;
 
 /// How often it is looked whether the client does its part; twice in a row too little is too slow (nginx's timeouts are 60 s).
-const WINDOW: Duration = Duration::from_secs(30);
+const WINDOW: Duration = if cfg!(test) { Duration::from_millis(400) } else { Duration::from_secs(30) };
 
 /// A client that is to give or to take something gives or takes so many bytes in a [`WINDOW`].
 const LEAST: u64 = 1024;
+
+/// And so many while others wait for its worker.
+const LEAST_OF_ONE_THAT_IS_IN_THE_WAY: u64 = 64 * 1024;
+
+/// An answer that ends with its connection is taken for whole when so much time has passed and its worker lives: a process that is killed closes its
+/// connections a moment before it is seen to have ended.
+const DOUBT: Duration = Duration::from_millis(5);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +55,12 @@ pub struct Exchange<'a> {
     upload: &'a mut Upload,
     download: &'a mut Download,
     desk: &'a Desk,
-    /// It is not a worker, but another replica.
-    is_peer: bool,
+    /// Which worker it is; `None` where it is another replica.
+    who: Option<WorkerId>,
     /// What the client had given and taken when it was looked at last, and whether that was too little.
     seen: (u64, u64, bool),
+    /// When the end of the worker's connection is taken for the end of its answer.
+    doubt: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> Exchange<'a> {
@@ -61,10 +71,10 @@ impl<'a> Exchange<'a> {
         upload: &'a mut Upload,
         download: &'a mut Download,
         desk: &'a Desk,
-        is_peer: bool,
+        who: Option<WorkerId>,
     ) -> Self {
         let seen = (client.given, download.passed, false);
-        Self { client, worker, request, upload, download, desk, is_peer, seen }
+        Self { client, worker, request, upload, download, desk, who, seen, doubt: None }
     }
 
     pub async fn run(mut self) -> End {
@@ -82,17 +92,9 @@ impl<'a> Exchange<'a> {
             let full = !self.upload.has_room();
             let _ = self.upload.poll(self.worker, &mut self.client.inbox, cx);
             moved |= full && self.upload.has_room(); // the client may go on
-            if self.download.has_room()
-                && let Poll::Ready(came) = read(self.worker, &mut self.download.inbox, cx)
-            {
-                moved = true;
-                let taken = match came {
-                    Ok(count) => self.came(count),
-                    Err(_) => Err(self.broke()),
-                };
-                if let Err(end) = taken {
-                    return Poll::Ready(end);
-                }
+            match self.poll_worker(cx) {
+                Ok(came) => moved |= came,
+                Err(end) => return Poll::Ready(end),
             }
             let had = self.download.is_pending();
             match self.download.poll(&mut self.client.stream, cx) {
@@ -116,8 +118,47 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Reads from the worker. Says whether something came.
+    fn poll_worker(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if let (Some(doubt), Some(who)) = (&mut self.doubt, self.who) {
+            if doubt.as_mut().poll(cx).is_pending() {
+                return Ok(false);
+            }
+            self.doubt = None;
+            return if self.desk.has_ended(who) { Err(self.broke()) } else { self.came(0).map(|()| true) };
+        }
+        if !self.download.has_room() {
+            return Ok(false);
+        }
+        match read(self.worker, &mut self.download.inbox, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0)) if self.who.is_some() && self.download.is_until_close() => {
+                self.doubt = Some(Box::pin(tokio::time::sleep(DOUBT)));
+                Ok(true)
+            }
+            Poll::Ready(Ok(count)) => self.came(count).map(|()| true),
+            Poll::Ready(Err(_)) => Err(self.broke()),
+        }
+    }
+
+    /// Looks what of the bytes that came from the client, also while nobody wanted them, belongs to its body.
+    fn take(&mut self) -> Result<(), End> {
+        if self.upload.has_come() || !self.upload.has_room() {
+            return Ok(());
+        }
+        if let Err(flaw) = self.upload.take(&self.client.inbox) {
+            return Err(if self.download.reached_client() { End::Cut } else { End::Bad(flaw) });
+        }
+        // A client that has its answer already may leave the rest of its body away.
+        if self.client.ended && !self.upload.has_come() && !self.download.has_begun() {
+            return Err(End::Left);
+        }
+        Ok(())
+    }
+
     /// Reads from the client: its body, or, where that has come, whether it is still there. Says whether something came.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.take()?;
         let wants = !self.upload.has_come() && self.upload.has_room() && !self.client.ended;
         if !wants {
             // An upgraded client's next bytes are of the other protocol, and any other's of the next request: both wait.
@@ -128,13 +169,7 @@ impl<'a> Exchange<'a> {
         if came.is_err() {
             return Err(End::Left);
         }
-        if let Err(flaw) = self.upload.take(&self.client.inbox) {
-            return Err(if self.download.reached_client() { End::Cut } else { End::Bad(flaw) });
-        }
-        // A client that has its answer already may leave the rest of its body away.
-        if self.client.ended && !self.upload.has_come() && !self.download.has_begun() {
-            return Err(End::Left);
-        }
+        self.take()?;
         Ok(true)
     }
 
@@ -145,11 +180,11 @@ impl<'a> Exchange<'a> {
             0 => self.download.end(self.request, closes),
             _ => self.download.take(self.request, closes),
         };
-        if self.is_peer && self.download.refuses() {
+        if self.who.is_none() && self.download.refuses() {
             return Err(End::Full);
         }
         // Another replica may still say that it has no room.
-        if self.download.has_begun() && (!self.is_peer || self.download.has_head()) {
+        if self.download.has_begun() && (self.who.is_some() || self.download.has_head()) {
             self.upload.release(&mut self.client.inbox);
         }
         taken.map_err(|fault| match fault {
@@ -168,13 +203,16 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Whether the client does too little for the second time. Where it waits for the worker, it has nothing to do; and for the worker others look.
+    /// Whether the client does too little for the second time. Where it waits for the worker, it has nothing to do; and for the worker others look. One
+    /// that has ended its side, and is given nothing, is taken to have left: that is all that is seen of one which closed its connection.
     fn is_too_slow(&mut self) -> bool {
         let (given, taken, before) = self.seen;
+        let least = if self.desk.waiting() > 0 { LEAST_OF_ONE_THAT_IS_IN_THE_WAY } else { LEAST };
         let owes =
             !self.upload.has_come() && self.upload.has_room() && (self.download.has_begun() || !self.request.expects);
-        let slow = (owes && self.client.given - given < LEAST)
-            || (self.download.is_pending() && self.download.passed - taken < LEAST);
+        let slow = (owes && self.client.given - given < least)
+            || (self.download.is_pending() && self.download.passed - taken < LEAST)
+            || (self.client.ended && self.download.passed == taken);
         self.seen = (self.client.given, self.download.passed, slow);
         slow && before
     }

@@ -1,6 +1,7 @@
 //! Clients: each request of a connection in turn gets a worker, and its answer.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use super::affinity::Affinity;
 use super::answer::{Answer, HTTP2_REFUSAL};
 use super::client::Client;
 use super::desk::{Arriving, Desk};
-use super::http::{Flaw, Forwarder, Hop, Method, Paths, ROOM, Read, Request};
+use super::http::{Flaw, Forwarder, Hop, Length, MAX_HEAD, Method, Paths, ROOM, Read, Request};
 use super::lead::{Next, lead};
 use super::pool::Pool;
 use super::stream::Stream;
+use super::table::PeerId;
 use super::together::{ALL_SHARED_KIB, Flights};
 
 /// A head has to come within this time from its first byte (nginx has 60 s, haproxy's example 5).
@@ -60,13 +62,24 @@ pub struct Front {
     /// KiB that answers which are kept for several clients may still take.
     pub answers: Arc<Semaphore>,
     /// KiB that bodies which are kept, or on their way, may still take.
-    pub bodies: Semaphore,
+    pub bodies: Arc<Semaphore>,
+    /// Replicas that could not be reached, and when.
+    pub shunned: RefCell<BTreeMap<PeerId, Instant>>,
     /// When there were more replicas than before: connections that are older end with an answer, so that they spread anew.
     pub spread: Cell<Option<Instant>>,
 }
 
-/// All bodies that are kept take so much memory at the most: some 800 whole ones. More than that flow to their workers.
-const BODIES_KIB: usize = 64 * 1024;
+/// All bodies that are kept take so much memory at the most: some 1000 whole ones. More than that flow to their workers.
+const BODIES_KIB: usize = 80 * 1024;
+
+/// A head that is longer than this takes its part of that memory while it comes.
+const HEAD_FREE: usize = 4 * 1024;
+
+/// A replica that could not be reached is not tried for so long.
+const SHUNNED: Duration = Duration::from_secs(1);
+
+/// A client that takes longer over a few words is let go.
+const WORDS_TIME: Duration = Duration::from_secs(15);
 
 /// After a replica has come, connections end after this time, spread over that one; not at once, since whoever balances between replicas has to know of it first.
 const SPREAD: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(4));
@@ -85,9 +98,20 @@ impl Front {
             shares_credentials: false,
             flights: Flights::default(),
             answers: Arc::new(Semaphore::new(ALL_SHARED_KIB)),
-            bodies: Semaphore::new(BODIES_KIB),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            shunned: RefCell::default(),
             spread: Cell::new(None),
         }
+    }
+
+    pub fn shun(&self, peer: &PeerId) {
+        let mut shunned = self.shunned.borrow_mut();
+        shunned.retain(|_, since| since.elapsed() < SHUNNED);
+        shunned.insert(peer.clone(), Instant::now());
+    }
+
+    pub fn is_shunned(&self, peer: &PeerId) -> bool {
+        self.shunned.borrow().get(peer).is_some_and(|since| since.elapsed() < SHUNNED)
     }
 
     /// Whether a connection is to end with its next answer, so that its client finds one of the replicas that came.
@@ -101,7 +125,6 @@ impl Front {
 
 /// Serves one connection to its end.
 pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
-    let _ = stream.set_nodelay(true);
     let since = Instant::now();
     let mut client = Client::new(Stream::Tcp(stream), peer);
     let mut arriving = Some(front.desk.arrives());
@@ -155,12 +178,13 @@ async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Nex
         Ok(Ok(Some(request))) => request,
         // Only empty lines came, or nothing.
         Ok(Ok(None)) => return Next::End,
-        Ok(Err(flaw)) => return told(Answer::Bad(flaw), false),
+        Ok(Err(why)) => return told(why, false),
         Err(_) => return told(Answer::Slow, false),
     };
     let came = match request.hop {
         // Only another replica may say so; one that is not known here is told at once that this is the wrong place.
-        Some(_) if !front.desk.is_peer(client.peer.ip()) => Err((Answer::NoRoom, false)),
+        Some(Hop::Foreign) => Err((Answer::NoRoom, false)),
+        Some(Hop::Ask) if request.body != Length::None => Err((Answer::NoRoom, false)),
         Some(Hop::Ask) => return tell_room(front, client).await,
         _ => lead(front, client, &request, head, arriving).await,
     };
@@ -180,35 +204,52 @@ async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Nex
 async fn tell_room(front: &Front, client: &mut Client) -> Next {
     let closes = front.desk.closes();
     let (room, close) = if closes { (0, "connection: close\r\n") } else { (front.desk.room(), "") };
-    let words = format!("HTTP/1.1 204 No Content\r\n{ROOM}: {room}\r\n{close}\r\n");
+    // With its UID, so that who asks sees that its list is right: an address may be another pod's by now.
+    let words = format!("HTTP/1.1 204 No Content\r\n{ROOM}: {room} {}\r\n{close}\r\n", front.desk.own());
     let next = sent(client, words.as_bytes()).await;
     if closes { Next::End } else { next }
 }
 
 async fn sent(client: &mut Client, words: &[u8]) -> Next {
-    let sent = tokio::io::AsyncWriteExt::write_all(&mut client.stream, words).await;
-    if sent.is_ok() { Next::Another } else { Next::End }
+    let sends = tokio::io::AsyncWriteExt::write_all(&mut client.stream, words);
+    if matches!(timeout(WORDS_TIME, sends).await, Ok(Ok(()))) { Next::Another } else { Next::End }
 }
 
 /// Reads the next request's head. `None` where the client has gone.
-async fn read(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<Option<Request>, Flaw> {
+async fn read(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<Option<Request>, Answer> {
+    let peers = front.desk.peers_at(client.peer.ip());
     let by = Forwarder {
         client: client.peer,
         trusts: front.trusts,
-        is_peer: front.desk.is_peer(client.peer.ip()),
+        peers: &peers,
         together: &front.together,
         cookie: front.affinity.as_ref().map(|affinity| &*affinity.cookie),
     };
+    let (mut looked, mut held) = (0, None);
     loop {
-        if let Read::Whole(request) = Request::parse(&client.inbox, by, head)? {
-            client.inbox.advance(request.read);
-            return Ok(Some(request));
+        if may_be_whole(&client.inbox, looked) {
+            looked = client.inbox.len();
+            if let Read::Whole(request) = Request::parse(&client.inbox, by, head).map_err(Answer::Bad)? {
+                client.inbox.advance(request.read);
+                return Ok(Some(request));
+            }
+        }
+        if client.inbox.len() > HEAD_FREE && held.is_none() {
+            let most = u32::try_from(MAX_HEAD / 1024).unwrap_or(u32::MAX);
+            held = Some(front.bodies.try_acquire_many(most).map_err(|_| Answer::Crowded)?);
         }
         match client.read().await {
             Ok(1..) => {}
             _ => return Ok(None),
         }
     }
+}
+
+/// Whether it is worth to read a head that was read so far in vain: its end may have come, or it is twice as long; a head that comes byte by byte would
+/// else be read from its beginning with each.
+fn may_be_whole(bytes: &[u8], looked: usize) -> bool {
+    let new = bytes.get(looked.saturating_sub(3)..).unwrap_or_default();
+    bytes.len() >= looked * 2 || bytes.len() >= MAX_HEAD || new.windows(3).any(|three| three == b"\n\r\n")
 }
 
 fn told(why: Answer, headless: bool) -> Next {

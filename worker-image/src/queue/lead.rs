@@ -1,25 +1,28 @@
 //! One request from its head to its answer: its body, its turn, its worker, and another worker where the first dies.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::affinity::Wish;
 use super::answer::Answer;
+use super::around::greet;
 use super::client::{Client, PIECE};
 use super::desk::{Arriving, Desk, Given, Peer, Place, Seat};
 use super::download::Download;
 use super::exchange::{End, Exchange};
 use super::front::Front;
 use super::http::{HOP, Hop, Length, Request};
-use super::stream::{Address, Stream};
+use super::stream::Stream;
 use super::table::{self, Refusal, Ticket, Wants, Why};
 use super::together;
 use super::upload::{KEPT_MAX, Upload};
@@ -35,6 +38,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Another replica that takes longer is taken to be gone.
 const PEER_TIME: Duration = Duration::from_secs(1);
+
+/// And so is one whose machine does not even acknowledge what it is sent for so long.
+const PEER_SILENCE: Duration = Duration::from_secs(5);
 
 /// A process ends a moment after its connections do; it is looked at so often, and so many times, whether it has.
 const ENDS: (Duration, u32) = (Duration::from_micros(500), 10);
@@ -81,7 +87,9 @@ pub async fn lead(
     arriving: Arriving,
 ) -> Result<Next, (Answer, bool)> {
     let mut upload = Upload::new(head, request.body);
-    let _held = hold(front, request, &mut upload);
+    if request.body != Length::None {
+        upload.keep(hold(front, request));
+    }
     if !gather(client, request, &mut upload).await.map_err(|why| (why, false))? {
         return Ok(Next::End);
     }
@@ -126,23 +134,24 @@ pub async fn carry(
     aim: Aim,
     call: Call,
 ) -> Result<Next, (Answer, bool)> {
-    let since = front.desk.now();
+    let Call { ticket, mut why, arriving } = call;
+    let since = why.since().unwrap_or_else(|| front.desk.now());
     let mut wants = match &aim {
         Aim::Line(wants) => *wants,
         Aim::Peer(peer) => {
             match pass_on(front, client, request, upload, peer, Hop::Owner).await {
                 Tried::Over(next) => return Ok(next),
                 Tried::Answer(why) => return Err((why, false)),
-                Tried::Dead | Tried::Broken(_) | Tried::Elsewhere => front.desk.count(|counts| counts.alone += 1),
+                _ => front.desk.count(|counts| counts.alone += 1),
             }
             upload.rewind();
+            why = Why::Untaken(since); // what it waited there counts
             Wants::default()
         }
         Aim::Visit => Wants::default(),
     };
     // What another replica does not take comes back, and has to be here as a whole then.
     wants.roams &= upload.is_whole();
-    let Call { ticket, why, arriving } = call;
     let mut place = match aim {
         Aim::Visit => match front.desk.visit(ticket) {
             Some(seat) => Place::Now(Given::Here(seat)),
@@ -177,8 +186,12 @@ pub async fn carry(
                 deaths += 1;
                 why = Why::Back(deaths);
             }
-            Tried::Elsewhere => why = Why::Untaken(since),
+            Tried::Untaken => {
+                why = Why::Untaken(since);
+                wants.worker = None;
+            }
             Tried::Broken(seat) => {
+                wants.worker = None;
                 attempts += 1;
                 if attempts >= ATTEMPTS {
                     return Err((Answer::Broken, false));
@@ -194,19 +207,17 @@ pub async fn carry(
     }
 }
 
-/// Memory for keeping a body, for as long as what is given is kept. Where others have all of it, the body flows, and is sent to one worker alone.
-fn hold<'a>(front: &'a Front, request: &Request, upload: &mut Upload) -> Option<SemaphorePermit<'a>> {
+/// Memory for keeping a body. Where others have all of it, the body flows, and is sent to one worker alone.
+fn hold(front: &Front, request: &Request) -> Option<OwnedSemaphorePermit> {
     let kept = match request.body {
-        Length::None => return None,
+        Length::None => 0,
         Length::Bytes(bytes) => usize::try_from(bytes).unwrap_or(KEPT_MAX).min(KEPT_MAX),
         Length::Chunked | Length::UntilClose => KEPT_MAX,
     };
-    let kib = u32::try_from(kept.saturating_add(PIECE).div_ceil(1024)).unwrap_or(u32::MAX);
-    let held = front.bodies.try_acquire_many(kib).ok();
-    if held.is_none() {
-        upload.flow();
-    }
-    held
+    // What carries it out for several has it once more.
+    let times = if request.together.is_some() { 2 } else { 1 };
+    let kib = u32::try_from((kept.saturating_add(PIECE) * times).div_ceil(1024)).unwrap_or(u32::MAX);
+    front.bodies.clone().try_acquire_many_owned(kib).ok()
 }
 
 /// What is told to a client whose request nobody was given, and whether its next one can follow.
@@ -252,10 +263,11 @@ async fn seat(
     let mut waits = match place {
         Place::Now(given) => return Ok(Some(given)),
         Place::Refused(why) => return Err(why),
-        Place::Later(told) => Waits { told, desk: &front.desk, ticket },
+        Place::Later(told) => Waits { told, desk: &front.desk, ticket, is_over: false },
     };
     std::future::poll_fn(|cx| {
         if let Poll::Ready(told) = Pin::new(&mut waits.told).poll(cx) {
+            waits.is_over = true;
             return Poll::Ready(told.map_or(Err(Refusal::Late), |told| told.map(Some)));
         }
         // Who closed its side while it waits is taken to have left: under load most of those have, and their work would be for nobody.
@@ -269,11 +281,15 @@ struct Waits<'a> {
     told: oneshot::Receiver<Result<Given, Refusal>>,
     desk: &'a Desk,
     ticket: Ticket,
+    /// It was told, and is not on the table any more.
+    is_over: bool,
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.desk.leave(self.ticket);
+        if !self.is_over {
+            self.desk.leave(self.ticket);
+        }
     }
 }
 
@@ -285,8 +301,8 @@ enum Tried {
     Dead,
     /// It lives, and another may have the request.
     Broken(Seat),
-    /// The other replica did not take it.
-    Elsewhere,
+    /// Nothing of it was sent, or another replica said that it has no room: it has done nothing to whoever did not take it.
+    Untaken,
 }
 
 /// Has another replica answer a request, if that one has room.
@@ -299,20 +315,30 @@ async fn pass_on(
     why: Hop,
 ) -> Tried {
     let _away = front.desk.sends_away();
-    upload.add(format!("{HOP}: {}\r\n", why.word()).as_bytes());
+    upload.add(format!("{HOP}: {}\r\n", why.says(&front.desk.own())).as_bytes());
     let place = table::Place::Peer(peer.id.clone());
-    loop {
+    while !front.is_shunned(&peer.id) {
         // What may not be sent twice is not sent where the other side may be about to close.
         let idle = if request.may_be_sent_again() { front.pool.borrow_mut().take(&place) } else { None };
         let used = idle.is_some();
-        let connected = match idle {
-            Some(stream) => Some(stream),
-            None => timeout(PEER_TIME, Stream::connect(&Address::Tcp(peer.address))).await.ok().and_then(Result::ok),
+        let mut stream = match idle {
+            Some(stream) => stream,
+            None => match timeout(PEER_TIME, greet(front, peer)).await.ok().flatten() {
+                Some((stream, 0)) if why == Hop::Overflow => {
+                    front.pool.borrow_mut().put(place, stream);
+                    break;
+                }
+                Some((stream, _)) => stream,
+                None => {
+                    front.shun(&peer.id);
+                    break;
+                }
+            },
         };
-        let Some(mut stream) = connected else { break };
-        stream.watch_peer();
+        // In line it may be silent, and take no more than fits in its buffers, for as long as a request may wait.
+        stream.end_unanswered(if upload.is_whole() { PEER_SILENCE } else { front.desk.patience() + PEER_SILENCE });
         let mut download = Download::new(BytesMut::new(), Vec::new());
-        let exchange = Exchange::new(client, &mut stream, request, upload, &mut download, &front.desk, true);
+        let exchange = Exchange::new(client, &mut stream, request, upload, &mut download, &front.desk, None);
         match exchange.run().await {
             End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => return Tried::Answer(Answer::Died),
             // A connection that was idle may end at any time.
@@ -333,7 +359,7 @@ async fn pass_on(
                 if download.leaves_connection() && upload.is_done() {
                     front.pool.borrow_mut().put(place, stream);
                 }
-                return Tried::Over(next(client, upload, &download));
+                return Tried::Over(next(client, request, upload, &download));
             }
             End::Wrong(flaw) => return Tried::Answer(Answer::Wrong(flaw)),
             End::Bad(flaw) => return Tried::Answer(Answer::Bad(flaw)),
@@ -344,7 +370,7 @@ async fn pass_on(
     upload.add(b"");
     // Until it says otherwise.
     front.desk.has_room(&peer.id, 0);
-    Tried::Elsewhere
+    Tried::Untaken
 }
 
 async fn attempt(
@@ -367,26 +393,39 @@ async fn attempt(
         let used = idle.is_some();
         let connected = match idle {
             Some(stream) => Some(stream),
-            None => timeout(CONNECT_TIME, Stream::connect(&seat.address)).await.ok().and_then(Result::ok),
+            None => match timeout(CONNECT_TIME, Stream::connect(&seat.address)).await {
+                Ok(Ok(stream)) => Some(stream),
+                Ok(Err(error)) if is_out_of_descriptors(&error) => return Tried::Answer(Answer::Crowded),
+                Ok(Err(_)) | Err(_) => None,
+            },
         };
-        let Some(mut worker) = connected else { return lost(front, seat).await };
+        let Some(mut worker) = connected else {
+            let Some(seat) = lost(front, seat).await else { return Tried::Untaken };
+            front.desk.rest(seat.worker); // before its place is free for the next
+            return Tried::Untaken;
+        };
         let mut download = Download::new(BytesMut::new(), adds.clone());
-        let exchange = Exchange::new(client, &mut worker, request, upload, &mut download, &front.desk, false);
+        let who = Some(seat.worker);
+        let exchange = Exchange::new(client, &mut worker, request, upload, &mut download, &front.desk, who);
         let end = exchange.run().await;
         match end {
             End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => {
-                return Tried::Answer(Answer::Died);
+                let lives = lost(front, seat).await.is_some();
+                return Tried::Answer(if lives { Answer::Silent } else { Answer::Died });
             }
             // It closed a connection that had been idle, as any server may: that says nothing of the worker.
             End::Died if used && !front.desk.has_ended(seat.worker) => upload.rewind(),
-            End::Died => return lost(front, seat).await,
+            End::Died => return lost(front, seat).await.map_or(Tried::Dead, Tried::Broken),
             End::Switched => {
                 let mut seat = seat;
                 seat.upgrade();
                 switch(client, worker, download).await;
                 return Tried::Over(Next::End);
             }
-            End::Done => return Tried::Over(done(front, client, upload, &download, worker, seat)),
+            End::Done => {
+                leave(front, upload, &download, worker, seat);
+                return Tried::Over(next(client, request, upload, &download));
+            }
             End::Wrong(_) | End::Bad(_) | End::Cut | End::Left | End::Full => {
                 if end == End::Cut {
                     front.desk.count(|counts| counts.cut += 1);
@@ -403,15 +442,13 @@ async fn attempt(
     }
 }
 
-/// The client has its answer.
-fn done(
-    front: &Front,
-    client: &mut Client,
-    upload: &mut Upload,
-    download: &Download,
-    worker: Stream,
-    seat: Seat,
-) -> Next {
+/// It is not the worker's fault that there is no connection to it.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].iter().any(|one| one.raw_os_error() == code))
+}
+
+/// The client has its answer, and the worker's place is free when it is done with the request.
+fn leave(front: &Front, upload: &Upload, download: &Download, worker: Stream, seat: Seat) {
     if download.leaves_connection() && upload.is_done() {
         front.pool.borrow_mut().put(table::Place::Worker(seat.worker), worker);
         drop(seat); // after its connection is back, for who is next
@@ -421,30 +458,31 @@ fn done(
         // It has answered early, and may be at it still.
         tokio::task::spawn_local(abandon(worker, seat));
     }
-    next(client, upload, download)
 }
 
 /// What follows an answer that the client has as a whole.
-pub fn next(client: &mut Client, upload: &mut Upload, download: &Download) -> Next {
+pub fn next(client: &mut Client, request: &Request, upload: &mut Upload, download: &Download) -> Next {
     let whole = upload.has_come();
     // What was not wanted of the body is not the next request.
     upload.forget(&mut client.inbox);
-    match (download.goes_on(), whole && client.inbox.is_empty()) {
+    // Another request may be on its way where it is we who end it: what is not read would cost the client its answer.
+    match (download.goes_on(), whole && client.inbox.is_empty() && !request.persists) {
         (true, _) => Next::Another,
         (false, true) => Next::End,
         (false, false) => Next::Linger,
     }
 }
 
-/// Waits until it is known whether a worker whose connection broke is dead: so long its place is kept, and nobody else is sent to it.
-async fn lost(front: &Front, seat: Seat) -> Tried {
+/// Waits until it is known whether a worker whose connection broke is dead, and gives its place back where it lives: so long it is kept, and nobody else
+/// is sent to it.
+async fn lost(front: &Front, seat: Seat) -> Option<Seat> {
     for _ in 0..ENDS.1 {
         if front.desk.has_ended(seat.worker) {
-            return Tried::Dead;
+            return None;
         }
         tokio::time::sleep(ENDS.0).await;
     }
-    Tried::Broken(seat)
+    Some(seat)
 }
 
 /// Both sides speak another protocol from now on.

@@ -2,20 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use primary_protocol::remote;
 
-use super::table::PeerId;
+use super::table::{Moment, PeerId};
+
+/// A list that is not told again within this time counts no more: the operator tells it every 20 s, and an address may be another pod's by and by.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// A replica that was on a list so long ago is not new when it comes back: its connections are still there.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The replicas that serve, as the operator told them last.
 #[derive(Debug, Default)]
 pub struct Peers {
     own: String,
+    own_tag: String,
+    /// By the short names that cookies have.
+    tags: BTreeMap<String, PeerId>,
     others: BTreeMap<PeerId, SocketAddr>,
+    /// The same by where they are; pods may share their node's address.
+    at: BTreeMap<IpAddr, Vec<PeerId>>,
     /// This one is among those that serve.
     serves: bool,
-    /// What the list is called; none has come yet where it is empty.
-    revision: String,
+    /// When the list was told. `None` where none has come, or where it counts no more.
+    told: Option<Moment>,
+    /// When each that was on a list was on one last.
+    listed: BTreeMap<PeerId, Moment>,
 }
 
 /// Who of all replicas does something for all.
@@ -31,18 +45,36 @@ pub enum Owner {
 impl Peers {
     /// Those of a replica with this UID.
     pub fn of(own: String) -> Self {
-        Self { own, ..Self::default() }
+        Self { own_tag: tag(&own), own, ..Self::default() }
     }
 
-    /// Takes over a list. Says whether there is a replica that there was not before, in a list that is not the first.
-    pub fn take(&mut self, list: &remote::Peers) -> bool {
-        let known = std::mem::take(&mut self.others);
-        let is_first = self.revision.is_empty();
+    /// Takes over a list. Says whether there is a replica that there was not a minute ago either, in a list that is not the first.
+    pub fn take(&mut self, list: &remote::Peers, now: Moment) -> bool {
+        let is_first = self.told.replace(now).is_none();
         let others = list.members.iter().filter(|peer| peer.id != self.own);
         self.others = others.map(|peer| (PeerId::from(peer.id.as_str()), peer.address)).collect();
         self.serves = list.members.iter().any(|peer| peer.id == self.own);
-        self.revision.clone_from(&list.revision);
-        !is_first && self.others.keys().any(|peer| !known.contains_key(peer))
+        self.tags = self.others.keys().map(|peer| (tag(peer), peer.clone())).collect();
+        self.at.clear();
+        for (peer, address) in &self.others {
+            self.at.entry(address.ip().to_canonical()).or_default().push(peer.clone());
+        }
+        self.listed.retain(|_, listed| now.saturating_sub(*listed) < REMEMBERED);
+        let mut is_more = false;
+        for peer in self.others.keys() {
+            is_more |= self.listed.insert(peer.clone(), now).is_none();
+        }
+        is_more && !is_first
+    }
+
+    /// Forgets a list that counts no more. Says whether it did.
+    pub fn lapse(&mut self, now: Moment) -> bool {
+        let lapses = self.told.is_some_and(|told| now.saturating_sub(told) >= LEASE);
+        if lapses {
+            let (own, listed) = (std::mem::take(&mut self.own), std::mem::take(&mut self.listed));
+            *self = Self { listed, ..Self::of(own) };
+        }
+        lapses
     }
 
     pub fn ids(&self) -> impl Iterator<Item = PeerId> {
@@ -55,17 +87,21 @@ impl Peers {
 
     /// The one whose tag this is.
     pub fn tagged(&self, tag: &str) -> Option<PeerId> {
-        self.others.keys().find(|peer| self::tag(peer) == tag).cloned()
+        self.tags.get(tag).cloned()
     }
 
-    pub fn own_tag(&self) -> String {
-        tag(&self.own)
+    pub fn own_tag(&self) -> &str {
+        &self.own_tag
     }
 
-    /// Whether a replica is there.
-    pub fn is_at(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.others.values().any(|peer| peer.ip().to_canonical() == address)
+    /// The replicas at this address.
+    pub fn at(&self, address: IpAddr) -> Vec<PeerId> {
+        self.at.get(&address.to_canonical()).cloned().unwrap_or_default()
+    }
+
+    /// This one's UID.
+    pub fn own(&self) -> &str {
+        &self.own
     }
 
     /// Whose a key is: all replicas that know the same list say the same, and where one comes or goes, only its own keys move (rendezvous hashing).
@@ -120,7 +156,7 @@ mod tests {
 
     fn of(own: &str, ids: &[&str]) -> Peers {
         let mut peers = Peers::of(own.to_string());
-        peers.take(&list(ids));
+        peers.take(&list(ids), Moment::ZERO);
         peers
     }
 
@@ -155,21 +191,37 @@ mod tests {
     #[test]
     fn a_replica_that_comes_is_seen_and_one_that_goes_is_not_news() {
         let mut peers = Peers::of("a".into());
-        assert!(!peers.take(&list(&["a", "b"])), "there was nobody before");
-        assert!(peers.take(&list(&["a", "b", "c"])));
-        assert!(!peers.take(&list(&["a", "c"])));
-        assert!(!peers.take(&list(&["c"])), "and this one itself is none");
-        assert_eq!(peers.ids().collect::<Vec<_>>(), ["c".into()]);
+        let mut take = |ids: &[&str], seconds| peers.take(&list(ids), Moment::from_secs(seconds));
+        assert!(!take(&["a", "b"], 0), "there was nobody before");
+        assert!(take(&["a", "b", "c"], 1));
+        assert!(!take(&["a", "c"], 2));
+        assert!(!take(&["c"], 3), "and this one itself is none");
+        assert!(!take(&["b", "c"], 10), "one that flaps is not new each time");
+        assert!(!take(&["c"], 11));
+        assert!(take(&["b", "c"], 80), "one that was away for long is");
+        assert_eq!(peers.ids().collect::<Vec<_>>(), ["b".into(), "c".into()]);
         let there = peers.address(&"c".into()).unwrap().ip();
-        assert!(peers.is_at(there) && !peers.is_at(IpAddr::from([10, 0, 0, 200])));
+        assert_eq!((peers.at(there), peers.at(IpAddr::from([10, 0, 0, 200]))), (vec!["c".into()], vec![]));
         let IpAddr::V4(four) = there else { panic!("{there}") };
-        assert!(peers.is_at(IpAddr::V6(four.to_ipv6_mapped())), "as a socket of both kinds sees it");
+        assert_eq!(peers.at(IpAddr::V6(four.to_ipv6_mapped())), ["c".into()], "as a socket of both kinds sees it");
+    }
+
+    #[test]
+    fn a_list_that_is_not_told_again_counts_no_more() {
+        let mut peers = of("a", &["a", "b"]);
+        let there = peers.address(&"b".into()).unwrap().ip();
+        assert!(!peers.lapse(LEASE - Duration::from_secs(1)) && peers.ids().count() == 1);
+        peers.take(&list(&["a", "b"]), Duration::from_secs(20));
+        assert!(!peers.lapse(LEASE), "it was told again");
+        assert!(peers.lapse(LEASE + Duration::from_secs(20)));
+        assert_eq!((peers.ids().count(), peers.at(there), peers.owner(b"key")), (0, vec![], Owner::Nobody));
+        assert!(!peers.lapse(LEASE * 9), "once");
     }
 
     #[test]
     fn a_tag_finds_its_replica() {
         let peers = of("a", &["a", "b", "c"]);
-        assert_eq!(peers.tagged(&of("b", &["a", "b"]).own_tag()), Some("b".into()));
-        assert_eq!(peers.tagged(&peers.own_tag()), None);
+        assert_eq!(peers.tagged(of("b", &["a", "b"]).own_tag()), Some("b".into()));
+        assert_eq!(peers.tagged(peers.own_tag()), None);
     }
 }

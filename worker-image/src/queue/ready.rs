@@ -18,12 +18,16 @@ const STATUS_LINE: usize = 12;
 
 /// Notes at the desk that a worker gave a good answer.
 pub async fn check(desk: &Desk, worker: WorkerId, path: &str) {
-    let answered = timeout(PATIENCE, ask(desk, worker, path)).await;
-    desk.checked(worker, answered.is_ok_and(|answered| answered.unwrap_or(false)));
+    let answered = timeout(PATIENCE, ask(desk, worker, path)).await.ok().and_then(Result::ok).flatten();
+    desk.checked(worker, answered.as_ref().is_some_and(|(good, _)| *good));
+    // Read to its end, so that the worker is not told that somebody broke it off.
+    if let Some((_, mut stream)) = answered {
+        let _ = timeout(PATIENCE, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
+    }
 }
 
-async fn ask(desk: &Desk, worker: WorkerId, path: &str) -> io::Result<bool> {
-    let Some(address) = desk.address(worker) else { return Ok(false) };
+async fn ask(desk: &Desk, worker: WorkerId, path: &str) -> io::Result<Option<(bool, Stream)>> {
+    let Some(address) = desk.address(worker) else { return Ok(None) };
     let mut stream = Stream::connect(&address).await?;
     let request =
         format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: workercluster\r\nconnection: close\r\n\r\n");
@@ -31,7 +35,5 @@ async fn ask(desk: &Desk, worker: WorkerId, path: &str) -> io::Result<bool> {
     let mut line = [0; STATUS_LINE];
     stream.read_exact(&mut line).await?;
     let good = line.starts_with(b"HTTP/1.") && line[8] == b' ' && matches!(line[9], b'2' | b'3');
-    // Read to its end, so that the worker is not told that somebody broke it off.
-    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-    Ok(good)
+    Ok(Some((good, stream)))
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
@@ -59,7 +60,7 @@ pub struct Service {
     orders: mpsc::Sender<Order>,
 }
 
-/// Ends the program with a thread that panics: without it nobody would be served, and nobody would know.
+/// Ends the program with a thread, or a task that all depend on, that panics: without it nobody would be served, and nobody would know.
 struct EndsAll;
 
 impl Drop for EndsAll {
@@ -183,6 +184,12 @@ async fn lead(desk: Desk, leading: Leading, ordered: &mut mpsc::Receiver<Order>)
 }
 
 async fn accept(front: Rc<Front>, listener: TcpListener, permits: Arc<Semaphore>) {
+    let _ends_all = EndsAll;
+    // What is accepted inherits it: a client that vanishes without a word is found out within two minutes.
+    let _ = sockopt::set_socket_keepalive(&listener, true);
+    let _ = sockopt::set_tcp_keepidle(&listener, Duration::from_secs(60));
+    let _ = sockopt::set_tcp_keepintvl(&listener, Duration::from_secs(15));
+    let _ = sockopt::set_tcp_keepcnt(&listener, 4);
     loop {
         let free = permits.clone().try_acquire_owned().ok();
         if free.is_none() {
@@ -215,15 +222,18 @@ async fn watch(desk: Desk, worker: WorkerId, process: OwnedFd) {
     }
 }
 
-/// Tells those that have waited for too long.
+/// Tells those that have waited for too long, and forgets replicas of which nobody tells any more.
 async fn look(desk: Desk) {
+    let _ends_all = EndsAll;
     loop {
+        desk.lapse();
         let next = desk.expire().unwrap_or(LOOKS.1);
         tokio::time::sleep(next.clamp(LOOKS.0, LOOKS.1)).await;
     }
 }
 
 async fn sweep(front: Rc<Front>) {
+    let _ends_all = EndsAll;
     loop {
         tokio::time::sleep(SWEEPS).await;
         front.pool.borrow_mut().sweep();

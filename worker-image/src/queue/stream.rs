@@ -76,7 +76,14 @@ impl Stream {
             let _ = sockopt::set_tcp_keepidle(stream, second * 2);
             let _ = sockopt::set_tcp_keepintvl(stream, second);
             let _ = sockopt::set_tcp_keepcnt(stream, 3);
-            let _ = sockopt::set_tcp_user_timeout(stream, 5000);
+        }
+    }
+
+    /// Has it end when what was sent is not taken for so long, be it that nobody acknowledges it or that the other end takes no more.
+    pub fn end_unanswered(&self, after: std::time::Duration) {
+        if let Self::Tcp(stream) = self {
+            let milliseconds = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+            let _ = sockopt::set_tcp_user_timeout(stream, milliseconds); // else it ends later
         }
     }
 

@@ -61,7 +61,12 @@ struct Worker {
     turn: Ticket,
     idle_since: Moment,
     served: u64,
+    /// It took no connection, and gets no request before this time.
+    rests_until: Option<Moment>,
 }
+
+/// A worker that took no connection is given nothing for so long: it may be on its way out, or take some again soon.
+const REST: Duration = Duration::from_millis(100);
 
 /// Who has which request, and who waits.
 #[derive(Debug)]
@@ -128,8 +133,20 @@ pub enum Why {
     New,
     /// So many workers died of it, or did not answer it.
     Back(u32),
-    /// Another replica had no room for it after all; it has waited since then.
+    /// Whoever it was given to did not take it after all; it has waited since then.
     Untaken(Moment),
+    /// It was to be answered together with others, and is not; it has waited since then, and in no line.
+    Alone(Moment),
+}
+
+impl Why {
+    /// Since when it has waited, where it has not just begun to.
+    pub fn since(self) -> Option<Moment> {
+        match self {
+            Self::Untaken(since) | Self::Alone(since) => Some(since),
+            Self::New | Self::Back(_) => None,
+        }
+    }
 }
 
 /// What a request meets.
@@ -225,13 +242,13 @@ impl<W> Table<W> {
             }
         }
         let wants = Wants { worker: wants.worker.filter(|worker| self.chosen.contains(worker)), ..wants };
-        let since = if let Why::Untaken(since) = why { since } else { now };
+        let since = why.since().unwrap_or(now);
         // Whatever could be given to one that waits was given to it: what is free is for none of them.
         if let Some(place) = self.hand(ticket, wants, now.saturating_sub(since)) {
             return Asked::Now(place);
         }
         // One that came back is not turned away at the door: it was let in before.
-        if why == Why::New && self.line.len() >= self.limits.waiting {
+        if matches!(why, Why::New | Why::Alone(_)) && self.line.len() >= self.limits.waiting {
             self.counts.full += 1;
             return Asked::Refused(Refusal::Full);
         }
@@ -252,6 +269,25 @@ impl<W> Table<W> {
         self.taken.wait.add(Duration::ZERO);
         self.give(ticket, id);
         Some(id)
+    }
+
+    /// A worker took no connection: it gets no request for a moment, and then one that shows whether it takes some again.
+    pub fn rest(&mut self, id: WorkerId, now: Moment) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.rests_until = Some(now + REST);
+        self.free.remove(&(worker.in_flight, worker.turn, id));
+    }
+
+    /// Ends the rest of those that had enough of it.
+    fn wake(&mut self, now: Moment) {
+        let is_over = |worker: &Worker| worker.rests_until.is_some_and(|until| until <= now);
+        let woken: Vec<_> = self.workers.iter().filter(|(_, one)| is_over(one)).map(|(id, _)| *id).collect();
+        for id in woken {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.rests_until = None;
+            }
+            self.put_in(id);
+        }
     }
 
     /// A request is over that was given to its worker then, and the worker free for another.
@@ -341,9 +377,10 @@ impl<W> Table<W> {
         self.line.take_all().into_iter().map(|(ticket, waiting)| (ticket, waiting.who)).collect()
     }
 
-    /// Those that have waited for too long, and those that have their turn for that.
+    /// Those that have waited for too long, and those that have their turn for that, or since a worker has rested.
     pub fn expire(&mut self, now: Moment) -> (Vec<(Ticket, W)>, Vec<Turn<W>>) {
         self.pass(now);
+        self.wake(now);
         let tickets = self.line.late(now, self.limits.wait);
         let late = tickets.into_iter().filter_map(|ticket| Some((ticket, self.line.take(ticket)?.who)));
         let late: Vec<_> = late.collect();
@@ -351,10 +388,17 @@ impl<W> Table<W> {
         (late, self.turns(now))
     }
 
-    /// When the next one has waited for too long.
+    /// When the next one has waited for too long, or a worker has rested.
     pub fn expires(&self) -> Option<Moment> {
         // One that came back keeps its number and begins to wait anew; that it is told a little late is no harm.
-        self.line.first_since().map(|since| since + self.limits.wait)
+        let late = self.line.first_since().map(|since| since + self.limits.wait);
+        let woken = self.workers.values().filter_map(|worker| worker.rests_until).min();
+        late.into_iter().chain(woken).min()
+    }
+
+    /// For how long a request may wait.
+    pub fn patience(&self) -> Duration {
+        self.limits.wait
     }
 
     pub fn waiting(&self) -> usize {
@@ -472,7 +516,7 @@ impl<W> Table<W> {
     /// Puts a worker to those that have room, where it has.
     fn put_in(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        if self.chosen.contains(&id) && worker.in_flight < self.limits.cap {
+        if self.chosen.contains(&id) && worker.in_flight < self.limits.cap && worker.rests_until.is_none() {
             self.free.insert((worker.in_flight, worker.turn, id));
         }
     }

@@ -302,6 +302,130 @@ async fn a_websocket_passes_both_ways_and_leaves_its_place() {
     .await;
 }
 
+/// A worker that tells each connection how many bytes of a body came before the end of its chunks or before so many; for one request each.
+async fn counting_worker(place: &Place, worker: WorkerId, until: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    place.desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()), None);
+    spawn_local(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            spawn_local(async move {
+                let mut read = Vec::new();
+                let mut told_to_go_on = false;
+                let ended = |read: &[u8]| {
+                    let head = read.windows(4).position(|four| four == b"\r\n\r\n");
+                    head.is_some_and(|head| read[head..].ends_with(b"\r\n0\r\n\r\n") || read.len() - head - 4 >= until)
+                };
+                while !ended(&read) {
+                    if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                    if !told_to_go_on && read.windows(7).any(|seven| seven == b"expect:") {
+                        told_to_go_on = true;
+                        tokio::time::sleep(Duration::from_millis(100)).await; // the client does not wait for so long
+                        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+                    }
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nall").await.unwrap();
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn the_end_of_a_body_that_comes_while_nobody_wants_it_is_not_forgotten() {
+    run(async {
+        let large = "x".repeat(300_000);
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        for (fields, parts) in [
+            // It comes while the request stands in line.
+            ("Transfer-Encoding: chunked\r\n", ["5\r\nhello\r\n", "0\r\n\r\n"]),
+            // It comes although nobody said that it may.
+            ("Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n", ["5\r\nhello\r\n", "0\r\n\r\n"]),
+            // There is no room for all of it.
+            ("Content-Length: 300000\r\n", [&large[..100_000], &large[100_000..]]),
+        ] {
+            let place = place(LIMITS).await;
+            place.worker(1, slow_one()).await;
+            counting_worker(&place, 2, 300_000).await;
+            place.desk.choose([1].into());
+            let mut other = place.client().await;
+            other.write_all(get("/other").as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut client = place.client().await;
+            client.write_all(format!("{head}{fields}\r\n").as_bytes()).await.unwrap();
+            for part in parts {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                client.write_all(part.as_bytes()).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            place.desk.choose([2].into());
+            let mut answer = String::new();
+            let read = tokio::time::timeout(Duration::from_secs(5), client.read_to_string(&mut answer)).await;
+            assert!(read.is_ok() && answer.ends_with("all"), "{fields}: {read:?} {answer}");
+        }
+    })
+    .await;
+}
+
+fn slow_one() -> Script {
+    Script { after: Duration::from_secs(2), ..OK }
+}
+
+#[tokio::test]
+async fn a_client_that_closed_its_side_and_is_given_nothing_has_left() {
+    run(async {
+        let place = place(LIMITS).await;
+        place.worker(1, slow_one()).await;
+        place.desk.choose([1].into());
+        let mut client = place.client().await;
+        client.write_all(get("/").as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_millis(1500), client.read_to_end(&mut answer)).await;
+        assert!(read.is_ok() && answer.is_empty(), "two windows are over before its answer: {read:?}");
+        assert!(place.desk.is_busy(1), "it is not free before it is done with it");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_no_connection_for_a_while_costs_nobody_a_request() {
+    run(async {
+        let place = place(LIMITS).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        place.desk.admit(1, Address::Tcp(address), None);
+        place.desk.choose([1].into());
+        let looks = place.desk.clone();
+        spawn_local(async move {
+            loop {
+                looks.expire();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+        let listens = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            place.worker(2, OK).await; // a new one in its place, at another address
+            place.desk.relocate(1, place.desk.address(2).unwrap());
+        };
+        let (answer, ()) = tokio::join!(place.ask(post), listens);
+        assert!(answer.contains("200 OK"), "{answer}");
+        assert_eq!(place.desk.seen().counts.returned, 0, "nobody died of it");
+        // Where another is free, it goes there at once.
+        place.desk.relocate(1, Address::Tcp(address));
+        place.desk.choose([1, 2].into());
+        let begun = std::time::Instant::now();
+        for _ in 0..3 {
+            assert!(place.ask(post).await.contains("200 OK"));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_no_request_is_told_so_and_no_worker_sees_it() {
     run(async {

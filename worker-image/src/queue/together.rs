@@ -50,7 +50,10 @@ const PIECE_TIME: Duration = Duration::from_secs(60);
 
 /// Requests that are on their way for more than one, by what makes them the same.
 #[derive(Debug, Default)]
-pub struct Flights(RefCell<BTreeMap<Vec<u8>, Vec<oneshot::Sender<Outcome>>>>);
+pub struct Flights(RefCell<BTreeMap<Key, Vec<oneshot::Sender<Outcome>>>>);
+
+/// What makes requests the same, as SHA-256: two that differ have not the same.
+pub type Key = [u8; 32];
 
 /// What came of the one that was carried out.
 #[derive(Debug)]
@@ -74,38 +77,41 @@ struct Shared {
 
 impl Flights {
     /// Takes part in one that is on its way; says whether there was none, so that it has to be begun.
-    fn join(&self, key: &[u8]) -> (oneshot::Receiver<Outcome>, bool) {
+    fn join(&self, key: &Key) -> (oneshot::Receiver<Outcome>, bool) {
         let (sender, told) = oneshot::channel();
         let mut flights = self.0.borrow_mut();
         if let Some(flight) = flights.get_mut(key) {
             flight.push(sender);
             return (told, false);
         }
-        flights.insert(key.to_vec(), vec![sender]);
+        flights.insert(*key, vec![sender]);
         (told, true)
     }
 
     /// Whether all have left.
-    fn is_forsaken(&self, key: &[u8]) -> bool {
+    fn is_forsaken(&self, key: &Key) -> bool {
         self.0.borrow().get(key).is_none_or(|flight| flight.iter().all(oneshot::Sender::is_closed))
     }
 
     /// Ends one: who comes now begins another. Gives those that still wait.
-    fn end(&self, key: &[u8]) -> Vec<oneshot::Sender<Outcome>> {
+    fn end(&self, key: &Key) -> Vec<oneshot::Sender<Outcome>> {
         let all = self.0.borrow_mut().remove(key).unwrap_or_default();
         all.into_iter().filter(|one| !one.is_closed()).collect()
     }
 }
 
 /// What has to be the same, where a request may be answered together with others: its body is here as a whole.
-pub fn key(request: &Request, upload: &Upload, inbox: &BytesMut) -> Option<Vec<u8>> {
+pub fn key(request: &Request, upload: &Upload, inbox: &BytesMut) -> Option<Key> {
     // One that looks for a free worker was told to do that by a replica that leads it.
     let together = request.together.as_ref().filter(|_| request.hop != Some(Hop::Overflow) && upload.is_whole())?;
-    let mut key = together.clone();
+    let mut framing = Vec::new();
     // The same bytes are another body where they are framed in another way.
-    add(&mut key, if request.body == Length::Chunked { b"chunked" } else { b"" });
-    add(&mut key, &inbox[..upload.own()]);
-    Some(key)
+    add(&mut framing, if request.body == Length::Chunked { b"chunked" } else { b"" });
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in [&together[..], &framing, &inbox[..upload.own()]] {
+        hash.update(part);
+    }
+    hash.finish().as_ref().try_into().ok()
 }
 
 /// Answers a request together with those that are the same.
@@ -117,7 +123,7 @@ pub async fn answer(
     client: &mut Client,
     request: &Request,
     upload: &mut Upload,
-    key: Vec<u8>,
+    key: Key,
     arriving: Arriving,
 ) -> Result<Next, (Answer, bool)> {
     let (told, is_first) = front.flights.join(&key);
@@ -129,7 +135,6 @@ pub async fn answer(
         tokio::task::spawn_local(fly(front.clone(), flight));
         None
     } else {
-        drop(key);
         Some(arriving)
     };
     match wait(client, upload.own(), told).await {
@@ -142,9 +147,8 @@ pub async fn answer(
         Some(Outcome::Told(why)) => Err(refused(client, upload, why)),
         Some(Outcome::Alone) => {
             let aim = Aim::Line(Wants { worker: None, roams: request.hop.is_none() });
-            // It was let in when it came, and has waited since then.
             let ticket = if is_first { front.desk.number() } else { ticket };
-            carry(front, client, request, upload, aim, Call { ticket, why: Why::Untaken(since), arriving }).await
+            carry(front, client, request, upload, aim, Call { ticket, why: Why::Alone(since), arriving }).await
         }
     }
 }
@@ -156,22 +160,12 @@ fn of_all(request: &Request) -> Request {
 
 /// What comes of it. `None` where the client left before.
 async fn wait(client: &mut Client, own: usize, told: oneshot::Receiver<Outcome>) -> Option<Outcome> {
-    let mut told = pin!(told);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(outcome) = told.as_mut().poll(cx) {
-            return Poll::Ready(Some(outcome.unwrap_or(Outcome::Alone)));
-        }
-        // One that only has nothing more to say still waits for its answer.
-        match client.poll_ahead(own, cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(None),
-            _ => Poll::Pending,
-        }
-    })
-    .await
+    // One that only has nothing more to say still waits for its answer.
+    Some(or_gone(client, own, pin!(told)).await?.unwrap_or(Outcome::Alone))
 }
 
 struct Flight {
-    key: Vec<u8>,
+    key: Key,
     request: Request,
     body: BytesMut,
     upload: Upload,
@@ -259,7 +253,7 @@ fn hold(front: &Front, held: &mut Vec<OwnedSemaphorePermit>, bytes: usize) -> bo
 }
 
 /// Whose it is: of all replicas one carries it out.
-fn aim(front: &Front, request: &Request, key: &[u8]) -> Aim {
+fn aim(front: &Front, request: &Request, key: &Key) -> Aim {
     let here = Aim::Line(Wants { worker: None, roams: request.hop.is_none() });
     if request.hop.is_some() {
         return here;
@@ -277,7 +271,7 @@ fn aim(front: &Front, request: &Request, key: &[u8]) -> Aim {
 }
 
 /// Gives an answer that is not for all to one of them; the others are told to go alone.
-fn part(front: &Front, key: &[u8], came: Shared, rest: DuplexStream) {
+fn part(front: &Front, key: &Key, came: Shared, rest: DuplexStream) {
     let mut yours = Some(Outcome::Yours { came, rest });
     for one in front.flights.end(key) {
         let outcome = yours.take().unwrap_or(Outcome::Alone);
@@ -309,6 +303,7 @@ async fn read(
     is_forsaken: impl Fn() -> bool,
 ) -> Came {
     let mut looks = tokio::time::interval(LOOKS);
+    came.reserve(PIECE);
     let late = async {
         match until {
             Some(until) => tokio::time::sleep_until(until).await,
@@ -351,7 +346,10 @@ async fn hand_out(
             && let Some(more) = &mut rest
         {
             let mut piece = BytesMut::with_capacity(PIECE);
-            if matches!(more.read_buf(&mut piece).await, Ok(1..)) {
+            let reads = more.read_buf(&mut piece);
+            let reads = std::pin::pin!(reads);
+            let Some(read) = or_gone(client, upload.own(), reads).await else { return Next::End };
+            if matches!(read, Ok(1..)) {
                 came = piece.freeze();
             } else {
                 rest = None;
@@ -373,5 +371,15 @@ async fn hand_out(
             return Next::End;
         }
     }
-    next(client, upload, &download)
+    next(client, request, upload, &download)
+}
+
+/// What comes of it, or `None` where the client's connection breaks before.
+async fn or_gone<T>(client: &mut Client, own: usize, mut what: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|cx| match (what.as_mut().poll(cx), client.poll_ahead(own, cx)) {
+        (Poll::Ready(came), _) => Poll::Ready(Some(came)),
+        (_, Poll::Ready(Err(_))) => Poll::Ready(None),
+        _ => Poll::Pending,
+    })
+    .await
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Body;
 use super::http::{Flaw, Length};
@@ -33,18 +34,24 @@ pub struct Upload {
     stopped: bool,
     /// So much may be here at a time.
     most: usize,
+    /// Memory for what is kept, for as long as it is.
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Upload {
     pub fn new(head: Vec<u8>, length: Length) -> Self {
         let fields = head.len().saturating_sub(2);
-        Self { head, fields, body: Body::new(length), own: 0, sent: 0, kept: true, stopped: false, most: KEPT_MAX }
+        let body = Body::new(length);
+        Self { head, fields, body, own: 0, sent: 0, kept: true, stopped: false, most: KEPT_MAX, held: None }
     }
 
-    /// Has the body flow from the beginning, whatever its length.
-    pub fn flow(&mut self) {
-        self.kept = false;
-        self.most = FLOWS;
+    /// Keeps the body in this memory; without any it flows from the beginning, whatever its length.
+    pub fn keep(&mut self, held: Option<OwnedSemaphorePermit>) {
+        if held.is_none() {
+            self.kept = false;
+            self.most = FLOWS;
+        }
+        self.held = held;
     }
 
     /// Whether it is kept, as far as is known.
@@ -59,10 +66,10 @@ impl Upload {
         self.head.extend_from_slice(b"\r\n");
     }
 
-    /// The same once more, of which nothing was sent; its body is as far here as this one's.
-    pub fn again(&self) -> Self {
-        let head = self.head.clone();
-        Self { head, body: self.body.clone(), sent: 0, stopped: false, ..*self }
+    /// The same once more, of which nothing was sent; its body is as far here as this one's, and takes its memory along.
+    pub fn again(&mut self) -> Self {
+        let (head, body, held) = (self.head.clone(), self.body.clone(), self.held.take());
+        Self { head, body, sent: 0, stopped: false, held, ..*self }
     }
 
     /// Looks what of the client's bytes belongs to the body.
@@ -104,6 +111,7 @@ impl Upload {
     /// Nothing has to be kept any more.
     pub fn release(&mut self, inbox: &mut BytesMut) {
         self.kept = false;
+        self.held = None;
         self.let_go(inbox);
     }
 

@@ -27,6 +27,9 @@ const DEATHS: u32 = 2;
 /// Descriptors that are not for clients: workers' channels and sockets, files that are read.
 const OTHER_DESCRIPTORS: u64 = 256;
 
+/// Descriptors of connections to workers, where there are enough.
+const TO_WORKERS: u64 = 4096;
+
 /// The most clients at a time, however many descriptors there are.
 const CLIENTS_MAX: u64 = 65_536;
 
@@ -110,10 +113,11 @@ pub(super) fn raise_descriptors() -> Rlimit {
     before
 }
 
-/// Each client may need two descriptors: its own, and one to a worker.
+/// Each client needs a descriptor, and one more while a worker has a request of its; only of those that speak another protocol there can be more at
+/// a time than [`TO_WORKERS`], and the last of them are told so then.
 fn clients() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let clients = (descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2).clamp(16, CLIENTS_MAX);
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(OTHER_DESCRIPTORS);
+    let clients = (descriptors / 2).max(descriptors.saturating_sub(TO_WORKERS)).clamp(16, CLIENTS_MAX);
     usize::try_from(clients).unwrap_or(usize::MAX)
 }
 

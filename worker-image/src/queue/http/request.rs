@@ -6,6 +6,7 @@ use super::cookie;
 use super::field::{self, Connection, HOP, Length, Lengths, MAX_FIELDS, is};
 use super::together::{Paths, key};
 use super::{Flaw, MAX_HEAD, Read, SLACK, SLACK_FIELDS, flaw, has_bare_line_feed};
+use crate::queue::table::PeerId;
 
 /// What a request wants, as far as it matters whether it may be sent twice and whether its answer has a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,16 +67,26 @@ pub enum Hop {
     Owner,
     /// It is none, but the question how many the other one has room for.
     Ask,
+    /// Whoever says one of these is no replica that is known here.
+    Foreign,
 }
 
 impl Hop {
     const ALL: [(&str, Self); 3] = [("overflow", Self::Overflow), ("owner", Self::Owner), ("ask", Self::Ask)];
 
-    fn of(value: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|(word, _)| word.as_bytes() == value).map(|(_, hop)| hop)
+    /// What a field says that names the replica that it is from: `owner 9f0c…`. `from` are those that are known where it comes from.
+    fn of(value: &[u8], from: &[PeerId]) -> Self {
+        let said = std::str::from_utf8(value).ok().and_then(|text| text.split_once(' '));
+        let known = said.filter(|(_, id)| from.iter().any(|peer| **peer == **id));
+        known.and_then(|(said, _)| Self::ALL.into_iter().find(|(word, _)| *word == said)).map_or(Self::Foreign, |(_, hop)| hop)
     }
 
-    pub fn word(self) -> &'static str {
+    /// The field's value, from the replica with this UID.
+    pub fn says(self, own: &str) -> String {
+        format!("{} {own}", self.word())
+    }
+
+    fn word(self) -> &'static str {
         Self::ALL.into_iter().find(|(_, hop)| *hop == self).map_or("", |(word, _)| word)
     }
 }
@@ -87,8 +98,8 @@ pub struct Forwarder<'a> {
     pub client: SocketAddr,
     /// Whether what came before us may be believed: what it says of the client is kept, and the client is added.
     pub trusts: bool,
-    /// Whether the client is another replica's primary: what it says of the client is what we would have said.
-    pub is_peer: bool,
+    /// The replicas that are known at the client's address: what such a one says of the client is what we would have said.
+    pub peers: &'a [PeerId],
     /// Requests for these may be answered together.
     pub together: &'a Paths,
     /// The cookie that says which worker a client wants.
@@ -110,8 +121,10 @@ impl Request {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS + SLACK_FIELDS];
         let mut parsed = httparse::Request::new(&mut fields);
         // What another replica has let in and written anew is a little longer than what it let in.
-        let (most, most_fields) =
-            if by.is_peer { (MAX_HEAD + SLACK, MAX_FIELDS + SLACK_FIELDS) } else { (MAX_HEAD, MAX_FIELDS) };
+        let (most, most_fields) = match by.peers {
+            [] => (MAX_HEAD, MAX_FIELDS),
+            _ => (MAX_HEAD + SLACK, MAX_FIELDS + SLACK_FIELDS),
+        };
         let length = match parsed.parse(&bytes[..bytes.len().min(most)]).map_err(flaw)? {
             httparse::Status::Complete(_) if parsed.headers.len() > most_fields => return Err(Flaw::HeadTooLarge),
             httparse::Status::Complete(length) => length,
@@ -127,7 +140,7 @@ impl Request {
         if matches!(name, "CONNECT" | "TRACE") {
             return Err(Flaw::Method);
         }
-        let seen = Seen::of(parsed.headers)?;
+        let seen = Seen::of(parsed.headers, by.peers)?;
         let body = seen.lengths.length(Length::None)?;
         if minor == 0 && body == Length::Chunked {
             return Err(Flaw::ChunkedInOld);
@@ -144,7 +157,7 @@ impl Request {
         }
         let upgrades = minor == 1 && seen.connection.upgrade && seen.upgrade.is_some_and(is_passed_on);
         // Only a request that another replica passes on is as that one wrote it; a program in its pod may ask as well.
-        let hops = by.is_peer && seen.hop.is_some();
+        let hops = seen.hop.is_some_and(|hop| hop != Hop::Foreign);
         let together = (by.together.has(path) && !upgrades && !seen.expects).then(|| {
             let forwarded = by.trusts || hops;
             let common = |field: &&httparse::Header<'_>| {
@@ -203,7 +216,7 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn of(fields: &[httparse::Header<'a>]) -> Result<Self, Flaw> {
+    fn of(fields: &[httparse::Header<'a>], peers: &[PeerId]) -> Result<Self, Flaw> {
         let mut seen = Self::default();
         for field in fields {
             seen.lengths.take(field.name, field.value)?;
@@ -221,7 +234,8 @@ impl<'a> Seen<'a> {
                 }
                 seen.expects = true;
             } else if is(field.name, HOP) {
-                seen.hop = Hop::of(field.value);
+                // More than one is of nobody.
+                seen.hop = Some(if seen.hop.is_some() { Hop::Foreign } else { Hop::of(field.value, peers) });
             } else if is(field.name, "te") {
                 seen.trailers |= field::words(field.value).any(|word| word.eq_ignore_ascii_case(b"trailers"));
             }
@@ -244,12 +258,12 @@ impl<'a> Seen<'a> {
 
     fn is_passed_on(&self, name: &str) -> bool {
         const ANEW: [&str; 4] = ["host", "expect", "content-length", "transfer-encoding"];
-        let named = || self.named.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+        let is_named = self.named.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
         !(ANEW.iter().any(|own| is(name, own))
             || is_of_forwarder(name)
             || field::is_hop_by_hop(name)
             || field::is_disguised(name)
-            || (!field::is_end_to_end(name) && named()))
+            || (is_named && !field::is_end_to_end(name)))
     }
 }
 

@@ -155,9 +155,9 @@ impl<'a> Seen<'a> {
     }
 
     fn is_passed_on(&self, name: &str) -> bool {
-        let named = || self.named.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+        let is_named = self.named.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
         let ends_here = is(name, "transfer-encoding") || field::is_hop_by_hop(name);
-        !ends_here && (field::is_end_to_end(name) || !named())
+        !ends_here && (!is_named || field::is_end_to_end(name))
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
         let by = Forwarder {
             client: SocketAddr::from(([10, 0, 0, 1], 9)),
             trusts: false,
-            is_peer: false,
+            peers: &[],
             together: &Paths::default(),
             cookie: None,
         };

@@ -73,7 +73,7 @@ async fn nobody_but_a_replica_says_that_a_request_was_passed_on() {
         let (one, _two) = two(LIMITS, |front| front).await;
         let heard = one.worker(1, OK).await;
         one.desk.choose([1].into());
-        for hop in ["owner", "overflow", "ask"] {
+        for hop in ["owner", "overflow b", "ask b"] {
             let forged =
                 get("/").replace("Host", &format!("workercluster-hop: {hop}\r\nX-Forwarded-For: 6.6.6.6\r\nHost"));
             let answer = one.ask(&forged).await;

@@ -6,7 +6,7 @@ const NOTHING: &Paths = &Paths::none();
 const BY: Forwarder<'_> = Forwarder {
     client: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7)), 4711),
     trusts: false,
-    is_peer: false,
+    peers: &[],
     together: NOTHING,
     cookie: None,
 };
@@ -198,10 +198,11 @@ proptest! {
 #[test]
 fn a_replica_says_for_whom_it_asks_and_nobody_else_can() {
     let head = get(
-        "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Proto: https\r\nworkercluster-hop: owner\r\n",
+        "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Proto: https\r\nworkercluster-hop: owner one\r\n",
     );
     let mut to = Vec::new();
-    let peer = Forwarder { is_peer: true, ..BY };
+    let peers = ["one".into()];
+    let peer = Forwarder { peers: &peers, ..BY };
     let Ok(Read::Whole(request)) = Request::parse(head.as_bytes(), peer, &mut to) else { panic!("it is whole") };
     let written = String::from_utf8(to).unwrap();
     assert_eq!(request.hop, Some(Hop::Owner));
@@ -211,9 +212,14 @@ fn a_replica_says_for_whom_it_asks_and_nobody_else_can() {
     );
     assert!(!written.contains("hop"), "{written}");
     let (request, written) = parse(&head).unwrap();
-    assert_eq!(request.hop, Some(Hop::Owner), "it is seen, and refused: nobody else may say so");
+    assert_eq!(request.hop, Some(Hop::Foreign), "it is seen, and refused: nobody else may say so");
+    for forged in ["owner", "owner two", "owner  one", "other one", "owner one\r\nworkercluster-hop: owner one"] {
+        let head = head.replace("owner one", forged);
+        let Ok(Read::Whole(request)) = Request::parse(head.as_bytes(), peer, &mut Vec::new()) else { panic!("{head}") };
+        assert_eq!(request.hop, Some(Hop::Foreign), "{forged}: also from its address");
+    }
     assert!(!written.contains("hop") && !written.contains("1.2.3.4"), "{written}");
-    let plain = head.replace("workercluster-hop: owner\r\n", "");
+    let plain = head.replace("workercluster-hop: owner one\r\n", "");
     let mut to = Vec::new();
     Request::parse(plain.as_bytes(), peer, &mut to).unwrap();
     let written = String::from_utf8(to).unwrap();
