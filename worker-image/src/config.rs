@@ -294,6 +294,7 @@ fn config(run: RunArgs) -> Config {
             revision: run.config_revision,
             reload: run.reload_id,
             peers: None,
+            peers_age_milliseconds: None,
         }),
         control_keys: run.control_keys,
         pod_uid: run.pod_uid,

@@ -57,6 +57,9 @@ use crate::{status::WorkerClusterStatus, template::PodTemplate};
     validation = Rule::new("!has(self.spec.http) || self.spec.http.balancing == 'Queue' || !(has(self.spec.http.maxInFlightPerWorker) || has(self.spec.http.queue) || (has(self.spec.http.trustForwarded) && self.spec.http.trustForwarded) || has(self.spec.http.readyPath) || has(self.spec.http.singleFlight) || has(self.spec.http.affinity))")
         .message("maxInFlightPerWorker, queue, trustForwarded, readyPath, singleFlight and affinity need balancing Queue: otherwise the primary sees connections, and no requests")
         .field_path(".spec.http.balancing"),
+    validation = Rule::new("!has(self.spec.autoscaling) || !self.spec.autoscaling.metrics.exists(m, has(m.requests)) || (has(self.spec.http) && self.spec.http.balancing == 'Queue')")
+        .message("the metric requests needs http.balancing Queue: otherwise the primary sees connections, and no requests")
+        .field_path(".spec.autoscaling.metrics"),
     validation = Rule::new("self.spec.workers.ready != 'Http' || (has(self.spec.http) && self.spec.http.balancing == 'Queue')")
         .message("ready Http needs http.balancing Queue: otherwise a request cannot be sent to one worker")
         .field_path(".spec.workers.ready"),

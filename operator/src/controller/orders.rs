@@ -124,8 +124,10 @@ impl Orders {
             let Some(reading) = readings.pods.get(&pod.uid) else { continue };
             let (Some((stats, _)), Some(order)) = (&reading.stats, self.by_pod.get(&pod.uid)) else { continue };
             all += 1;
-            // A refusal of what is not wanted any more, or was done after all, is none.
-            match (&stats.told, &reading.order, order.has_settings_new_to(stats)) {
+            // A refusal of what is not wanted any more, or was done after all, is none. Who does not trust this operator knows of no peers either.
+            let distrusts = matches!(reading.order, Some(OrderError::Distrusted(_)));
+            let is_new = if distrusts { order.is_news_to(stats) } else { order.has_settings_new_to(stats) };
+            match (&stats.told, &reading.order, is_new) {
                 (None, ..) => deaf += 1,
                 (Some(_), _, false) => told += 1,
                 (Some(_), Some(OrderError::Refused(message) | OrderError::Distrusted(message)), true) => {

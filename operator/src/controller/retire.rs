@@ -23,9 +23,9 @@ pub type Retiring = BTreeMap<Arc<str>, Instant>;
 
 /// Where a pod stands.
 pub fn standing(seen: &Seen, pod: &PodView) -> Standing {
-    if !seen.orders.by_pod.contains_key(&pod.uid) {
+    let Some(order) = seen.orders.by_pod.get(&pod.uid) else {
         return Standing::Out; // nobody is told anything
-    }
+    };
     let stats = seen.stats(&pod.uid);
     if let Some(since) = seen.retiring.get(&pod.uid) {
         let since = seen.now.saturating_duration_since(*since);
@@ -34,7 +34,9 @@ pub fn standing(seen: &Seen, pod: &PodView) -> Standing {
     let Some(reading) = seen.readings.pods.get(&pod.uid) else {
         return if pod.is_ready() && pod.ip.is_some() { Standing::Unheard } else { Standing::Out };
     };
-    let refuses = matches!(reading.order, Some(OrderError::Refused(_) | OrderError::Distrusted(_)));
+    // A refusal of what is not wanted any more is none.
+    let is_new = stats.is_some_and(|stats| order.is_news_to(stats));
+    let refuses = is_new && matches!(reading.order, Some(OrderError::Refused(_) | OrderError::Distrusted(_)));
     // One that was called back just now is not ready yet, and serves. Where nothing is listened on nobody could say when it is idle.
     let serves =
         |stats: &Stats| stats.told.is_some() && stats.workers.ready > 0 && Load::of(Some(stats)) != Load::Unknown;

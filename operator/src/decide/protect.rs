@@ -36,6 +36,8 @@ pub struct Watch(HashMap<Arc<str>, Watched>);
 struct Watched {
     /// Whether it is busy, and since when it has been so without a break; `None` where that is not known.
     busy: Option<(bool, Instant)>,
+    /// Since when that is not known.
+    unknown: Option<Instant>,
     /// When its pod was last changed.
     changed: Option<Instant>,
 }
@@ -44,6 +46,8 @@ struct Watched {
 const BUSY_FOR: Duration = Duration::from_secs(10);
 /// And one that has been idle for so long is idle, and not between two requests.
 const IDLE_FOR: Duration = Duration::from_secs(60);
+/// What was said of a replica of which nothing has been heard for so long is taken back: its node must not be kept for ever.
+const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 /// Each pod is changed no more often: whatever its load does, that is two writes in two minutes.
 const PAUSE: Duration = Duration::from_secs(60);
 /// So many pods are changed at a time, and there is one look a second: a twentieth of what one operator may write at all. A thousand replicas that
@@ -68,10 +72,12 @@ impl Watch {
                 _ => (busy, now),
             });
             let rested = before.changed.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
-            if let Some((change, since)) = change(replica.protected, busy, now).filter(|_| rested) {
+            let unknown = busy.is_none().then(|| before.unknown.unwrap_or(now));
+            let change = change(replica.protected, busy, now).or_else(|| forgotten(replica.protected, unknown, now));
+            if let Some((change, since)) = change.filter(|_| rested) {
                 due.push((since, replica.uid, change));
             }
-            watched.insert(replica.uid.clone(), Watched { busy, changed: before.changed });
+            watched.insert(replica.uid.clone(), Watched { busy, unknown, changed: before.changed });
         }
         due.sort_by_key(|(since, uid, _)| (*since, *uid));
         due.truncate(AT_A_TIME);
@@ -108,6 +114,12 @@ fn change(protected: Protected, busy: Option<(bool, Instant)>, now: Instant) -> 
         (Protected::Ours, false) if lasted >= IDLE_FOR => Some((Change::TakeBack, since)),
         _ => None,
     }
+}
+
+/// What is due for one of which nothing has been heard since then.
+fn forgotten(protected: Protected, unknown: Option<Instant>, now: Instant) -> Option<(Change, Instant)> {
+    let since = unknown.filter(|since| now.saturating_duration_since(*since) >= UNKNOWN_FOR)?;
+    (protected == Protected::Ours).then_some((Change::TakeBack, since))
 }
 
 #[cfg(test)]
@@ -176,6 +188,15 @@ mod tests {
             let story = Story::begin(Protected::Ours).goes_on(59, Load::Idle).goes_on(300, unknown);
             assert_eq!(story.goes_on(60, Load::Idle).done, [], "{unknown:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_said_for_ever_of_one_that_is_not_heard_any_more() {
+        let story = Story::begin(Protected::Ours).goes_on(700, Load::Unknown).goes_on(20, BUSY);
+        assert_eq!(story.done, [(600, Change::TakeBack), (710, Change::Say)]);
+        let story =
+            Story::begin(Protected::Ours).goes_on(599, Load::Unknown).goes_on(1, BUSY).goes_on(599, Load::Unknown);
+        assert_eq!(story.done, []);
     }
 
     #[test]

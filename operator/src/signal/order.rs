@@ -1,13 +1,13 @@
 //! Tells a primary what is wanted of it, over the connection on which it was just asked: a nonce first, then the signed order. What it
 //! answers are stats like any other.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::Method;
 use primary_protocol::{
     Stats, Told,
-    remote::{CONFIG_PATH, NONCE_HEADER, NONCE_PATH, Nonce, POD_HEADER, SIGNATURE_HEADER, Wanted},
+    remote::{CONFIG_PATH, NONCE_HEADER, NONCE_PATH, Nonce, PEERS_FRESH, POD_HEADER, SIGNATURE_HEADER, Wanted},
 };
 use thiserror::Error;
 use tokio::time::Instant;
@@ -102,10 +102,13 @@ impl Order {
         }
     }
 
-    /// Whether the primary with these stats has still to be told: it takes orders, and goes by other settings or knows other peers.
+    /// Whether the primary with these stats has still to be told: it takes orders, and goes by other settings, knows other peers, or is about to forget them.
     #[must_use]
     pub fn is_news_to(&self, stats: &Stats) -> bool {
-        let knows = |told: &Told| self.peers.is_none() || told.peers.as_deref() == self.peers.as_deref();
+        let is_fresh =
+            |told: &Told| told.peers_age_milliseconds.is_none_or(|age| Duration::from_millis(age) < PEERS_FRESH);
+        let knows =
+            |told: &Told| self.peers.is_none() || (told.peers.as_deref() == self.peers.as_deref() && is_fresh(told));
         self.has_settings_new_to(stats) || stats.told.as_ref().is_some_and(|told| !knows(told))
     }
 
@@ -215,6 +218,8 @@ mod tests {
             (r#""told":{"revision":"b"}"#, false, true, false),
             (r#""told":{"revision":"b","peers":"o"}"#, false, true, false), // who is not to know any keeps what it knows
             (r#""told":{"revision":"b","peers":"p"}"#, false, false, false),
+            (r#""told":{"revision":"b","peers":"p","peersAgeMilliseconds":19999}"#, false, false, false),
+            (r#""told":{"revision":"b","peers":"p","peersAgeMilliseconds":20000}"#, false, true, false), // else it forgets them
             (r#""told":{"revision":"a","peers":"p"}"#, true, true, true),
             (r#""drained":false"#, false, false, false), // one of an older version takes no orders
         ] {

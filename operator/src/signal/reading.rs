@@ -100,7 +100,8 @@ impl PodReading {
         match told {
             Some((told, at)) => Demand::Known {
                 requests: self.requests.unwrap_or_else(|| f64::from(told.waiting) + f64::from(told.in_flight)),
-                places: told.places,
+                serves: told.places > 0,
+                places: if told.capacity > 0 { told.capacity } else { told.places },
                 age: now.saturating_duration_since(*at),
             },
             None => Demand::Missing,
@@ -142,11 +143,15 @@ impl PodReading {
     }
 }
 
+/// Milliseconds between two documents of which a mean is taken.
+const SHORTEST_MEAN: u64 = 100;
+
 /// How many requests there were at a time between two documents. `None` for documents of two primaries, or of one moment.
 fn mean_requests(before: &Stats, after: &Stats) -> Option<f64> {
     let sum = |stats: &Stats| stats.requests.as_ref().map(|requests| requests.demand_milliseconds);
     let (time, demand) = (
-        after.uptime_milliseconds.checked_sub(before.uptime_milliseconds).filter(|time| *time > 0)?,
+        // Whole milliseconds say nothing of a shorter time.
+        after.uptime_milliseconds.checked_sub(before.uptime_milliseconds).filter(|time| *time >= SHORTEST_MEAN)?,
         sum(after)?.checked_sub(sum(before)?)?,
     );
     let number = |value: u64| u32::try_from(value).map_or(f64::INFINITY, f64::from);

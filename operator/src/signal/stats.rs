@@ -1,6 +1,6 @@
 //! A primary's answer, taken apart with suspicion: whoever owns the pod may answer anything.
 
-use primary_protocol::{Listener, Orders, STATS_VERSION, Slot, SlotState, Stats};
+use primary_protocol::{Listener, Orders, STATS_VERSION, Slot, SlotState, Stats, Times};
 use serde::Deserialize;
 
 use super::error::ScrapeError;
@@ -12,6 +12,8 @@ const MOST_SLOTS: usize = 4096;
 const MOST_LISTENERS: usize = 256;
 /// Most warnings, as the protocol has it.
 const MOST_WARNINGS: usize = 8;
+/// Most requests at a time that are believed of one replica: those that its primary can hold.
+const MOST_PLACES: u32 = 65_536;
 /// Longest message of a warning in bytes, as the protocol has it.
 const LONGEST_MESSAGE: usize = 1024;
 /// Longest other text in bytes: versions, addresses, exit reasons.
@@ -38,6 +40,10 @@ pub(super) fn decode(body: &[u8]) -> Result<Stats, ScrapeError> {
     stats.slots = Verdict::ALL.into_iter().filter_map(|verdict| last_death(&stats, verdict)).collect();
     stats.orders = Orders::default();
     stats.listeners = whole(&stats.listeners).into_iter().collect();
+    if let Some(requests) = &mut stats.requests {
+        (requests.service, requests.wait) = (Times::default(), Times::default());
+        requests.refused.clear();
+    }
     Ok(stats)
 }
 
@@ -93,6 +99,10 @@ fn check(stats: &Stats) -> Result<(), &'static str> {
     }
     if counts.ready > counts.running {
         return Err("more workers are ready than run");
+    }
+    // A replica that claims more would have all others scaled away.
+    if stats.requests.as_ref().is_some_and(|requests| requests.places.max(requests.capacity) > MOST_PLACES) {
+        return Err("too many places for requests");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! over [`signed_text`]. No clock is compared: a nonce is as old as the primary's own clock says.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -205,7 +206,16 @@ pub struct Told {
     /// [`Peers::revision`] of the replicas that it knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peers: Option<String>,
+    /// Milliseconds since it was told them. It forgets them after [`PEERS_LEASE`], and is told again after [`PEERS_FRESH`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers_age_milliseconds: Option<u64>,
 }
+
+/// A list of peers that is not told again within this time counts no more: an address may be another pod's by then.
+pub const PEERS_LEASE: Duration = Duration::from_secs(60);
+
+/// A list of peers that is older is told again.
+pub const PEERS_FRESH: Duration = Duration::from_secs(20);
 
 /// Bytes in hexadecimal.
 #[must_use]

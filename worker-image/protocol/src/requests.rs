@@ -17,6 +17,10 @@ pub struct Requests {
     pub away: u32,
     /// So many workers may have at a time: ready workers times `maxInFlightPerWorker`.
     pub places: u32,
+    /// So many they may have at a time when all are ready: `adaptive.max`, or the number of workers, times `maxInFlightPerWorker`. What scaling goes by,
+    /// since workers that start or are replaced are there again soon.
+    #[serde(default)]
+    pub capacity: u32,
     /// For how long the one has waited that has waited longest. Missing where none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_milliseconds: Option<u64>,

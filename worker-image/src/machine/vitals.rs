@@ -36,6 +36,9 @@ pub struct Samples {
     pub memory_limit: Option<u64>,
     /// Connections that no worker has accepted yet. `None` where nobody knows.
     pub waiting: Option<u32>,
+    /// Places that are taken by requests, in percent of one worker's: 150 where one has as many as it may, and another half of that. `None` where nobody
+    /// knows.
+    pub taken: Option<u32>,
 }
 
 /// What was read of one worker.
@@ -133,7 +136,7 @@ impl Machine {
                 worker.vitals.take(sample, waiting || sample.unread == Some(true), now);
             }
         }
-        self.adapt(samples.waiting, now);
+        self.adapt(samples.waiting, samples.taken, now);
         for index in 0..self.slots.len() {
             self.settle_memory(index, now);
             self.judge_memory(index, now, effects);

@@ -104,6 +104,8 @@ pub struct Seen {
     pub counts: Counts,
     pub loads: Vec<Load>,
     pub places: u32,
+    /// So many requests one worker may have at a time.
+    pub cap: u32,
     pub taken: Taken,
     /// The sum over time of the requests that waited or were with a worker.
     pub demand: Moment,
@@ -339,7 +341,7 @@ impl Desk {
 
     /// For how long a request may wait.
     pub fn patience(&self) -> Duration {
-        self.state().table.patience()
+        self.state().table.limits().wait
     }
 
     /// Told when a request begins to wait.
@@ -452,6 +454,7 @@ impl Desk {
             counts: table.counts(),
             loads: table.loads().collect(),
             places: table.places(),
+            cap: table.limits().cap,
             taken: table.taken().clone(),
             demand,
             away: self.0.away.load(Ordering::Relaxed),

@@ -8,9 +8,6 @@ use primary_protocol::remote;
 
 use super::table::{Moment, PeerId};
 
-/// A list that is not told again within this time counts no more: the operator tells it every 20 s, and an address may be another pod's by and by.
-pub const LEASE: Duration = Duration::from_secs(60);
-
 /// A replica that was on a list so long ago is not new when it comes back: its connections are still there.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
@@ -69,7 +66,7 @@ impl Peers {
 
     /// Forgets a list that counts no more. Says whether it did.
     pub fn lapse(&mut self, now: Moment) -> bool {
-        let lapses = self.told.is_some_and(|told| now.saturating_sub(told) >= LEASE);
+        let lapses = self.told.is_some_and(|told| now.saturating_sub(told) >= remote::PEERS_LEASE);
         if lapses {
             let (own, listed) = (std::mem::take(&mut self.own), std::mem::take(&mut self.listed));
             *self = Self { listed, ..Self::of(own) };
@@ -208,6 +205,7 @@ mod tests {
 
     #[test]
     fn a_list_that_is_not_told_again_counts_no_more() {
+        const LEASE: Duration = remote::PEERS_LEASE;
         let mut peers = of("a", &["a", "b"]);
         let there = peers.address(&"b".into()).unwrap().ip();
         assert!(!peers.lapse(LEASE - Duration::from_secs(1)) && peers.ids().count() == 1);

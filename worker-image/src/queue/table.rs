@@ -396,9 +396,8 @@ impl<W> Table<W> {
         late.into_iter().chain(woken).min()
     }
 
-    /// For how long a request may wait.
-    pub fn patience(&self) -> Duration {
-        self.limits.wait
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     pub fn waiting(&self) -> usize {

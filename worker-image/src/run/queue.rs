@@ -42,7 +42,8 @@ const KNOCK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// A connection on this machine is made at once, or not at all.
 const KNOCK_TIME: Duration = Duration::from_millis(20);
 
-fn requests(seen: &Seen) -> Requests {
+/// What the stats say; `workers` is how many there are to be.
+fn requests(seen: &Seen, workers: u32) -> Requests {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let counts = &seen.counts;
     let refused = [("full", counts.full), ("late", counts.late), ("deadly", counts.deadly)];
@@ -52,6 +53,7 @@ fn requests(seen: &Seen) -> Requests {
         in_flight: seen.loads.iter().map(|load| load.in_flight).sum(),
         away: number(seen.away),
         places: seen.places,
+        capacity: seen.cap.saturating_mul(workers),
         oldest_milliseconds: seen.oldest.map(milliseconds),
         demand_milliseconds: milliseconds(seen.demand),
         arrived: counts.arrived,
@@ -199,9 +201,16 @@ impl Primary {
         Some(self.children.iter().map(|(pid, child)| (*pid, child.id)).filter_map(held).collect())
     }
 
+    /// How many places are taken, in percent of one worker's.
+    pub(super) fn taken_in_queue(&self) -> Option<u32> {
+        let seen = self.queue.as_ref()?.desk.seen();
+        let in_flight: u32 = seen.loads.iter().map(|load| load.in_flight).sum();
+        Some(in_flight.saturating_mul(100) / seen.cap.max(1))
+    }
+
     /// What the stats say of requests.
     pub(super) fn requests(&self) -> Option<Requests> {
-        Some(requests(&self.queue.as_ref()?.desk.seen()))
+        Some(requests(&self.queue.as_ref()?.desk.seen(), self.machine.most_workers()))
     }
 
     /// The socket that a worker gets which asks for the primary's port.

@@ -150,7 +150,7 @@ impl Primary {
             replaced: self.machine.replaced(),
             reload: self.machine.reload().map(shown_reload),
             drained: self.machine.is_withdrawn(),
-            told: self.remote.told.clone(),
+            told: self.remote.told(now),
             orders: self.remote.orders(),
             requests: self.requests(),
         }

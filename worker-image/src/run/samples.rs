@@ -85,6 +85,7 @@ impl Primary {
             free_memory: self.samples.free_memory(),
             memory_limit: self.samples.memory_limit(),
             waiting: self.waiting(),
+            taken: self.taken_in_queue(),
         };
         self.feed(Event::Sampled(samples));
     }

@@ -109,8 +109,8 @@ fn assess_requests(
                 figure.places
             ));
             if figure.silent > 0 && figure.replicas < input.current {
-                // What they have is not in it: it may ask for more, and not for fewer.
-                let error = format!("{} that are ready do not tell their requests", pods(figure.silent));
+                // What they have is guessed: it may ask for more, and not for fewer. How many they are changes too often for a condition.
+                let error = "some replicas that are ready do not tell their requests".into();
                 Verdict::Unknown { category: requests::UNKNOWN, error }
             } else {
                 let reason = if figure.panic { Reason::RequestsSurge } else { Reason::RequestsInFlight };

@@ -99,6 +99,11 @@ impl History {
         }
     }
 
+    /// Takes note that nobody knows them: what was seen before is no mean of the time since.
+    pub(super) fn note_no_demand(&mut self) {
+        self.demands = Demands::default();
+    }
+
     pub(super) fn demands(&self) -> &Demands {
         &self.demands
     }
@@ -134,6 +139,11 @@ impl History {
 // === impl Demands ===
 
 impl Demands {
+    /// Whether something was seen so long ago. A mean over less time would be one of a moment.
+    pub(super) fn reaches_back(&self, now: Duration, window: Duration) -> bool {
+        self.0.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= window)
+    }
+
     /// The mean over a time until now, each figure for as long as it was the last one. `None` where nothing was seen.
     pub(super) fn mean(&self, now: Duration, window: Duration) -> Option<f64> {
         let from = now.saturating_sub(window);

@@ -169,8 +169,10 @@ pub enum Demand {
     Known {
         /// Those that wait and those that workers have, as a mean since it told them before.
         requests: f64,
-        /// So many its workers may have at a time.
+        /// So many its workers may have at a time when all of them are ready.
         places: u32,
+        /// One of them is ready at the moment.
+        serves: bool,
         /// Time since it told. Beyond [`Policy::sample_max_age`] it counts as missing.
         age: Duration,
     },

@@ -33,8 +33,9 @@ pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
     let mut history = history.clone();
     history.note_current(input.current, now.elapsed, &input.policy);
     let total = requests::total(&input.pods, input.policy.sample_max_age);
-    if let Ok(total) = &total {
-        history.note_demand(total.requests, now.elapsed);
+    match &total {
+        Ok(total) => history.note_demand(total.with_silent(), now.elapsed),
+        Err(_) => history.note_no_demand(),
     }
     let assess = |metric| combine::assess(metric, input, &total, history.demands(), now);
     let findings: Vec<_> = input.metrics.iter().map(assess).collect();

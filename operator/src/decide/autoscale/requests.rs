@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{
+    cpu::within_tolerance,
     history::Demands,
     input::{Demand, Phase, Pod, ReadyStatus},
 };
@@ -34,6 +35,15 @@ pub(super) struct Total {
     pub age: Duration,
 }
 
+impl Total {
+    /// With those of whom nothing is known counted as one of the others each: left out, the mean would ask for too few as soon as they are known again.
+    pub(super) fn with_silent(&self) -> f64 {
+        let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        let told = count(self.ready.saturating_sub(self.silent)).max(1.0);
+        self.requests + self.requests / told * count(self.silent)
+    }
+}
+
 /// What requests ask for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Figure {
@@ -57,6 +67,8 @@ pub(super) const UNKNOWN: &str = "RequestsUnknown";
 pub(super) enum RequestsError {
     #[error("no replica is ready yet")]
     NobodyReady,
+    #[error("no worker is ready in any replica that is")]
+    NobodyServes,
     #[error("no replica that is ready tells its requests{}", why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
     NobodyTells { why: Option<String> },
 }
@@ -64,13 +76,14 @@ pub(super) enum RequestsError {
 /// What is known of all pods at this moment.
 pub(super) fn total(pods: &[Pod], max_age: Duration) -> Result<Total, RequestsError> {
     let (mut requests, mut places, mut told, mut silent, mut oldest) = (0.0, 0.0, 0_u32, 0, Duration::ZERO);
-    let mut why = None;
+    let (mut why, mut idle) = (None, false);
     for pod in pods.iter().filter(|pod| pod.phase == Phase::Running) {
         let is_ready = !pod.deleting && pod.ready.is_some_and(|ready| ready.status == ReadyStatus::True);
         match pod.requests {
-            Demand::Known { requests: own, places: room, age } if age <= max_age => {
+            Demand::Known { requests: own, places: room, serves, age } if age <= max_age => {
                 requests += own;
-                if is_ready && room > 0 {
+                idle |= is_ready && !(serves && room > 0);
+                if is_ready && serves && room > 0 {
                     places += f64::from(room);
                     told += 1;
                     oldest = oldest.max(age);
@@ -84,7 +97,11 @@ pub(super) fn total(pods: &[Pod], max_age: Duration) -> Result<Total, RequestsEr
         }
     }
     if told == 0 {
-        return Err(if silent == 0 { RequestsError::NobodyReady } else { RequestsError::NobodyTells { why } });
+        return Err(match (silent, idle) {
+            (0, false) => RequestsError::NobodyReady,
+            (0, true) => RequestsError::NobodyServes,
+            _ => RequestsError::NobodyTells { why },
+        });
     }
     let ready = usize::try_from(told).unwrap_or(usize::MAX) + silent;
     Ok(Total { requests, places: places / f64::from(told), ready, silent, age: oldest })
@@ -92,12 +109,20 @@ pub(super) fn total(pods: &[Pod], max_age: Duration) -> Result<Total, RequestsEr
 
 /// The number of replicas whose places are used to `target` percent.
 pub(super) fn recommend(current: i32, target: i32, total: Total, demands: &Demands, now: Duration) -> Figure {
-    let wanted = |requests: f64| saturate((requests / (total.places * f64::from(target.max(1)) / 100.0)).ceil());
+    // Rounded up last: with one replica a little more than it has places for is no surge.
+    let exact = |requests: f64| requests / (total.places * f64::from(target.max(1)) / 100.0);
     let stable = demands.mean(now, STABLE).unwrap_or(total.requests);
     let sudden = demands.mean(now, PANIC).unwrap_or(total.requests);
     let ready = f64::from(u32::try_from(total.ready).unwrap_or(u32::MAX));
-    let panic = f64::from(wanted(sudden)) >= THRESHOLD * ready;
-    let (replicas, requests) = if panic { (wanted(sudden).max(current), sudden) } else { (wanted(stable), stable) };
+    // A mean over a moment is no surge either.
+    let panic = exact(sudden) >= THRESHOLD * ready && demands.reaches_back(now, PANIC);
+    let (replicas, requests) = if panic {
+        (saturate(exact(sudden).ceil()).max(current), sudden)
+    } else if within_tolerance(exact(stable) / f64::from(current.max(1))) {
+        (current, stable)
+    } else {
+        (saturate(exact(stable).ceil()), stable)
+    };
     Figure { replicas, requests, places: total.places, panic, silent: total.silent, age: total.age }
 }
 

@@ -94,7 +94,12 @@ fn answer(
         (primary.told, primary.peers) = (wanted.revision, wanted.peers.map(|peers| peers.revision));
     }
     let stats = document(primary.uptime, 0);
-    let told = Told { revision: primary.told.clone(), reload: None, peers: primary.peers.clone() };
+    let told = Told {
+        revision: primary.told.clone(),
+        reload: None,
+        peers: primary.peers.clone(),
+        peers_age_milliseconds: None,
+    };
     let told = serde_json::to_string(&told).unwrap();
     (200, format!(r#"{},"told":{told}}}"#, stats.strip_suffix('}').unwrap()))
 }

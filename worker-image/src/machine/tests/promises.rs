@@ -288,6 +288,7 @@ impl World {
             free_memory: Some(1),
             memory_limit: Some(100),
             waiting: Some(u32::from(waits)),
+            taken: None,
         }));
     }
 

@@ -42,6 +42,7 @@ impl Scenario {
             free_memory: Some(1000),
             memory_limit: None,
             waiting: Some(waiting),
+            taken: None,
         }))
     }
 
@@ -320,7 +321,13 @@ fn in_a_container_that_is_nearly_full_the_one_that_has_grown_the_most_gives_way(
         };
         let workers = pids.iter().zip(memory).map(sample).collect();
         let (limit, free) = (Some(10_000), Some(10_000 - used));
-        scenario.event(Event::Sampled(Samples { workers, free_memory: free, memory_limit: limit, waiting: None }));
+        scenario.event(Event::Sampled(Samples {
+            workers,
+            free_memory: free,
+            memory_limit: limit,
+            waiting: None,
+            taken: None,
+        }));
         scenario.forks().len()
     };
     assert_eq!(sampled(&mut scenario, [4000, 4000], 9000), 0, "they have just begun, and need so much");
@@ -520,6 +527,36 @@ fn connections_that_wait_ask_for_a_worker_whatever_the_processor_does() {
         scenario.sampled(1, second * MILLISECOND, false, 3).after(SECOND);
     }
     assert_eq!(scenario.machine.counts().desired, 3);
+}
+
+#[test]
+fn workers_that_wait_for_others_are_busy_where_the_primary_gives_out_requests() {
+    let mut scenario = serving(Settings { adaptive: Some(Adaptive { min: 1, max: 2 }), ..settings() });
+    let run = |scenario: &mut Scenario, seconds: u32, taken: u32| {
+        for _ in 0..seconds {
+            let workers = scenario.pids().into_iter().map(|pid| Sample {
+                pid,
+                memory: None,
+                resident: None,
+                cpu: Some(Duration::ZERO),
+                moved: Some(7),
+                unread: Some(false),
+                waiting: None,
+                served: None,
+            });
+            let samples =
+                Samples { workers: workers.collect(), taken: Some(taken), waiting: Some(0), ..Samples::default() };
+            scenario.event(Event::Sampled(samples));
+            for pid in scenario.pids() {
+                scenario.evidence(pid, ReadyEvidence::Notify);
+            }
+            scenario.after(SECOND);
+        }
+        scenario.machine.counts().desired
+    };
+    assert_eq!(run(&mut scenario, 20, 80), 2, "no processor time, and four fifths of the places");
+    assert_eq!(run(&mut scenario, 60, 60), 2, "one alone would have 60 % of its places taken");
+    assert_eq!(run(&mut scenario, 60, 40), 1);
 }
 
 #[test]

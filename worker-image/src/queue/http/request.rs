@@ -78,7 +78,9 @@ impl Hop {
     fn of(value: &[u8], from: &[PeerId]) -> Self {
         let said = std::str::from_utf8(value).ok().and_then(|text| text.split_once(' '));
         let known = said.filter(|(_, id)| from.iter().any(|peer| **peer == **id));
-        known.and_then(|(said, _)| Self::ALL.into_iter().find(|(word, _)| *word == said)).map_or(Self::Foreign, |(_, hop)| hop)
+        known
+            .and_then(|(said, _)| Self::ALL.into_iter().find(|(word, _)| *word == said))
+            .map_or(Self::Foreign, |(_, hop)| hop)
     }
 
     /// The field's value, from the replica with this UID.

@@ -12,7 +12,7 @@ fn busy(count: usize, requests: f64) -> Vec<Pod> {
 
 impl Pod {
     fn asked(mut self, requests: f64, places: u32) -> Self {
-        self.requests = Demand::Known { requests, places, age: seconds(1) };
+        self.requests = Demand::Known { requests, places, serves: true, age: seconds(1) };
         self
     }
 }
@@ -28,7 +28,7 @@ impl Input {
 #[test]
 fn replicas_have_as_many_places_as_the_requests_need_at_the_target() {
     for (requests, target, replicas) in
-        [(0.0, 100, 1), (10.0, 100, 1), (10.1, 100, 2), (14.0, 70, 2), (14.1, 70, 3), (7.0, 70, 1)]
+        [(0.0, 100, 1), (10.0, 100, 1), (11.0, 100, 1), (11.1, 100, 2), (14.0, 70, 2), (14.1, 70, 3), (7.0, 70, 1)]
     {
         let mut story = Story::starting_with(1);
         let input = Input::test().requests(target, busy(1, requests));
@@ -50,8 +50,56 @@ fn a_sudden_rise_counts_at_once_and_a_slow_one_by_its_minute() {
 #[test]
 fn in_a_surge_nothing_goes_down() {
     let mut story = Story::starting_with(6);
-    let decision = story.second(Input::test().requests(100, busy(2, 45.0)));
+    let decision = story.seconds(8, &Input::test().requests(100, busy(2, 45.0)));
     assert_eq!((decision.desired, decision.reason), (6, Reason::RequestsSurge), "two are ready, and five would do");
+}
+
+#[test]
+fn a_little_more_than_a_single_replica_has_room_for_is_no_surge() {
+    let mut story = Story::starting_with(1);
+    story.seconds(60, &Input::test().requests(70, busy(1, 6.0)));
+    let decision = story.seconds(10, &Input::test().requests(70, busy(1, 13.0)));
+    assert_eq!(
+        decision.reason,
+        Reason::RequestsInFlight,
+        "nearly twice its places at the target: {}",
+        decision.message
+    );
+    let decision = story.seconds(7, &Input::test().requests(70, busy(1, 15.0)));
+    assert_eq!((decision.desired, decision.reason), (3, Reason::RequestsSurge));
+}
+
+#[test]
+fn the_number_stays_where_demand_is_about_what_it_is_for() {
+    let mut story = Story::starting_with(2);
+    for second in 0..900 {
+        let requests = if second % 20 < 10 { 19.0 } else { 21.0 };
+        let decision = story.second(Input::test().requests(100, busy(2, requests)));
+        assert_eq!(decision.desired, 2, "{second}: {}", decision.message);
+    }
+}
+
+#[test]
+fn those_of_whom_nothing_is_known_leave_no_hole_in_the_mean() {
+    let mut story = Story::starting_with(10);
+    let mut few = busy(10, 90.0);
+    for pod in &mut few[1..] {
+        pod.requests = Demand::Missing;
+    }
+    story.seconds(600, &Input::test().requests(100, few));
+    let decision = story.second(Input::test().requests(100, busy(10, 90.0)));
+    assert!(decision.message.contains("90.0 requests") && decision.desired == 10, "{}", decision.message);
+}
+
+#[test]
+fn a_replica_whose_workers_all_start_does_not_count_and_is_told() {
+    let mut story = Story::starting_with(2);
+    let mut pods = busy(2, 8.0);
+    for pod in &mut pods {
+        pod.requests = Demand::Known { requests: 4.0, places: 10, serves: false, age: seconds(1) };
+    }
+    let decision = story.second(Input::test().requests(100, pods));
+    assert!(decision.scaling_active.message.contains("no worker is ready"), "{:?}", decision.scaling_active);
 }
 
 #[test]
