@@ -4,7 +4,7 @@ use std::{cmp::Reverse, fmt::Write};
 
 use clap::ValueEnum;
 use crds::names;
-use primary_protocol::{Requests, Shown, ShownWorker, SlotState};
+use primary_protocol::{Answering, Recent, Requests, Shown, ShownWorker, SlotState};
 use serde::Serialize;
 
 use crate::{
@@ -66,12 +66,13 @@ pub fn screen(cluster: &Cluster, replicas: &[Replica], order: Order, height: Opt
     let hidden = rows.len() - shown;
     let cells: Vec<Vec<Cell>> = rows.into_iter().take(shown).map(|row| row.cells).collect();
     text.push('\n');
-    text.push_str(&table(
-        style,
-        0,
-        &["POD", "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS"],
-        &cells,
-    ));
+    const COLUMNS: [&str; 12] =
+        ["POD", "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS", "REQ", "IDLE", "SERVED"];
+    let answers =
+        replicas.iter().any(|replica| replica.told.as_ref().is_some_and(|told| told.stats.requests.is_some()));
+    let columns = if answers { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 3] };
+    let cells: Vec<Vec<Cell>> = cells.into_iter().map(|row| row.into_iter().take(columns.len()).collect()).collect();
+    text.push_str(&table(style, 0, columns, &cells));
     if hidden > 0 {
         let _ = writeln!(text, "… and {hidden} more workers; --sort-by chooses who is shown");
     }
@@ -88,7 +89,9 @@ fn head(cluster: &Cluster, replicas: &[Replica], style: Style) -> String {
     let memory = sum(|one| one.stats.memory.map_or(0, |memory| memory.usage_bytes));
     let asked = |of: fn(&Requests) -> u32| sum_of(told().filter_map(|one| one.stats.requests.as_ref()).map(of));
     let requests = match (asked(|requests| requests.waiting), asked(|requests| requests.in_flight)) {
-        (Some(waiting), Some(in_flight)) => format!(", {waiting} requests wait, {in_flight} in flight"),
+        (Some(waiting), Some(in_flight)) => {
+            format!(", {waiting} requests wait, {in_flight} in flight{}", pace(replicas))
+        }
         _ => String::new(),
     };
     let busy = busy.map(|busy| format!(", {busy} busy")).unwrap_or_default();
@@ -102,6 +105,24 @@ fn head(cluster: &Cluster, replicas: &[Replica], style: Style) -> String {
         sum(|one| one.stats.workers.restarts),
         bytes(memory),
     )
+}
+
+/// How many requests came to all of them in a second, and how long each took, where that was looked at.
+fn pace(replicas: &[Replica]) -> String {
+    let told = replicas.iter().filter_map(|replica| replica.told.as_ref()?.stats.requests.as_ref()?.recent);
+    let (mut rate, mut service, mut wait) = (0.0, 0.0, 0.0);
+    for recent in told {
+        rate += recent.per_second;
+        // Each replica counts by how much comes to it.
+        service += recent.per_second * recent.service_milliseconds.unwrap_or_default();
+        wait += recent.per_second * recent.wait_milliseconds.unwrap_or_default();
+    }
+    if rate <= 0.0 {
+        return String::new();
+    }
+    let all =
+        Recent { per_second: rate, service_milliseconds: Some(service / rate), wait_milliseconds: Some(wait / rate) };
+    format!(" ({all})")
 }
 
 /// `None` where there are none to be summed.
@@ -132,7 +153,10 @@ fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {
                     cell(worker.usage.memory_bytes.map_or_else(dash, bytes)),
                     cell(worker.usage.connections.map_or_else(dash, |count| count.to_string())),
                     cell(slot.restarts),
-                ],
+                ]
+                .into_iter()
+                .chain(answering(worker.usage.requests))
+                .collect(),
             });
         }
         if here.is_empty() {
@@ -158,11 +182,21 @@ fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {
                     cell(""),
                     cell(""),
                     cell(slot.restarts),
+                    cell(""),
+                    cell(""),
+                    cell(""),
                 ],
             });
         }
     }
     rows
+}
+
+/// What a worker has of the requests that its primary gives out.
+fn answering(own: Option<Answering>) -> [Cell; 3] {
+    let Some(own) = own else { return [cell("-"), cell("-"), cell("-")] };
+    let idle = own.idle_milliseconds.map_or_else(dash, |idle| span(i64::try_from(idle / 1000).unwrap_or(i64::MAX)));
+    [cell(own.in_flight), cell(idle), cell(own.served)]
 }
 
 /// What a user should know and can act upon, below the table.

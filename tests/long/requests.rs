@@ -1,6 +1,9 @@
 //! `balancing: Queue` under 300 requests a second on kept connections while everything happens that happens to pods.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Kept, Logs, Nodes, Space, figures::figure, manifest, until};
@@ -52,14 +55,11 @@ async fn nothing_that_happens_to_pods_costs_a_request() -> Result<()> {
         space.patch("web", json!({"spec": {"replicas": 4}})).await?;
         settled(&space, 4).await?;
         tokio::time::sleep(Duration::from_secs(10)).await;
-        let since = Instant::now();
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        let account = load.so_far();
-        let shares = account.shares(since);
-        let mean = shares.values().sum::<usize>() / 4;
-        let furthest = shares.values().map(|count| count.abs_diff(mean) * 100 / mean.max(1)).max().unwrap_or(100);
+        let (shares, furthest) = spread(&load).await;
         figure("2 to 4 pods: load of a pod is off the mean 10 s later by at most", furthest, "%");
-        ensure!(shares.len() == 4 && furthest <= 15, "{shares:?}");
+        // Of 900 that choose one of four at random, one has 15 % more or fewer than its part once in fifty times.
+        let again = if furthest > 15 { spread(&load).await } else { (shares, furthest) };
+        ensure!(again.0.len() == 4 && again.1 <= 15, "{furthest} %, and then {again:?}");
         step("2 to 4 pods", &load);
 
         let pod = space.pods("web").await?.first().map(ResourceExt::name_any).context("no pod")?;
@@ -85,7 +85,7 @@ async fn nothing_that_happens_to_pods_costs_a_request() -> Result<()> {
         ensure!(on_it == 0, "{on_it} pods on the drained node");
         step("node drain", &load);
 
-        let drained = logs.with("draining").len();
+        let drained = logs.with(r#""event":"draining""#).len();
         let killed = logs.with("did not stop in time");
         let account = load.stop().await?;
         for (what, answered, failed) in &steps {
@@ -104,6 +104,16 @@ async fn nothing_that_happens_to_pods_costs_a_request() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// How many requests each pod answers within ten seconds, and by how many percent one is off the mean at most.
+async fn spread(load: &Kept) -> (BTreeMap<String, usize>, usize) {
+    let since = Instant::now();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let shares = load.so_far().shares(since);
+    let mean = shares.values().sum::<usize>() / 4;
+    let furthest = shares.values().map(|count| count.abs_diff(mean) * 100 / mean.max(1)).max().unwrap_or(100);
+    (shares, furthest)
 }
 
 /// All pods are ready, of the current revision, and no other is left.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -35,7 +36,7 @@ impl Logs {
             let mut followed = BTreeSet::new();
             loop {
                 // A look that fails is made again.
-                for pod in space.pods(&name).await.unwrap_or_default() {
+                for pod in space.pods(&name).await.unwrap_or_default().iter().filter(|pod| runs(pod)) {
                     if followed.insert(pod.name_any()) {
                         tokio::spawn(follow(space.namespace.clone(), pod.name_any(), all.clone()));
                     }
@@ -60,8 +61,14 @@ impl Drop for Logs {
     }
 }
 
+/// Whether its container has begun: before that there is nothing to follow.
+fn runs(pod: &Pod) -> bool {
+    let mut statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.any(|one| one.name == "worker" && one.state.as_ref().is_some_and(|state| state.running.is_some()))
+}
+
 async fn follow(namespace: String, pod: String, lines: Arc<Mutex<Vec<String>>>) {
-    let words = ["-n", &namespace, "logs", "-f", &pod, "-c", "worker", "--pod-running-timeout=120s"];
+    let words = ["-n", &namespace, "logs", "-f", &pod, "-c", "worker"];
     let child =
         Command::new("kubectl").args(words).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn();
     let Ok(mut child) = child else { return };

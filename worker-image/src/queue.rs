@@ -24,6 +24,7 @@ mod ready;
 mod serve;
 mod stream;
 mod table;
+mod tls;
 mod together;
 mod upload;
 

@@ -9,6 +9,7 @@ mod orders;
 mod passing;
 mod probe;
 mod queue;
+mod recent;
 mod remote;
 mod report;
 mod resize;
@@ -44,6 +45,7 @@ use door::Door;
 use gathering::Gathering;
 use probe::Probe;
 use queue::Knocks;
+use recent::Marks;
 use remote::Remote;
 use report::Readings;
 use resize::Resize;
@@ -103,6 +105,7 @@ struct Primary {
     /// Where the primary takes requests.
     queue: Option<Service>,
     knocks: Knocks,
+    marks: Marks,
     broker: Broker,
     children: BTreeMap<u32, Child>,
     /// Workers that were forked until now.
@@ -206,6 +209,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         passing: passing.clone(),
         queue,
         knocks: Knocks::default(),
+        marks: Marks::default(),
         broker: Broker::default(),
         children: BTreeMap::new(),
         forked: first_number(),

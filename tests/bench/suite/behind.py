@@ -5,7 +5,10 @@ It becomes the proxy, so that what is measured as the supervisor is the proxy al
 cap (nginx has none that queues).
 """
 
+import contextlib
 import os
+import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +17,6 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from suite import processes  # noqa: E402
 from suite.rows import ROOT  # noqa: E402
 
 # Where tests/wire/install puts them, with the libraries that they bring.
@@ -24,6 +26,8 @@ HAPROXY = """
 global
     nbthread 1
     maxconn 20000
+    # It wants two descriptors for each of these, and would rather not start than have fewer.
+    no strict-limits
 defaults
     mode http
     timeout connect 5s
@@ -65,13 +69,18 @@ http {{
 def main():
     kind, cap, port, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     folder = Path(tempfile.mkdtemp(prefix="bench-proxy-"))
-    ports = [processes.free_port() for _ in range(count)]
+    with contextlib.ExitStack() as held:
+        # All are held while they are drawn: of 64 two would often be the same.
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        ports = [probe.getsockname()[1] for probe in probes]
     for own in ports:
         subprocess.Popen(["node", "app.js"], env=os.environ | {"PORT": str(own)}, stdin=subprocess.DEVNULL)
     if kind == "haproxy":
         limit = f" maxconn {cap}" if cap else ""
         servers = "\n".join(f"    server w{own} 127.0.0.1:{own}{limit}" for own in ports)
-        text, words = HAPROXY.format(port=port, servers=servers), ["haproxy", "-db", "-q", "-f"]
+        text, words = HAPROXY.format(port=port, servers=servers), ["haproxy", "-db", "-f"]
     else:
         servers = "\n".join(f"        server 127.0.0.1:{own} max_fails=0;" for own in ports)
         text, words = NGINX.format(port=port, servers=servers, folder=folder), ["nginx", "-p", str(folder), "-e", str(folder / "nginx.log"), "-c"]
@@ -79,6 +88,8 @@ def main():
     config.write_text(text, encoding="utf-8")
     libraries = [str(folder) for folder in (PEERS / "usr/lib/x86_64-linux-gnu", PEERS / "lib/x86_64-linux-gnu") if folder.exists()]
     program = str(PEERS / "usr/sbin" / words[0])
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.execve(program, [*words, str(config)], os.environ | {"LD_LIBRARY_PATH": ":".join(libraries)})
 
 

@@ -49,11 +49,12 @@ def connections(port, count):
 
 def read_head(connection):
     head = b""
-    while b"\r\n\r\n" not in head:
-        part = connection.recv(4096)
-        if not part:
-            return head
-        head += part
+    with contextlib.suppress(OSError):
+        while b"\r\n\r\n" not in head:
+            part = connection.recv(4096)
+            if not part:
+                return head
+            head += part
     return head
 
 
@@ -80,6 +81,7 @@ def slow(port):
             with contextlib.suppress(OSError):
                 one.sendall(b"x" * 3072)
         with socket.create_connection(("127.0.0.1", port)) as quick:
+            quick.settimeout(5)
             quick.sendall(GET)
             served += read_head(quick).startswith(b"HTTP/1.1 200")
         time.sleep(1)

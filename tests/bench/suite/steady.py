@@ -1,6 +1,7 @@
 """A load of so many requests a second, whatever comes back and when: the time of each counts from when it should have been sent."""
 
 import asyncio
+import collections
 import random
 import time
 from dataclasses import dataclass, field
@@ -31,18 +32,20 @@ async def ask(connection, path):
 
 async def load(port, rate, seconds, blocking_share, connections, seed):
     """`connections` that are kept, and more where all of them are busy: an open loop waits for nobody."""
-    chance, times, idle = random.Random(seed), Times(), []
+    chance, times = random.Random(seed), Times()
+    # The one that has been idle for longest is next, as with many clients: the last one used would be the same few all the time.
+    idle = collections.deque()
     for _ in range(connections):
         idle.append(await asyncio.open_connection("127.0.0.1", port))
 
     async def one(due, path):
-        connection = idle.pop() if idle else None
+        connection = idle.popleft() if idle else None
         try:
             connection = connection or await asyncio.open_connection("127.0.0.1", port)
             await asyncio.wait_for(ask(connection, path), 30)
             (times.fast if path == "/" else times.blocking).append((time.monotonic() - due) * 1000)
             idle.append(connection)
-        except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+        except Exception:  # whatever it is, it is not the right answer
             times.failed += 1
             if connection:
                 connection[1].close()
@@ -57,7 +60,8 @@ async def load(port, rate, seconds, blocking_share, connections, seed):
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     if tasks:
-        await asyncio.wait(tasks, timeout=40)
+        _, pending = await asyncio.wait(tasks, timeout=40)
+        times.failed += len(pending)
     for _, writer in idle:
         writer.close()
     return times

@@ -49,17 +49,12 @@ impl Shape {
         }
     }
 
-    /// When it rises.
-    pub fn rises(self, length: Duration) -> Vec<Duration> {
-        let seconds = match self {
-            Self::Square => {
-                let at = |index| HALF + 2.0 * HALF * f64::from(index);
-                (0..u16::MAX).map(at).take_while(|at| *at < length.as_secs_f64()).collect()
-            }
-            Self::Crowd => vec![HALF],
-            Self::Poisson => Vec::new(),
-        };
-        seconds.into_iter().map(Duration::from_secs_f64).collect()
+    /// When it rises for the first time: after that there may be replicas enough still.
+    pub fn rises(self) -> Option<Duration> {
+        match self {
+            Self::Square | Self::Crowd => Some(Duration::from_secs_f64(HALF)),
+            Self::Poisson => None,
+        }
     }
 }
 

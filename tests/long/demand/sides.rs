@@ -6,12 +6,14 @@ use anyhow::Result;
 use e2e::{Space, manifest, until};
 use serde_json::{Value, json};
 
-/// A request of 100 ms, of which 10 are work.
+/// A request of 100 ms, of which 10 are work: as much of it as that takes on a processor of its own, however many others run.
 const SERVER: &str = r"
-require('http').createServer((req, res) => setTimeout(() => {
-  for (const until = performance.now() + 10; performance.now() < until; );
-  res.end('ok');
-}, 90)).listen(process.env.PORT);
+const { createHash } = require('crypto');
+const hash = (times) => { let it = 'x'; while (times-- > 0) it = createHash('sha256').update(it).digest(); };
+const took = () => { const before = process.cpuUsage().user; hash(2000); return (process.cpuUsage().user - before) / 2000; };
+took();
+const times = Math.round(10000 / took());
+require('http').createServer((req, res) => setTimeout(() => { hash(times); res.end('ok'); }, 90)).listen(process.env.PORT);
 ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +49,7 @@ impl Side {
         cluster["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("400m");
         if self == Self::Requests {
             cluster["spec"]["autoscaling"] = json!({
-                "minReplicas": 1, "maxReplicas": MOST, "metrics": [{"requests": {"targetInFlightPercent": 70}}],
-                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}
+                "minReplicas": 1, "maxReplicas": MOST, "metrics": [{"requests": {"targetInFlightPercent": 70}}]
             });
         }
         space.apply(&cluster).await?;
@@ -60,6 +61,12 @@ impl Side {
                 Ok(if text.contains("averageUtilization") { Ok(()) } else { Err(text) })
             })
             .await?;
+            // What the start of the program used may have scaled it up.
+            until("one replica again", std::time::Duration::from_secs(420), async || {
+                let text = space.kubectl(&["get", "wc", "web", "-o", "jsonpath={.spec.replicas}"]).await?;
+                Ok(if text == "1" { Ok(()) } else { Err(text) })
+            })
+            .await?;
         }
         space.address("web", 8000).await
     }
@@ -67,7 +74,7 @@ impl Side {
     fn hpa(self) -> Option<Value> {
         let behavior = match self {
             Self::Requests => return None,
-            Self::Hpa => json!(null),
+            Self::Hpa => json!({}),
             Self::HpaTuned => json!({
                 "scaleUp": {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 100, "periodSeconds": 1}]},
                 "scaleDown": {"stabilizationWindowSeconds": 60, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 1}]}

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use remote::Told;
-pub use requests::{Requests, Times};
+pub use requests::{Recent, Requests, Times};
 pub use shown::{Shown, ShownWorker};
-pub use usage::Usage;
+pub use usage::{Answering, Usage};
 
 /// The version of [`Stats`] that this crate writes.
 pub const STATS_VERSION: u32 = 1;
@@ -293,6 +293,8 @@ pub enum WarningReason {
     CommandNotFound,
     /// The command swallows Node's channel (`npm start`).
     ChannelSwallowed,
+    /// Workers speak TLS where the primary gives them requests in plain HTTP (`balancing: Queue`).
+    TlsBehindQueue,
     /// Workers made no progress, and were killed.
     Hung,
     /// Workers pass their memory limit again and again, and are replaced.

@@ -1,6 +1,7 @@
 //! What a primary that takes requests itself tells of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,12 +55,40 @@ pub struct Requests {
     /// Connections of another protocol (WebSocket) that workers have.
     #[serde(default)]
     pub upgraded: u32,
+    /// What the last seconds were like. Missing where nobody has asked within them before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<Recent>,
     /// How long workers had requests.
     #[serde(default)]
     pub service: Times,
     /// How long requests waited for a worker.
     #[serde(default)]
     pub wait: Times,
+}
+
+/// Requests of the last ten seconds, or of so many of them as were looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recent {
+    /// How many came in a second.
+    pub per_second: f64,
+    /// How long a worker had each that ended, as a mean in milliseconds. Missing where none ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_milliseconds: Option<f64>,
+    /// How long each waited that was given to a worker, as a mean in milliseconds. Missing where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_milliseconds: Option<f64>,
+}
+
+impl fmt::Display for Recent {
+    /// `312.4 a second, 3.1 ms each after 0.2 ms of waiting`
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{:.1} a second", self.per_second)?;
+        if let Some(each) = self.service_milliseconds {
+            write!(to, ", {each:.1} ms each")?;
+        }
+        self.wait_milliseconds.map_or(Ok(()), |wait| write!(to, " after {wait:.1} ms of waiting"))
+    }
 }
 
 /// How long things took, since the primary started.

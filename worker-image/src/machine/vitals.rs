@@ -105,7 +105,7 @@ impl Vitals {
     /// As people and the operator are told it; percent to a tenth.
     pub fn usage(&self) -> Usage {
         let cpu_percent = self.load.map(|load| (load * 1000.0).round() / 10.0);
-        Usage { memory_bytes: self.memory, cpu_percent, connections: None }
+        Usage { memory_bytes: self.memory, cpu_percent, ..Usage::default() }
     }
 
     /// How long the worker has been without a sign of life, or stuck with work in flight.

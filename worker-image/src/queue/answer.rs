@@ -22,6 +22,8 @@ pub enum Answer {
     Died,
     /// The same of one that lives, and closed the connection without an answer.
     Silent,
+    /// The worker speaks TLS.
+    Tls,
     /// The worker's answer is none.
     Wrong(Flaw),
 }
@@ -40,7 +42,9 @@ impl Answer {
             Self::Bad(flaw) => flaw.status(),
             Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) | Self::NoRoom | Self::Crowded => 503,
             Self::Slow => 408,
-            Self::Refused(Refusal::Deadly) | Self::Broken | Self::Died | Self::Silent | Self::Wrong(_) => 502,
+            Self::Refused(Refusal::Deadly) | Self::Broken | Self::Died | Self::Silent | Self::Tls | Self::Wrong(_) => {
+                502
+            }
         }
     }
 
@@ -55,6 +59,7 @@ impl Answer {
             Self::Broken => "The worker took no connection, or closed it without an answer.".into(),
             Self::Crowded => "This replica has as many connections, or as many requests with long heads, as it can. Try again later.".into(),
             Self::Slow => "The request did not come in time.".into(),
+            Self::Tls => "The worker speaks TLS, and is asked in plain HTTP: have it serve plain HTTP, or set balancing to Shared.".into(),
             Self::Silent => "The worker closed the connection without an answer. The request was not given to another, since it may have been carried out.".into(),
             Self::Died => "The worker that had this request died. It was not given to another, since it may have been carried out.".into(),
             Self::Wrong(flaw) => format!("The worker's answer cannot be passed on: {flaw}."),

@@ -93,6 +93,8 @@ struct Known {
     process: Option<Arc<OwnedFd>>,
     /// Whether it gave a good answer when it was asked for one. `None` where that is not known yet.
     checked: Option<bool>,
+    /// Whether it speaks TLS. `None` where it was not asked.
+    tls: Option<bool>,
 }
 
 /// What the stats tell.
@@ -152,7 +154,7 @@ impl Desk {
         let now = self.now();
         let mut state = self.state();
         state.table.admit(worker, now);
-        state.workers.insert(worker, Known { address, process: process.map(Arc::new), checked: None });
+        state.workers.insert(worker, Known { address, process: process.map(Arc::new), checked: None, tls: None });
     }
 
     /// It takes them elsewhere.
@@ -176,6 +178,26 @@ impl Desk {
     /// What it answered; whoever looks takes it away.
     pub fn take_check(&self, worker: WorkerId) -> Option<bool> {
         self.state().workers.get_mut(&worker)?.checked.take()
+    }
+
+    /// A worker closed a connection without a word: whether that is the first time, so that it is asked why.
+    pub fn wonders(&self, worker: WorkerId) -> bool {
+        let mut state = self.state();
+        let Some(known) = state.workers.get_mut(&worker).filter(|known| known.tls.is_none()) else { return false };
+        known.tls = Some(false);
+        true
+    }
+
+    /// It speaks TLS.
+    pub fn speaks_tls(&self, worker: WorkerId) {
+        if let Some(known) = self.state().workers.get_mut(&worker) {
+            known.tls = Some(true);
+        }
+    }
+
+    /// Whether a worker does.
+    pub fn meets_tls(&self) -> bool {
+        self.state().workers.values().any(|known| known.tls == Some(true))
     }
 
     /// A request is about to come: its connection is new, or its first byte is there. Until this is dropped.

@@ -33,7 +33,8 @@ fn by(paths: &Paths) -> Forwarder<'_> {
 
 /// Requests one after the other on a connection. The first byte says in what pieces they come, on which nothing may depend.
 pub fn requests(data: &[u8]) {
-    let (piece, data) = data.split_first().map_or((1, data), |(first, rest)| (usize::from(*first).max(1), rest));
+    let (piece, data) = data.split_first().map_or((1, data), |(first, rest)| (usize::from(*first), rest));
+    let piece = in_time(piece, data);
     let (messages, passed_on) = read_all(data, data.len().max(1));
     assert_eq!((messages.clone(), passed_on.clone()), read_all(data, piece), "in pieces of {piece}");
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
@@ -43,6 +44,11 @@ pub fn requests(data: &[u8]) {
     for (ours, its) in messages.iter().zip(&heard) {
         assert_eq!(ours, its);
     }
+}
+
+/// A head is read from its beginning with each piece: a long one comes in larger pieces.
+fn in_time(piece: usize, data: &[u8]) -> usize {
+    piece.max(data.len() / 1024).max(1)
 }
 
 /// The requests that came in pieces of this length, and what workers were sent for them; up to the first that is none.
@@ -139,7 +145,7 @@ pub fn answer(data: &[u8]) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     let pass = |piece| runtime.block_on(passed_to_client(data, piece, &request));
     let whole = pass(data.len().max(1));
-    let pieces = pass(usize::from(*piece).max(1));
+    let pieces = pass(in_time(usize::from(*piece), data));
     assert_eq!(whole.is_some(), pieces.is_some(), "it is an answer, or none, however it comes");
     let (Some(whole), Some(pieces)) = (whole, pieces) else { return };
     // In chunks of our own they are framed as they came.

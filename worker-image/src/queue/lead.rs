@@ -24,8 +24,8 @@ use super::front::Front;
 use super::http::{HOP, Hop, Length, Request};
 use super::stream::Stream;
 use super::table::{self, Refusal, Ticket, Wants, Why};
-use super::together;
 use super::upload::{KEPT_MAX, Upload};
+use super::{tls, together};
 
 /// A body that has begun goes on within this time, and a small one is whole within four times of it.
 const BODY_TIME: Duration = Duration::from_secs(15);
@@ -194,7 +194,7 @@ pub async fn carry(
                 wants.worker = None;
                 attempts += 1;
                 if attempts >= ATTEMPTS {
-                    return Err((Answer::Broken, false));
+                    return Err((if front.desk.meets_tls() { Answer::Tls } else { Answer::Broken }, false));
                 }
                 tried.push(seat);
             }
@@ -410,12 +410,19 @@ async fn attempt(
         let end = exchange.run().await;
         match end {
             End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => {
-                let lives = lost(front, seat).await.is_some();
-                return Tried::Answer(if lives { Answer::Silent } else { Answer::Died });
+                let why = match wonder(front, lost(front, seat).await).await {
+                    Some(_) if front.desk.meets_tls() => Answer::Tls,
+                    Some(_) => Answer::Silent,
+                    None => Answer::Died,
+                };
+                return Tried::Answer(why);
             }
             // It closed a connection that had been idle, as any server may: that says nothing of the worker.
             End::Died if used && !front.desk.has_ended(seat.worker) => upload.rewind(),
-            End::Died => return lost(front, seat).await.map_or(Tried::Dead, Tried::Broken),
+            End::Died => {
+                let seat = wonder(front, lost(front, seat).await).await;
+                return seat.map_or(Tried::Dead, Tried::Broken);
+            }
             End::Switched => {
                 let mut seat = seat;
                 seat.upgrade();
@@ -483,6 +490,17 @@ async fn lost(front: &Front, seat: Seat) -> Option<Seat> {
         tokio::time::sleep(ENDS.0).await;
     }
     Some(seat)
+}
+
+/// A worker that lives closed a connection without a word. One that speaks TLS does that, and its user should know.
+async fn wonder(front: &Front, seat: Option<Seat>) -> Option<Seat> {
+    if let Some(seat) = &seat
+        && front.desk.wonders(seat.worker)
+        && tls::is_spoken_at(&seat.address).await
+    {
+        front.desk.speaks_tls(seat.worker);
+    }
+    seat
 }
 
 /// Both sides speak another protocol from now on.

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use primary_protocol::{ReadyEvidence, Requests, Times};
+use primary_protocol::{Answering, ReadyEvidence, Requests, Times};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 
 use super::Primary;
@@ -65,6 +65,7 @@ fn requests(seen: &Seen, workers: u32) -> Requests {
         alone: counts.alone,
         refused: refused.map(|(reason, count)| (reason.to_string(), count)).collect(),
         upgraded: seen.loads.iter().map(|load| load.upgraded).sum(),
+        recent: None,
         service: times(&seen.taken.service),
         wait: times(&seen.taken.wait),
     }
@@ -209,8 +210,23 @@ impl Primary {
     }
 
     /// What the stats say of requests.
-    pub(super) fn requests(&self) -> Option<Requests> {
-        Some(requests(&self.queue.as_ref()?.desk.seen(), self.machine.most_workers()))
+    pub(super) fn requests(&mut self) -> Option<Requests> {
+        let now = self.now();
+        let mut requests = requests(&self.queue.as_ref()?.desk.seen(), self.machine.most_workers());
+        requests.recent = self.marks.look(&requests, now);
+        Some(requests)
+    }
+
+    /// What each worker has of them.
+    pub(super) fn answering(&self) -> BTreeMap<u32, Answering> {
+        let Some(queue) = &self.queue else { return BTreeMap::new() };
+        let (loads, now) = (queue.desk.seen().loads, queue.desk.now());
+        let of = |id| {
+            let load = loads.iter().find(|load| load.worker == id)?;
+            let idle = load.idle_since.map(|since| milliseconds(now.saturating_sub(since)));
+            Some(Answering { in_flight: load.in_flight, served: load.served, idle_milliseconds: idle })
+        };
+        self.children.iter().filter_map(|(pid, child)| Some((*pid, of(child.id)?))).collect()
     }
 
     /// The socket that a worker gets which asks for the primary's port.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use primary_protocol::WarningReason;
 use rustix::process::Signal;
 
 use crate::control::ctl;
@@ -137,6 +138,38 @@ fn a_worker_that_is_busy_holds_up_nobody() {
     }
     send(stopped, Signal::CONT);
     assert_eq!(held.join().unwrap().unwrap().0, 200);
+}
+
+#[test]
+fn a_worker_that_speaks_tls_is_told_of_to_clients_and_to_its_user() {
+    let (_, primary) = queued(2, &[], &["node", &program("tls.js")]);
+    let (status, body) = get(primary.port, "/", PATIENCE).unwrap();
+    assert!(status == 502 && body.contains("The worker speaks TLS") && body.contains("Shared"), "{status} {body}");
+    let message = primary.wait_warning(WarningReason::TlsBehindQueue);
+    assert!(message.contains("plain HTTP"), "{message}");
+}
+
+#[test]
+fn an_answer_that_only_the_end_of_its_connection_ends_is_not_whole_when_its_worker_was_killed() {
+    let (_, primary) = queued(1, &[], &["node", &program("raw.js")]);
+    let ask = |path: &str| {
+        let mut connection = connect(primary.port).unwrap();
+        connection.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while !answer.ends_with(b"0\r\n\r\n") && connection.read(&mut byte).is_ok_and(|count| count > 0) {
+            answer.push(byte[0]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let whole = ask("/whole");
+    assert!(whole.ends_with("9\r\nall of it\r\n0\r\n\r\n"), "{whole}");
+    let cut = ask("/cut");
+    assert!(cut.ends_with("6\r\na part\r\n"), "{cut}");
+    wait_for("the death to be counted", || {
+        let requests = primary.stats().requests.unwrap();
+        if requests.cut == 1 { Ok(()) } else { Err(requests) }
+    });
 }
 
 #[test]
