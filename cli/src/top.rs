@@ -49,6 +49,10 @@ struct Row {
     cells: Vec<Cell>,
 }
 
+/// The last three only where a primary gives out requests.
+const COLUMNS: [&str; 12] =
+    ["POD", "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS", "REQ", "IDLE", "SERVED"];
+
 /// The whole picture, at most `height` lines where there is a limit.
 pub fn screen(cluster: &Cluster, replicas: &[Replica], order: Order, height: Option<usize>, style: Style) -> String {
     let mut text = head(cluster, replicas, style);
@@ -66,8 +70,6 @@ pub fn screen(cluster: &Cluster, replicas: &[Replica], order: Order, height: Opt
     let hidden = rows.len() - shown;
     let cells: Vec<Vec<Cell>> = rows.into_iter().take(shown).map(|row| row.cells).collect();
     text.push('\n');
-    const COLUMNS: [&str; 12] =
-        ["POD", "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS", "REQ", "IDLE", "SERVED"];
     let answers =
         replicas.iter().any(|replica| replica.told.as_ref().is_some_and(|told| told.stats.requests.is_some()));
     let columns = if answers { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 3] };

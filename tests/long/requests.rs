@@ -110,7 +110,9 @@ async fn nothing_that_happens_to_pods_costs_a_request() -> Result<()> {
 async fn spread(load: &Kept) -> (BTreeMap<String, usize>, usize) {
     let since = Instant::now();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let shares = load.so_far().shares(since);
+    let account = load.so_far();
+    let shares: BTreeMap<String, usize> =
+        account.shares(since).into_iter().map(|(pod, count)| (pod.to_owned(), count)).collect();
     let mean = shares.values().sum::<usize>() / 4;
     let furthest = shares.values().map(|count| count.abs_diff(mean) * 100 / mean.max(1)).max().unwrap_or(100);
     (shares, furthest)

@@ -59,8 +59,8 @@ pub struct CpuMetric {
 #[serde(rename_all = "camelCase")]
 pub struct RequestsMetric {
     /// Target: requests that wait or are with a worker, in percent of those that the workers of a replica may have at a time
-    /// (`http.maxInFlightPerWorker` times ready workers). A mean over 60 seconds, and over 6 where it rises to twice what there is. No default; 70 is
-    /// a good start.
+    /// (`http.maxInFlightPerWorker` times workers, or times `workers.adaptive.max`). A mean over 60 seconds, and over 6 where it rises to twice what
+    /// there is. No default; 70 is a good start.
     #[schemars(range(min = 1, max = 1000))]
     pub target_in_flight_percent: i32,
 }

@@ -201,7 +201,7 @@ mod tests {
         let answering = |in_flight, idle_milliseconds| Some(Answering { in_flight, served: 12, idle_milliseconds });
         shown.processes[0].usage.requests = answering(3, None);
         shown.processes[1].usage.requests = answering(0, Some(61_000));
-        let recent = Recent { per_second: 312.4, service_milliseconds: Some(3.14), wait_milliseconds: None };
+        let recent = Recent { per_second: 312.4, service_milliseconds: Some(3.12), wait_milliseconds: None };
         shown.stats.requests =
             Some(Requests { waiting: 1, in_flight: 3, places: 4, recent: Some(recent), ..Requests::default() });
         let text = text(&shown);

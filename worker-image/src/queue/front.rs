@@ -225,7 +225,7 @@ async fn read(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<
         together: &front.together,
         cookie: front.affinity.as_ref().map(|affinity| &*affinity.cookie),
     };
-    let (mut looked, mut held) = (0, None);
+    let (mut looked, mut memory) = (0, None);
     loop {
         if may_be_whole(&client.inbox, looked) {
             looked = client.inbox.len();
@@ -234,9 +234,9 @@ async fn read(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<
                 return Ok(Some(request));
             }
         }
-        if client.inbox.len() > HEAD_FREE && held.is_none() {
+        if client.inbox.len() > HEAD_FREE && memory.is_none() {
             let most = u32::try_from(MAX_HEAD / 1024).unwrap_or(u32::MAX);
-            held = Some(front.bodies.try_acquire_many(most).map_err(|_| Answer::Crowded)?);
+            memory = Some(front.bodies.try_acquire_many(most).map_err(|_| Answer::Crowded)?);
         }
         match client.read().await {
             Ok(1..) => {}

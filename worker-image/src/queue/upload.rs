@@ -68,8 +68,8 @@ impl Upload {
 
     /// The same once more, of which nothing was sent; its body is as far here as this one's, and takes its memory along.
     pub fn again(&mut self) -> Self {
-        let (head, body, held) = (self.head.clone(), self.body.clone(), self.held.take());
-        Self { head, body, sent: 0, stopped: false, held, ..*self }
+        let held = self.held.take();
+        Self { head: self.head.clone(), body: self.body.clone(), sent: 0, stopped: false, held, ..*self }
     }
 
     /// Looks what of the client's bytes belongs to the body.

@@ -167,8 +167,8 @@ fn an_answer_that_only_the_end_of_its_connection_ends_is_not_whole_when_its_work
     let cut = ask("/cut");
     assert!(cut.ends_with("6\r\na part\r\n"), "{cut}");
     wait_for("the death to be counted", || {
-        let requests = primary.stats().requests.unwrap();
-        if requests.cut == 1 { Ok(()) } else { Err(requests) }
+        let cut = primary.stats().requests.unwrap().cut;
+        if cut == 1 { Ok(()) } else { Err(cut) }
     });
 }
 

@@ -66,11 +66,11 @@ pub(super) const UNKNOWN: &str = "RequestsUnknown";
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum RequestsError {
     #[error("no replica is ready yet")]
-    NobodyReady,
+    NotReady,
     #[error("no worker is ready in any replica that is")]
-    NobodyServes,
+    NotServing,
     #[error("no replica that is ready tells its requests{}", why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
-    NobodyTells { why: Option<String> },
+    Silent { why: Option<String> },
 }
 
 /// What is known of all pods at this moment.
@@ -98,9 +98,9 @@ pub(super) fn total(pods: &[Pod], max_age: Duration) -> Result<Total, RequestsEr
     }
     if told == 0 {
         return Err(match (silent, idle) {
-            (0, false) => RequestsError::NobodyReady,
-            (0, true) => RequestsError::NobodyServes,
-            _ => RequestsError::NobodyTells { why },
+            (0, false) => RequestsError::NotReady,
+            (0, true) => RequestsError::NotServing,
+            _ => RequestsError::Silent { why },
         });
     }
     let ready = usize::try_from(told).unwrap_or(usize::MAX) + silent;
