@@ -120,16 +120,35 @@ impl Page {
         self.family("requests_total", "counter", "Requests that came.");
         self.sample("requests_total", "", requests.arrived);
         for (name, help, count) in [
-            ("returned", "Requests given to another worker because the first one died.", requests.returned),
-            ("left", "Requests whose client left while they waited.", requests.left),
-            ("cut", "Requests whose worker died when the client had a part of the answer.", requests.cut),
-            ("roamed", "Requests given to other replicas, since no worker was free here.", requests.roamed),
-            ("merged", "Requests answered with the answer to another one that was the same.", requests.merged),
-            ("alone", "Requests that were another replica's, which could not be reached.", requests.alone),
+            (
+                "requests_returned_total",
+                "Requests given to another worker because the first one died.",
+                requests.returned,
+            ),
+            ("requests_left_total", "Requests whose client left while they waited.", requests.left),
+            (
+                "requests_cut_total",
+                "Requests whose worker died when the client had a part of the answer.",
+                requests.cut,
+            ),
+            (
+                "requests_roamed_total",
+                "Requests given to other replicas, since no worker was free here.",
+                requests.roamed,
+            ),
+            (
+                "requests_merged_total",
+                "Requests answered with the answer to another one that was the same.",
+                requests.merged,
+            ),
+            (
+                "requests_alone_total",
+                "Requests that were another replica's, which could not be reached.",
+                requests.alone,
+            ),
         ] {
-            let name = format!("requests_{name}_total");
-            self.family(&name, "counter", help);
-            self.sample(&name, "", count);
+            self.family(name, "counter", help);
+            self.sample(name, "", count);
         }
         self.family("requests_refused_total", "counter", "Requests that the primary answered itself, by reason.");
         for reason in ["full", "late", "deadly"] {
