@@ -107,6 +107,20 @@ fn group(stat: &[u8]) -> Option<u32> {
     std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
+/// `PF_EXITING` of the kernel.
+const EXITING: u64 = 4;
+
+/// Whether a process has begun to end, or has ended. It has from before its connections are closed, and so before anybody sees them end.
+pub fn is_ending(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/stat")).ok().and_then(|stat| flags(&stat)).is_none_or(|flags| flags & EXITING != 0)
+}
+
+/// The kernel's flags of a process, in a `/proc/PID/stat`: the ninth field.
+fn flags(stat: &[u8]) -> Option<u64> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(6)?.parse().ok()
+}
+
 /// Whether a process has one of these sockets. `None` when its descriptors may not be seen.
 pub fn holds(pid: u32, sockets: &Inodes) -> Option<bool> {
     held(pid, sockets).map(|held| !held.is_empty())
@@ -238,6 +252,20 @@ pub mod fuzzing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_was_killed_is_ending_before_anybody_has_collected_it() {
+        assert!(!is_ending(std::process::id()));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!is_ending(child.id()));
+        child.kill().unwrap();
+        while !is_ending(child.id()) {
+            std::thread::yield_now(); // it is not on its way before the kernel has it run
+        }
+        child.wait().unwrap();
+        assert!(is_ending(child.id()), "and none at all has ended");
+        assert_eq!(flags(b"7 (a) b)) S 1 7 7 0 -1 4194308 1"), Some(4_194_308));
+    }
 
     #[test]
     fn a_line_of_the_kernels_table_is_read() {

@@ -17,6 +17,7 @@ use super::table::{
     self, Asked, Counts, Limits, Load, Moment, PeerId, Refusal, Table, Taken, Ticket, Turn, Wants, Why, WorkerId,
 };
 use crate::listener;
+use crate::proc::is_ending;
 
 /// A request's place at a worker; it is given back when this is dropped.
 #[derive(Debug)]
@@ -89,12 +90,27 @@ struct State {
 #[derive(Clone, Debug)]
 struct Known {
     address: Address,
-    /// Becomes readable when it has ended. `None` where the kernel has no such descriptors.
-    process: Option<Arc<OwnedFd>>,
+    process: Option<Process>,
     /// Whether it gave a good answer when it was asked for one. `None` where that is not known yet.
     checked: Option<bool>,
     /// Whether it speaks TLS. `None` where it was not asked.
     tls: Option<bool>,
+}
+
+/// The process of a worker.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub pid: u32,
+    /// Becomes readable when it has ended. `None` where the kernel has no such descriptors.
+    pub descriptor: Option<Arc<OwnedFd>>,
+}
+
+impl Process {
+    /// Whether it has ended, or has begun to.
+    fn has_ended(&self) -> bool {
+        self.descriptor.as_ref().is_some_and(|descriptor| listener::has_waiting(descriptor.as_fd()))
+            || is_ending(self.pid)
+    }
 }
 
 /// What the stats tell.
@@ -149,12 +165,12 @@ impl Desk {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker takes requests at this address. `process` is its descriptor (`pidfd_open(2)`).
-    pub fn admit(&self, worker: WorkerId, address: Address, process: Option<OwnedFd>) {
+    /// A worker takes requests at this address.
+    pub fn admit(&self, worker: WorkerId, address: Address, process: Option<Process>) {
         let now = self.now();
         let mut state = self.state();
         state.table.admit(worker, now);
-        state.workers.insert(worker, Known { address, process: process.map(Arc::new), checked: None, tls: None });
+        state.workers.insert(worker, Known { address, process, checked: None, tls: None });
     }
 
     /// It takes them elsewhere.
@@ -338,8 +354,7 @@ impl Desk {
     /// Whether a worker has ended, also where the primary's loop has not come by yet. It is forgotten then.
     pub fn has_ended(&self, worker: WorkerId) -> bool {
         let known = self.state().workers.get(&worker).cloned();
-        let ended =
-            known.is_none_or(|known| known.process.is_some_and(|process| listener::has_waiting(process.as_fd())));
+        let ended = known.is_none_or(|known| known.process.is_some_and(|process| process.has_ended()));
         if ended {
             self.forget(worker);
         }

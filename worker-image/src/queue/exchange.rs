@@ -23,8 +23,8 @@ const LEAST: u64 = 1024;
 /// And so many while others wait for its worker.
 const LEAST_OF_ONE_THAT_IS_IN_THE_WAY: u64 = 64 * 1024;
 
-/// An answer that ends with its connection is taken for whole when so much time has passed and its worker lives: a process that is killed closes its
-/// connections a moment before it is seen to have ended.
+/// An answer that ends with its connection is taken for whole when so much time has passed and its worker lives: the process that answers may be a child
+/// of the worker's, and die a moment before it.
 const DOUBT: Duration = Duration::from_millis(5);
 
 /// How it ended.
@@ -133,6 +133,9 @@ impl<'a> Exchange<'a> {
         match read(self.worker, &mut self.download.inbox, cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) if self.who.is_some() && self.download.is_until_close() => {
+                if self.who.is_some_and(|who| self.desk.has_ended(who)) {
+                    return Err(self.broke());
+                }
                 self.doubt = Some(Box::pin(tokio::time::sleep(DOUBT)));
                 Ok(true)
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::TcpStream;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use primary_protocol::{Answering, ReadyEvidence, Requests, Times};
@@ -16,7 +17,7 @@ use crate::ipc::passing::WorkerId;
 use crate::ipc::servers::{Main, Own};
 use crate::listener;
 use crate::machine::{Event, Exit, ReadyRule, milliseconds};
-use crate::queue::{Address, Affinity, BOUNDS, Histogram, Leading, Limits, Private, Seen, Service};
+use crate::queue::{Address, Affinity, BOUNDS, Histogram, Leading, Limits, Private, Process, Seen, Service};
 
 /// Node serves many requests at a time in one process; of other programs nothing is known, and one at a time is what all can do.
 const CAP_OF_NODE: u32 = 64;
@@ -156,11 +157,13 @@ impl Primary {
     pub(super) fn admit_to_queue(&mut self, id: WorkerId, process: Pid, private: Option<&Private>) {
         if let (Some(queue), Some(private)) = (&self.queue, private) {
             // Where there is none, its death is known when the loop has collected it.
-            let process = pidfd_open(process, PidfdFlags::empty()).ok();
-            if let Some(process) = process.as_ref().and_then(|process| process.try_clone().ok()) {
-                queue.watch(id, process);
+            let descriptor = pidfd_open(process, PidfdFlags::empty()).ok();
+            if let Some(descriptor) = descriptor.as_ref().and_then(|descriptor| descriptor.try_clone().ok()) {
+                queue.watch(id, descriptor);
             }
-            queue.desk.admit(id, Address::Tcp(private.inherited), process);
+            let pid = process.as_raw_nonzero().get().unsigned_abs();
+            let process = Process { pid, descriptor: descriptor.map(Arc::new) };
+            queue.desk.admit(id, Address::Tcp(private.inherited), Some(process));
             self.knocks.since = Some(Instant::now());
         }
     }
