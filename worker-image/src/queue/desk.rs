@@ -1,23 +1,25 @@
 //! The table with who waits at it, and where its workers are. Requests and the primary's loop meet here; nothing is done under its lock but to look
 //! and to note.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use primary_protocol::remote;
 use tokio::sync::{Notify, oneshot};
 
-use super::peers::{Owner, Peers};
+use super::peers::Peers;
 use super::stream::Address;
 use super::table::{
     self, Asked, Counts, Limits, Load, Moment, PeerId, Refusal, Table, Taken, Ticket, Turn, Wants, Why, WorkerId,
 };
-use crate::listener;
-use crate::proc::is_ending;
+
+mod others;
+mod workers;
+
+use workers::Known;
+pub use workers::Process;
 
 /// A request's place at a worker; it is given back when this is dropped.
 #[derive(Debug)]
@@ -86,33 +88,6 @@ struct State {
     stops: bool,
 }
 
-/// A worker, as it is reached.
-#[derive(Clone, Debug)]
-struct Known {
-    address: Address,
-    process: Option<Process>,
-    /// Whether it gave a good answer when it was asked for one. `None` where that is not known yet.
-    checked: Option<bool>,
-    /// Whether it speaks TLS. `None` where it was not asked.
-    tls: Option<bool>,
-}
-
-/// The process of a worker.
-#[derive(Clone, Debug)]
-pub struct Process {
-    pub pid: u32,
-    /// Becomes readable when it has ended. `None` where the kernel has no such descriptors.
-    pub descriptor: Option<Arc<OwnedFd>>,
-}
-
-impl Process {
-    /// Whether it has ended, or has begun to.
-    fn has_ended(&self) -> bool {
-        self.descriptor.as_ref().is_some_and(|descriptor| listener::has_waiting(descriptor.as_fd()))
-            || is_ending(self.pid)
-    }
-}
-
 /// What the stats tell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
@@ -165,57 +140,6 @@ impl Desk {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker takes requests at this address.
-    pub fn admit(&self, worker: WorkerId, address: Address, process: Option<Process>) {
-        let now = self.now();
-        let mut state = self.state();
-        state.table.admit(worker, now);
-        state.workers.insert(worker, Known { address, process, checked: None, tls: None });
-    }
-
-    /// It takes them elsewhere.
-    pub fn relocate(&self, worker: WorkerId, address: Address) {
-        if let Some(known) = self.state().workers.get_mut(&worker) {
-            known.address = address;
-        }
-    }
-
-    pub fn address(&self, worker: WorkerId) -> Option<Address> {
-        Some(self.state().workers.get(&worker)?.address.clone())
-    }
-
-    /// A worker was asked whether it is ready.
-    pub fn checked(&self, worker: WorkerId, good: bool) {
-        if let Some(known) = self.state().workers.get_mut(&worker) {
-            known.checked = Some(good);
-        }
-    }
-
-    /// What it answered; whoever looks takes it away.
-    pub fn take_check(&self, worker: WorkerId) -> Option<bool> {
-        self.state().workers.get_mut(&worker)?.checked.take()
-    }
-
-    /// A worker closed a connection without a word: whether that is the first time, so that it is asked why.
-    pub fn wonders(&self, worker: WorkerId) -> bool {
-        let mut state = self.state();
-        let Some(known) = state.workers.get_mut(&worker).filter(|known| known.tls.is_none()) else { return false };
-        known.tls = Some(false);
-        true
-    }
-
-    /// It speaks TLS.
-    pub fn speaks_tls(&self, worker: WorkerId) {
-        if let Some(known) = self.state().workers.get_mut(&worker) {
-            known.tls = Some(true);
-        }
-    }
-
-    /// Whether a worker does.
-    pub fn meets_tls(&self) -> bool {
-        self.state().workers.values().any(|known| known.tls == Some(true))
-    }
-
     /// A request is about to come: its connection is new, or its first byte is there. Until this is dropped.
     pub fn arrives(&self) -> Arriving {
         self.0.arriving.fetch_add(1, Ordering::Relaxed);
@@ -247,100 +171,6 @@ impl Desk {
         self.state().table.waiting()
     }
 
-    /// A worker is dead.
-    pub fn forget(&self, worker: WorkerId) {
-        self.turn_all(|state, now| {
-            state.workers.remove(&worker);
-            state.table.forget(worker, now)
-        });
-    }
-
-    /// Whether a worker gets new requests.
-    pub fn is_chosen(&self, worker: WorkerId) -> bool {
-        self.state().table.is_chosen(worker)
-    }
-
-    /// These replicas serve now. Says whether there is one that was not there before.
-    pub fn meet(&self, list: &remote::Peers) -> bool {
-        let now = self.now();
-        let mut state = self.state();
-        let more = state.peers.take(list, now);
-        let ids: Vec<PeerId> = state.peers.ids().collect();
-        self.0.has_peers.store(!ids.is_empty(), Ordering::Relaxed);
-        state.table.meet(ids);
-        more
-    }
-
-    /// Forgets the other replicas where nobody has told of them for too long.
-    pub fn lapse(&self) {
-        let now = self.now();
-        let mut state = self.state();
-        if state.peers.lapse(now) {
-            self.0.has_peers.store(false, Ordering::Relaxed);
-            state.table.meet([]);
-        }
-    }
-
-    pub fn peers(&self) -> Vec<Peer> {
-        let state = self.state();
-        let peer = |id: PeerId| Some(Peer { address: state.peers.address(&id)?, id });
-        state.peers.ids().filter_map(peer).collect()
-    }
-
-    /// The other replicas at this address.
-    pub fn peers_at(&self, address: IpAddr) -> Vec<PeerId> {
-        if self.0.has_peers.load(Ordering::Relaxed) { self.state().peers.at(address) } else { Vec::new() }
-    }
-
-    /// The UID of this replica's pod.
-    pub fn own(&self) -> String {
-        self.state().peers.own().to_string()
-    }
-
-    /// Whose a key is.
-    pub fn owner(&self, key: &[u8]) -> Owner {
-        self.state().peers.owner(key)
-    }
-
-    /// The replica that has this tag, where it is another one.
-    pub fn tagged(&self, tag: &str) -> Option<Peer> {
-        let state = self.state();
-        let id = state.peers.tagged(tag)?;
-        Some(Peer { address: state.peers.address(&id)?, id })
-    }
-
-    pub fn own_tag(&self) -> String {
-        self.state().peers.own_tag().to_string()
-    }
-
-    /// Another replica said that it has room for so many.
-    pub fn has_room(&self, peer: &PeerId, free: u32) {
-        self.turn(|table, now| table.has_room(peer, free, now));
-    }
-
-    /// So many requests of others could be taken now.
-    pub fn room(&self) -> u32 {
-        let state = self.state();
-        if state.stops { 0 } else { state.table.room() }
-    }
-
-    /// A worker that is free now, for a request of another replica. It does not wait here.
-    pub fn visit(&self, ticket: Ticket) -> Option<Seat> {
-        let now = self.now();
-        let mut state = self.state();
-        if state.stops {
-            return None;
-        }
-        let worker = state.table.visit(ticket, now)?;
-        self.seat(&state, worker, now)
-    }
-
-    /// Another replica has answered a request that came here then.
-    pub fn roamed(&self, since: Moment) {
-        let now = self.now();
-        self.state().table.roamed(since, now);
-    }
-
     /// Whether clients' connections end with their next answer.
     pub fn part(&self, closes: bool) {
         self.0.closes.store(closes, Ordering::Relaxed);
@@ -351,29 +181,8 @@ impl Desk {
         self.0.closes.load(Ordering::Relaxed)
     }
 
-    /// Whether a worker has ended, also where the primary's loop has not come by yet. It is forgotten then.
-    pub fn has_ended(&self, worker: WorkerId) -> bool {
-        let known = self.state().workers.get(&worker).cloned();
-        let ended = known.is_none_or(|known| known.process.is_some_and(|process| process.has_ended()));
-        if ended {
-            self.forget(worker);
-        }
-        ended
-    }
-
-    /// Only these get new requests from now on.
-    pub fn choose(&self, chosen: BTreeSet<WorkerId>) {
-        self.turn(|table, now| table.choose(chosen, now));
-    }
-
     pub fn limit(&self, limits: Limits) {
         self.turn(|table, now| table.limit(limits, now));
-    }
-
-    /// A worker took no connection: it gets no request for a moment.
-    pub fn rest(&self, worker: WorkerId) {
-        let now = self.now();
-        self.state().table.rest(worker, now);
     }
 
     /// For how long a request may wait.
@@ -464,15 +273,6 @@ impl Desk {
         for (waiter, given) in told {
             let _ = waiter.send(given.ok_or(Refusal::Full));
         }
-    }
-
-    /// How many requests a worker has answered.
-    pub fn served(&self, worker: WorkerId) -> Option<u64> {
-        self.state().table.loads().find(|load| load.worker == worker).map(|load| load.served)
-    }
-
-    pub fn is_busy(&self, worker: WorkerId) -> bool {
-        self.state().table.is_busy(worker)
     }
 
     /// Counts something.

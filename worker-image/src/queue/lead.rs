@@ -1,31 +1,26 @@
 //! One request from its head to its answer: its body, its turn, its worker, and another worker where the first dies.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use rustix::io::Errno;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::affinity::Wish;
 use super::answer::Answer;
-use super::around::greet;
+use super::attempt::{Tried, attempt};
 use super::client::{Client, PIECE};
-use super::desk::{Arriving, Desk, Given, Peer, Place, Seat};
+use super::desk::{Arriving, Desk, Given, Peer, Place};
 use super::download::Download;
-use super::exchange::{End, Exchange};
 use super::front::Front;
-use super::http::{HOP, Hop, Length, Request};
-use super::stream::Stream;
-use super::table::{self, Refusal, Ticket, Wants, Why};
+use super::http::{Hop, Length, Request};
+use super::pass_on::pass_on;
+use super::table::{Refusal, Ticket, Wants, Why};
+use super::together;
 use super::upload::{KEPT_MAX, Upload};
-use super::{tls, together};
 
 /// A body that has begun goes on within this time, and a small one is whole within four times of it.
 const BODY_TIME: Duration = Duration::from_secs(15);
@@ -33,24 +28,9 @@ const BODY_TIME: Duration = Duration::from_secs(15);
 /// A body that flows is given to a worker when so much time passed without more of it: its client may wait for an answer to the first part.
 const FLOW_PAUSE: Duration = Duration::from_millis(50);
 
-/// A worker on this machine takes a connection at once, where its queue has room.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
-
-/// Another replica that takes longer is taken to be gone.
-const PEER_TIME: Duration = Duration::from_secs(1);
-
-/// And so is one whose machine does not even acknowledge what it is sent for so long.
-const PEER_SILENCE: Duration = Duration::from_secs(5);
-
-/// A process ends a moment after its connections do; it is looked at so often, and so many times, whether it has.
-const ENDS: (Duration, u32) = (Duration::from_micros(500), 10);
-
 /// A request is tried so often at workers that live and break the connection, or take none; an idle connection that turned out to be closed is not
 /// counted.
 const ATTEMPTS: u32 = 2;
-
-/// A worker whose client has left may go on with it for so long before its place counts as free.
-const ABANDONED: Duration = Duration::from_secs(60);
 
 /// What follows a request on its connection.
 pub enum Next {
@@ -293,180 +273,6 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// What came of a request at one worker.
-enum Tried {
-    Over(Next),
-    Answer(Answer),
-    /// The worker is dead, and another may have the request.
-    Dead,
-    /// It lives, and another may have the request.
-    Broken(Seat),
-    /// Nothing of it was sent, or another replica said that it has no room: it has done nothing to whoever did not take it.
-    Untaken,
-}
-
-/// Has another replica answer a request, if that one has room.
-async fn pass_on(
-    front: &Front,
-    client: &mut Client,
-    request: &Request,
-    upload: &mut Upload,
-    peer: &Peer,
-    why: Hop,
-) -> Tried {
-    let _away = front.desk.sends_away();
-    upload.add(format!("{HOP}: {}\r\n", why.says(&front.desk.own())).as_bytes());
-    let place = table::Place::Peer(peer.id.clone());
-    while !front.is_shunned(&peer.id) {
-        // What may not be sent twice is not sent where the other side may be about to close.
-        let idle = if request.may_be_sent_again() { front.pool.borrow_mut().take(&place) } else { None };
-        let used = idle.is_some();
-        let mut stream = match idle {
-            Some(stream) => stream,
-            None => match timeout(PEER_TIME, greet(front, peer)).await.ok().flatten() {
-                Some((stream, 0)) if why == Hop::Overflow => {
-                    front.pool.borrow_mut().put(place, stream);
-                    break;
-                }
-                Some((stream, _)) => stream,
-                None => {
-                    front.shun(&peer.id);
-                    break;
-                }
-            },
-        };
-        // In line it may be silent, and take no more than fits in its buffers, for as long as a request may wait.
-        stream.end_unanswered(if upload.is_whole() { PEER_SILENCE } else { front.desk.patience() + PEER_SILENCE });
-        let mut download = Download::new(BytesMut::new(), Vec::new());
-        let exchange = Exchange::new(client, &mut stream, request, upload, &mut download, &front.desk, None);
-        match exchange.run().await {
-            End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => return Tried::Answer(Answer::Died),
-            // A connection that was idle may end at any time.
-            End::Died if used => upload.rewind(),
-            End::Died => break,
-            End::Full if !upload.may_be_sent_again(true) => return Tried::Answer(Answer::Broken),
-            End::Full => {
-                if download.leaves_connection() && upload.is_done() {
-                    front.pool.borrow_mut().put(place.clone(), stream);
-                }
-                break;
-            }
-            End::Switched => {
-                switch(client, stream, download).await;
-                return Tried::Over(Next::End);
-            }
-            End::Done => {
-                if download.leaves_connection() && upload.is_done() {
-                    front.pool.borrow_mut().put(place, stream);
-                }
-                return Tried::Over(next(client, request, upload, &download));
-            }
-            End::Wrong(flaw) => return Tried::Answer(Answer::Wrong(flaw)),
-            End::Bad(flaw) => return Tried::Answer(Answer::Bad(flaw)),
-            End::Cut => return Tried::Over(Next::Reset),
-            End::Left => return Tried::Over(Next::End),
-        }
-    }
-    upload.add(b"");
-    // Until it says otherwise.
-    front.desk.has_room(&peer.id, 0);
-    Tried::Untaken
-}
-
-async fn attempt(
-    front: &Front,
-    client: &mut Client,
-    request: &Request,
-    upload: &mut Upload,
-    wants: Wants,
-    seat: Seat,
-) -> Tried {
-    let place = table::Place::Worker(seat.worker);
-    let adds = match &front.affinity {
-        Some(affinity) if wants.worker != Some(seat.worker) && request.together.is_none() => {
-            affinity.cookie(&front.desk.own_tag(), seat.worker)
-        }
-        _ => Vec::new(),
-    };
-    loop {
-        let idle = front.pool.borrow_mut().take(&place);
-        let used = idle.is_some();
-        let connected = match idle {
-            Some(stream) => Some(stream),
-            None => match timeout(CONNECT_TIME, Stream::connect(&seat.address)).await {
-                Ok(Ok(stream)) => Some(stream),
-                Ok(Err(error)) if is_out_of_descriptors(&error) => return Tried::Answer(Answer::Crowded),
-                Ok(Err(_)) | Err(_) => None,
-            },
-        };
-        let Some(mut worker) = connected else {
-            let Some(seat) = lost(front, seat).await else { return Tried::Untaken };
-            front.desk.rest(seat.worker); // before its place is free for the next
-            return Tried::Untaken;
-        };
-        let mut download = Download::new(BytesMut::new(), adds.clone());
-        let who = Some(seat.worker);
-        let exchange = Exchange::new(client, &mut worker, request, upload, &mut download, &front.desk, who);
-        let end = exchange.run().await;
-        match end {
-            End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => {
-                let why = match wonder(front, lost(front, seat).await).await {
-                    Some(_) if front.desk.meets_tls() => Answer::Tls,
-                    Some(_) => Answer::Silent,
-                    None => Answer::Died,
-                };
-                return Tried::Answer(why);
-            }
-            // It closed a connection that had been idle, as any server may: that says nothing of the worker.
-            End::Died if used && !front.desk.has_ended(seat.worker) => upload.rewind(),
-            End::Died => {
-                let seat = wonder(front, lost(front, seat).await).await;
-                return seat.map_or(Tried::Dead, Tried::Broken);
-            }
-            End::Switched => {
-                let mut seat = seat;
-                seat.upgrade();
-                switch(client, worker, download).await;
-                return Tried::Over(Next::End);
-            }
-            End::Done => {
-                leave(front, upload, &download, worker, seat);
-                return Tried::Over(next(client, request, upload, &download));
-            }
-            End::Wrong(_) | End::Bad(_) | End::Cut | End::Left | End::Full => {
-                if end == End::Cut {
-                    front.desk.count(|counts| counts.cut += 1);
-                }
-                tokio::task::spawn_local(abandon(worker, seat));
-                return match end {
-                    End::Wrong(flaw) => Tried::Answer(Answer::Wrong(flaw)),
-                    End::Bad(flaw) => Tried::Answer(Answer::Bad(flaw)),
-                    End::Cut => Tried::Over(Next::Reset),
-                    _ => Tried::Over(Next::End),
-                };
-            }
-        }
-    }
-}
-
-/// It is not the worker's fault that there is no connection to it.
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].iter().any(|one| one.raw_os_error() == code))
-}
-
-/// The client has its answer, and the worker's place is free when it is done with the request.
-fn leave(front: &Front, upload: &Upload, download: &Download, worker: Stream, seat: Seat) {
-    if download.leaves_connection() && upload.is_done() {
-        front.pool.borrow_mut().put(table::Place::Worker(seat.worker), worker);
-        drop(seat); // after its connection is back, for who is next
-    } else if upload.is_done() || !download.is_open() {
-        drop(seat);
-    } else {
-        // It has answered early, and may be at it still.
-        tokio::task::spawn_local(abandon(worker, seat));
-    }
-}
-
 /// What follows an answer that the client has as a whole.
 pub fn next(client: &mut Client, request: &Request, upload: &mut Upload, download: &Download) -> Next {
     let whole = upload.has_come();
@@ -478,46 +284,4 @@ pub fn next(client: &mut Client, request: &Request, upload: &mut Upload, downloa
         (false, true) => Next::End,
         (false, false) => Next::Linger,
     }
-}
-
-/// Waits until it is known whether a worker whose connection broke is dead, and gives its place back where it lives: so long it is kept, and nobody else
-/// is sent to it.
-async fn lost(front: &Front, seat: Seat) -> Option<Seat> {
-    for _ in 0..ENDS.1 {
-        if front.desk.has_ended(seat.worker) {
-            return None;
-        }
-        tokio::time::sleep(ENDS.0).await;
-    }
-    Some(seat)
-}
-
-/// A worker that lives closed a connection without a word. One that speaks TLS does that, and its user should know.
-async fn wonder(front: &Front, seat: Option<Seat>) -> Option<Seat> {
-    if let Some(seat) = &seat
-        && front.desk.wonders(seat.worker)
-        && tls::is_spoken_at(&seat.address).await
-    {
-        front.desk.speaks_tls(seat.worker);
-    }
-    seat
-}
-
-/// Both sides speak another protocol from now on.
-async fn switch(client: &mut Client, mut worker: Stream, download: Download) {
-    client.stream.keep_alive();
-    let (up, down) = (std::mem::take(&mut client.inbox), download.inbox);
-    let both = async {
-        worker.write_all(&up).await?;
-        client.stream.write_all(&down).await?;
-        tokio::io::copy_bidirectional(&mut client.stream, &mut worker).await
-    };
-    let _ = both.await; // either side may break it off at any time
-}
-
-/// A worker whose client has left is told so, and has its place until it is done with it.
-async fn abandon(mut worker: Stream, seat: Seat) {
-    let _ = worker.shutdown().await;
-    let _ = timeout(ABANDONED, tokio::io::copy(&mut worker, &mut tokio::io::sink())).await;
-    drop(seat);
 }
