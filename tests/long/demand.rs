@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use crds::WorkerCluster;
-use e2e::{Space, figures::figure, until};
+use e2e::{Space, figures::figure, load::get, until};
 use kube::ResourceExt;
 use load::{Shape, offer};
 use sides::Side;
@@ -48,47 +48,117 @@ fn number(name: &str, standard: u64) -> Result<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scaling_on_requests_beside_an_hpa_on_processor_time() -> Result<()> {
+async fn a_square_wave() -> Result<()> {
+    compared(Shape::Square).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flash_crowd() -> Result<()> {
+    compared(Shape::Crowd).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poisson() -> Result<()> {
+    compared(Shape::Poisson).await
+}
+
+async fn compared(shape: Shape) -> Result<()> {
     let (rounds, seconds) = (number("ROUNDS", 5)?, Duration::from_secs(number("SECONDS_EACH", 180)?));
     Space::run("demand", |space| async move {
-        let mut seen: BTreeMap<(Shape, Side), Vec<Outcome>> = BTreeMap::new();
+        let mut seen: BTreeMap<Side, Vec<Outcome>> = BTreeMap::new();
         for round in 0..rounds {
-            for shape in Shape::ALL {
-                let mut turn = Side::ALL;
-                turn.rotate_left(usize::try_from(round)? % Side::ALL.len());
-                for side in turn {
-                    let outcome = measure(&space, side, shape, seconds, round).await?;
-                    println!(
-                        "FIGURE round {}/{rounds}, {shape}, {side}: p50 {:.0}, p95 {:.0} ms, {} failed of {}, {:.0} pod-seconds, {} changes, reaction {:.1?} s",
-                        round + 1,
-                        outcome.percentile(0.5),
-                        outcome.percentile(0.95),
-                        outcome.failed,
-                        outcome.times.len(),
-                        outcome.pod_seconds,
-                        outcome.changes,
-                        outcome.reaction
-                    );
-                    seen.entry((shape, side)).or_default().push(outcome);
-                }
+            let mut turn = Side::ALL;
+            turn.rotate_left(usize::try_from(round)? % Side::ALL.len());
+            for side in turn {
+                let outcome = measure(&space, side, shape, seconds, round).await?;
+                println!(
+                    "FIGURE round {}/{rounds}, {shape}, {side}: p50 {:.0}, p95 {:.0} ms, {} failed of {}, {:.0} pod-seconds, {} changes, reaction {:.1?} s",
+                    round + 1,
+                    outcome.percentile(0.5),
+                    outcome.percentile(0.95),
+                    outcome.failed,
+                    outcome.times.len(),
+                    outcome.pod_seconds,
+                    outcome.changes,
+                    outcome.reaction
+                );
+                seen.entry(side).or_default().push(outcome);
             }
         }
-        told(&seen, seconds);
-        let ours = |shape| &seen[&(shape, Side::Requests)];
-        let all: Vec<f64> = Shape::ALL.into_iter().flat_map(ours).filter_map(|one| one.reaction).collect();
-        ensure!(!all.is_empty(), "no reaction was seen");
-        let (half, most) = (quantile(&all, 0.5), quantile(&all, 0.99));
-        let missed = if half <= 1.0 && most <= 1.5 { "" } else { " (missed: 1.0, 1.5)" };
-        figure("scaling on requests, from the rise of the load to the write: p50, p99", format!("{half:.2}, {most:.2}{missed}"), "s");
-        ensure!(ours(Shape::Square).iter().all(|one| one.failed == 0), "requests failed under our scaling");
+        told(shape, &seen, seconds);
+        ensure!(seen[&Side::Requests].iter().all(|one| one.failed == 0), "requests failed under our scaling");
         Ok(())
     })
     .await
 }
 
+/// So many WorkerClusters have their load at the same time in one round.
+const AT_A_TIME: u64 = 10;
+
+/// Each has so many clients, each with one request of 100 ms after the other: fifty times what a replica's places are for.
+const CLIENTS: usize = 150;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_written_within_a_second() -> Result<()> {
+    let rounds = number("ROUNDS", 5)?;
+    Space::run("step", |space| async move {
+        let mut all = Vec::new();
+        for round in 0..rounds {
+            let names: Vec<String> = (0..AT_A_TIME).map(|index| format!("step-{round}-{index}")).collect();
+            for name in &names {
+                sides::apply(&space, name, "20m", Some(2)).await?;
+            }
+            for name in &names {
+                space.ready(name, 1).await?;
+            }
+            // What the short window looks back at.
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            for name in &names {
+                let took = step(&space, name).await?;
+                println!("round {}/{rounds}, {name}: {took:.2} s", round + 1);
+                all.push(took);
+                space.kubectl(&["delete", "wc", name]).await?;
+            }
+        }
+        let (half, most) = (quantile(&all, 0.5), quantile(&all, 0.99));
+        let missed = if half <= 1.0 && most <= 1.5 { "" } else { " (missed: 1.0, 1.5)" };
+        figure(
+            &format!("from a step of the load to the write, of {}: p50, p99", all.len()),
+            format!("{half:.2}, {most:.2}{missed}"),
+            "s",
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// From the moment at which 150 clients come to the write of `spec.replicas`, in s.
+async fn step(space: &Space, name: &str) -> Result<f64> {
+    let address = space.address(name, 8000).await?;
+    let begun = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            tokio::spawn(async move {
+                while get(address, "/").await.is_ok() {} // until nobody serves it any more
+            })
+        })
+        .collect();
+    let api = space.api::<WorkerCluster>();
+    // Closer than anything else waits: the figure is one of milliseconds.
+    while api.get(name).await?.spec.replicas == 1 {
+        ensure!(begun.elapsed() < Duration::from_secs(30), "{name}: no second replica was asked for within 30 s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let took = begun.elapsed().as_secs_f64();
+    for client in clients {
+        client.abort();
+    }
+    Ok(took)
+}
+
 /// The medians over the rounds.
-fn told(seen: &BTreeMap<(Shape, Side), Vec<Outcome>>, length: Duration) {
-    for ((shape, side), outcomes) in seen {
+fn told(shape: Shape, seen: &BTreeMap<Side, Vec<Outcome>>, length: Duration) {
+    for (side, outcomes) in seen {
         let median = |of: &dyn Fn(&Outcome) -> f64| quantile(&outcomes.iter().map(of).collect::<Vec<_>>(), 0.5);
         #[allow(clippy::cast_precision_loss)] // a few
         let hourly = median(&|one| one.changes as f64) * 3600.0 / length.as_secs_f64();

@@ -37,8 +37,6 @@ const LITTLE: f64 = 20.0;
 const HALF: f64 = 30.0;
 
 impl Shape {
-    pub const ALL: [Self; 3] = [Self::Square, Self::Crowd, Self::Poisson];
-
     /// Requests a second at this time.
     fn rate(self, seconds: f64) -> f64 {
         match self {

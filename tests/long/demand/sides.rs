@@ -38,21 +38,27 @@ impl fmt::Display for Side {
 
 const MOST: i32 = 8;
 
+/// One replica with four places, and with as many more as requests ask for, up to so many.
+pub async fn apply(space: &Space, name: &str, processor: &str, most: Option<i32>) -> Result<()> {
+    space.apply(&manifest::program(name, "server.js", SERVER)).await?;
+    let mut cluster = manifest::cluster(name, "node:22", &["node", "/program/server.js"], 1, 1);
+    cluster["spec"]["http"] = json!({"port": 8000, "balancing": "Queue", "maxInFlightPerWorker": 4});
+    cluster["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(processor);
+    if let Some(most) = most {
+        cluster["spec"]["autoscaling"] = json!({
+            "minReplicas": 1, "maxReplicas": most, "metrics": [{"requests": {"targetInFlightPercent": 70}}]
+        });
+    }
+    space.apply(&cluster).await?;
+    Ok(())
+}
+
 impl Side {
     pub const ALL: [Self; 3] = [Self::Requests, Self::Hpa, Self::HpaTuned];
 
     /// One replica that serves; gives where.
     pub async fn start(self, space: &Space) -> Result<SocketAddr> {
-        space.apply(&manifest::program("web", "server.js", SERVER)).await?;
-        let mut cluster = manifest::cluster("web", "node:22", &["node", "/program/server.js"], 1, 1);
-        cluster["spec"]["http"] = json!({"port": 8000, "balancing": "Queue", "maxInFlightPerWorker": 4});
-        cluster["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("400m");
-        if self == Self::Requests {
-            cluster["spec"]["autoscaling"] = json!({
-                "minReplicas": 1, "maxReplicas": MOST, "metrics": [{"requests": {"targetInFlightPercent": 70}}]
-            });
-        }
-        space.apply(&cluster).await?;
+        apply(space, "web", "400m", (self == Self::Requests).then_some(MOST)).await?;
         space.ready("web", 1).await?;
         if let Some(hpa) = self.hpa() {
             space.apply(&hpa).await?;
