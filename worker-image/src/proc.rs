@@ -2,9 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 
 /// Larger tables of connections are not read: at some thousand connections it takes milliseconds.
 const TABLE_MAX: u64 = 4 << 20;
+
+/// So much of it is read at a time, and a line is not longer than that.
+const PIECE: usize = 32 * 1024;
+const LINE_MAX: u64 = 1024;
 
 /// More descriptors of one process are not looked at.
 const DESCRIPTORS_MAX: usize = 16_384;
@@ -59,18 +64,31 @@ fn lines_of_tables(mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes>
     let mut found = Inodes::new();
     let mut read_any = false;
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Some(text) = read_bounded(table) else { continue };
+        let Some(own) = fs::File::open(table).ok().and_then(|file| inodes_of(file, &mut inode)) else { continue };
         read_any = true;
-        found.extend(text.lines().skip(1).filter_map(&mut inode));
+        found.extend(own);
     }
     read_any.then_some(found)
 }
 
-fn read_bounded(path: &str) -> Option<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let length = fs::File::open(path).ok()?.take(TABLE_MAX).read_to_string(&mut text).ok()?;
-    (u64::try_from(length).ok()? < TABLE_MAX).then_some(text)
+/// Those of one table, line by line: as a whole it would be some megabytes for a moment, which the allocator keeps.
+fn inodes_of(table: impl Read, mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes> {
+    let (mut found, mut length, mut line) = (Inodes::new(), 0, String::new());
+    let mut table = BufReader::with_capacity(PIECE, table);
+    loop {
+        line.clear();
+        // A line of the kernel's has 150 letters.
+        let read = table.by_ref().take(LINE_MAX).read_line(&mut line).ok()?;
+        if read == 0 {
+            return Some(found);
+        }
+        length += u64::try_from(read).ok()?;
+        if length >= TABLE_MAX {
+            return None;
+        }
+        // The first one is the table's head, and has no number where a connection has its own.
+        found.extend(inode(line.trim_end()));
+    }
 }
 
 fn socket(line: &str, wanted: impl Fn(&str, u16) -> bool) -> Option<u64> {
@@ -274,6 +292,13 @@ mod tests {
         assert_eq!(socket(listening, |_, port| port == 8001), None);
         let waiting = "   1: 0100007F:1F40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1";
         assert_eq!(socket(waiting, |_, _| true), None, "nobody has accepted it");
+    }
+
+    #[test]
+    fn a_table_is_read_line_by_line_and_one_without_an_end_is_none() {
+        let number = |line: &str| line.parse().ok();
+        assert_eq!(inodes_of(&b"head\n7\n8\nno\n9"[..], number), Some(BTreeSet::from([7, 8, 9])));
+        assert_eq!(inodes_of(std::io::repeat(b'7'), number), None);
     }
 
     #[test]
