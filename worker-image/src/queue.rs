@@ -23,6 +23,7 @@ mod peers;
 mod pool;
 mod private;
 mod ready;
+mod rhythm;
 mod serve;
 mod stream;
 mod table;

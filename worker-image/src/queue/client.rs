@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
+use super::rhythm::Rhythm;
 use super::stream::Stream;
 
 /// So much is read at a time.
@@ -31,11 +32,13 @@ pub struct Client {
     pub given: u64,
     /// Its connection ends with the next answer.
     pub is_last: bool,
+    pub rhythm: Rhythm,
 }
 
 impl Client {
     pub fn new(stream: Stream, peer: SocketAddr) -> Self {
-        Self { stream, peer, inbox: BytesMut::new(), ended: false, is_new: true, given: 0, is_last: false }
+        let (inbox, rhythm) = (BytesMut::new(), Rhythm::new());
+        Self { stream, peer, inbox, ended: false, is_new: true, given: 0, is_last: false, rhythm }
     }
 
     /// Reads what there is; 0 at the end.

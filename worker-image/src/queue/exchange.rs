@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::client::{Client, read};
 use super::desk::Desk;
@@ -14,10 +14,11 @@ use super::stream::Stream;
 use super::table::WorkerId;
 use super::upload::Upload;
 
-/// How often it is looked whether the client does its part; twice in a row too little is too slow (nginx's timeouts are 60 s).
-const WINDOW: Duration = if cfg!(test) { Duration::from_millis(400) } else { Duration::from_secs(30) };
+/// Every so many times of its rhythm (30 s) it is looked whether the client does its part; twice in a row too little is too slow (nginx's timeouts are
+/// 60 s).
+const TIMES: u32 = 2;
 
-/// A client that is to give or to take something gives or takes so many bytes in a [`WINDOW`].
+/// A client that is to give or to take something gives or takes so many bytes between two looks.
 const LEAST: u64 = 1024;
 
 /// And so many while others wait for its worker.
@@ -59,6 +60,8 @@ pub struct Exchange<'a> {
     who: Option<WorkerId>,
     /// What the client had given and taken when it was looked at last, and whether that was too little.
     seen: (u64, u64, bool),
+    /// How often its rhythm came by.
+    times: u32,
     /// When the end of the worker's connection is taken for the end of its answer.
     doubt: Option<Pin<Box<Sleep>>>,
 }
@@ -74,16 +77,15 @@ impl<'a> Exchange<'a> {
         who: Option<WorkerId>,
     ) -> Self {
         let seen = (client.given, download.passed, false);
-        Self { client, worker, request, upload, download, desk, who, seen, doubt: None }
+        Self { client, worker, request, upload, download, desk, who, seen, times: 0, doubt: None }
     }
 
     pub async fn run(mut self) -> End {
-        let mut window = std::pin::pin!(tokio::time::sleep(WINDOW));
-        std::future::poll_fn(|cx| self.poll(window.as_mut(), cx)).await
+        std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
     /// Goes on as far as it can.
-    fn poll(&mut self, mut window: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let mut moved = match self.poll_client(cx) {
                 Ok(moved) => moved,
@@ -105,11 +107,11 @@ impl<'a> Exchange<'a> {
             if self.download.is_done() {
                 return Poll::Ready(if self.download.switches() { End::Switched } else { End::Done });
             }
-            if window.as_mut().poll(cx).is_ready() {
-                if self.is_too_slow() {
+            if self.client.rhythm.poll(cx).is_ready() {
+                self.times += 1;
+                if self.times.is_multiple_of(TIMES) && self.is_too_slow() {
                     return Poll::Ready(End::Left);
                 }
-                window.as_mut().reset(Instant::now() + WINDOW);
                 moved = true;
             }
             if !moved {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -133,7 +134,7 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
         if client.inbox.is_empty() {
             client.inbox = BytesMut::new(); // ten thousand idle connections need no memory
             arriving = arriving.filter(|_| client.is_new);
-            if !is_asked(&front, &client).await {
+            if !is_asked(&front, &mut client).await {
                 return;
             }
         }
@@ -155,14 +156,21 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
 }
 
 /// Waits for the first byte of a request. Says whether one came.
-async fn is_asked(front: &Front, client: &Client) -> bool {
+async fn is_asked(front: &Front, client: &mut Client) -> bool {
     let closing = front.closing.notified();
     let patience = if client.is_new { FIRST_TIME } else { IDLE_TIME };
     if !front.ends.get() {
+        let since = Instant::now();
+        let Client { stream, rhythm, .. } = client;
+        let too_long = std::future::poll_fn(|cx| match rhythm.poll(cx) {
+            Poll::Ready(()) if since.elapsed() >= patience => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
         tokio::select! {
             biased;
-            readable = timeout(patience, client.stream.readable()) => return matches!(readable, Ok(Ok(()))),
+            readable = stream.readable() => return readable.is_ok(),
             () = front.crowded.notified() => return false,
+            () = too_long => return false,
             () = closing => {}
         }
     }

@@ -212,6 +212,9 @@ pub fn refused(client: &mut Client, upload: &mut Upload, why: Answer) -> (Answer
 /// Reads so much of a body that nobody's worker waits for a slow client. Says whether the client is still there.
 async fn gather(client: &mut Client, request: &Request, upload: &mut Upload) -> Result<bool, Answer> {
     upload.take(&client.inbox).map_err(Answer::Bad)?;
+    if upload.has_come() {
+        return Ok(true);
+    }
     let small = matches!(request.body, Length::Bytes(length) if length <= KEPT_MAX as u64) && upload.is_kept();
     let patience = if small { BODY_TIME } else { FLOW_PAUSE };
     let whole = timeout(BODY_TIME * 4, async {
