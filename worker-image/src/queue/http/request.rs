@@ -74,13 +74,13 @@ pub enum Hop {
 impl Hop {
     const ALL: [(&str, Self); 3] = [("overflow", Self::Overflow), ("owner", Self::Owner), ("ask", Self::Ask)];
 
-    /// What a field says that names the replica that it is from: `owner 9f0c…`. `from` are those that are known where it comes from.
-    fn of(value: &[u8], from: &[PeerId]) -> Self {
-        let said = std::str::from_utf8(value).ok().and_then(|text| text.split_once(' '));
-        let known = said.filter(|(_, id)| from.iter().any(|peer| **peer == **id));
-        known
-            .and_then(|(said, _)| Self::ALL.into_iter().find(|(word, _)| *word == said))
-            .map_or(Self::Foreign, |(_, hop)| hop)
+    /// What a field says that names the replica that it is from: `owner 9f0c…`. `from` are those that are known where it comes from. `None` for a word that
+    /// no replica says.
+    fn of(value: &[u8], from: &[PeerId]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let (said, id) = text.split_once(' ').unwrap_or((text, ""));
+        let (_, hop) = Self::ALL.into_iter().find(|(word, _)| *word == said)?;
+        Some(if from.iter().any(|peer| **peer == *id) { hop } else { Self::Foreign })
     }
 
     /// The field's value, from the replica with this UID.
@@ -237,7 +237,7 @@ impl<'a> Seen<'a> {
                 seen.expects = true;
             } else if is(field.name, HOP) {
                 // More than one is of nobody.
-                seen.hop = Some(if seen.hop.is_some() { Hop::Foreign } else { Hop::of(field.value, peers) });
+                seen.hop = if seen.hop.is_some() { Some(Hop::Foreign) } else { Hop::of(field.value, peers) };
             } else if is(field.name, "te") {
                 seen.trailers |= field::words(field.value).any(|word| word.eq_ignore_ascii_case(b"trailers"));
             }
