@@ -1,14 +1,15 @@
 //! A client's connection: what came on it, and whether it is still there.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::http::written;
 use super::rhythm::Rhythm;
 use super::stream::Stream;
 
@@ -33,12 +34,14 @@ pub struct Client {
     /// Its connection ends with the next answer.
     pub is_last: bool,
     pub rhythm: Rhythm,
+    /// What is said of it to workers where nobody before it is believed.
+    pub written: Vec<u8>,
 }
 
 impl Client {
     pub fn new(stream: Stream, peer: SocketAddr) -> Self {
-        let (inbox, rhythm) = (BytesMut::new(), Rhythm::new());
-        Self { stream, peer, inbox, ended: false, is_new: true, given: 0, is_last: false, rhythm }
+        let (inbox, rhythm, written) = (BytesMut::new(), Rhythm::new(), written(peer.ip()));
+        Self { stream, peer, inbox, ended: false, is_new: true, given: 0, is_last: false, rhythm, written }
     }
 
     /// Reads what there is; 0 at the end.
@@ -87,6 +90,20 @@ impl Client {
 
 /// So much a client that is sent away may still send before it is cut off.
 const LINGER_MAX: usize = 1 << 20;
+
+/// Writes as much of two parts as is taken, one after the other; with a plain call where one of them is empty, which costs the kernel less.
+pub fn write_both<W: AsyncWrite + Unpin>(
+    to: &mut W,
+    first: &[u8],
+    second: &[u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let to = Pin::new(to);
+    match (first, second) {
+        (only, []) | ([], only) => to.poll_write(cx, only),
+        _ => to.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)]),
+    }
+}
 
 /// Reads what there is, over a place on the stack: an inbox takes no more memory than what has come, however slowly that is.
 pub fn read<R: AsyncRead + Unpin>(from: &mut R, inbox: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -1,17 +1,20 @@
 //! A worker's answer on its way to the client: its head as we write it, and its body as it comes, framed anew where the client needs it.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::body::Body;
+use super::client::write_both;
 use super::http::{Flaw, LAST, Length, Read, Request, Response, Shape, write_size};
 
 /// So much of an answer is held while the client does not read it; the worker is not read from then.
 const HELD_MAX: usize = 64 * 1024;
+
+/// So much of a body is put to its head, so that both go with one plain call.
+const SMALL: usize = 4 * 1024;
 
 /// An answer on its way.
 #[derive(Debug)]
@@ -143,10 +146,18 @@ impl Download {
 
     /// Sends what there is.
     pub fn poll<W: AsyncWrite + Unpin>(&mut self, to: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.sent < self.out.len() && self.own <= SMALL {
+            self.out.extend_from_slice(&self.inbox[..self.own]);
+            self.inbox.advance(self.own);
+            self.own = 0;
+        }
         while self.is_pending() {
-            let parts =
-                [IoSlice::new(&self.out[self.sent.min(self.out.len())..]), IoSlice::new(&self.inbox[..self.own])];
-            let count = ready!(Pin::new(&mut *to).poll_write_vectored(cx, &parts))?;
+            let count = ready!(write_both(
+                &mut *to,
+                self.out.get(self.sent..).unwrap_or_default(),
+                &self.inbox[..self.own],
+                cx
+            ))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -155,34 +155,43 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// Waits for the first byte of a request. Says whether one came.
+/// Waits for the first bytes of a request, and reads them. Says whether any came.
 async fn is_asked(front: &Front, client: &mut Client) -> bool {
     let closing = front.closing.notified();
     let patience = if client.is_new { FIRST_TIME } else { IDLE_TIME };
     if !front.ends.get() {
         let since = Instant::now();
-        let Client { stream, rhythm, .. } = client;
-        let too_long = std::future::poll_fn(|cx| match rhythm.poll(cx) {
-            Poll::Ready(()) if since.elapsed() >= patience => Poll::Ready(()),
-            _ => Poll::Pending,
+        let comes = std::future::poll_fn(|cx| {
+            if let Poll::Ready(read) = client.poll_read(cx) {
+                return Poll::Ready(matches!(read, Ok(1..)));
+            }
+            match client.rhythm.poll(cx) {
+                Poll::Ready(()) if since.elapsed() >= patience => Poll::Ready(false),
+                _ => Poll::Pending,
+            }
         });
         tokio::select! {
             biased;
-            readable = stream.readable() => return readable.is_ok(),
+            came = comes => return came,
             () = front.crowded.notified() => return false,
-            () = too_long => return false,
             () = closing => {}
         }
     }
     // Workers stay for what may still come.
     let _arriving = front.desk.arrives();
-    timeout(LAST_GRACE, client.stream.readable()).await.is_ok_and(|readable| readable.is_ok())
+    matches!(timeout(LAST_GRACE, client.read()).await, Ok(Ok(1..)))
 }
 
 /// Reads a request and has it answered.
 async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Next {
     let mut head = Vec::with_capacity(512);
-    let request = match timeout(HEAD_TIME, read(client, front, &mut head)).await {
+    // Most heads are here as a whole, and need no clock.
+    let whole = parse(client, front, &mut head).map(Read::whole).transpose();
+    let read = match whole {
+        Some(whole) => Ok(whole.map(Some)),
+        None => timeout(HEAD_TIME, read(client, front, &mut head)).await,
+    };
+    let request = match read {
         Ok(Ok(Some(request))) => request,
         // Only empty lines came, or nothing.
         Ok(Ok(None)) => return Next::End,
@@ -223,22 +232,31 @@ async fn sent(client: &mut Client, words: &[u8]) -> Next {
     if matches!(timeout(WORDS_TIME, sends).await, Ok(Ok(()))) { Next::Another } else { Next::End }
 }
 
-/// Reads the next request's head. `None` where the client has gone.
-async fn read(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<Option<Request>, Answer> {
+/// Reads a head from what is here, where it is whole.
+fn parse(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<Read<Request>, Answer> {
     let peers = front.desk.peers_at(client.peer.ip());
     let by = Forwarder {
         client: client.peer,
+        written: &client.written,
         trusts: front.trusts,
         peers: &peers,
         together: &front.together,
         cookie: front.affinity.as_ref().map(|affinity| &*affinity.cookie),
     };
-    let (mut looked, mut memory) = (0, None);
+    let read = Request::parse(&client.inbox, by, head).map_err(Answer::Bad)?;
+    if let Read::Whole(request) = &read {
+        client.inbox.advance(request.read);
+    }
+    Ok(read)
+}
+
+/// Reads the next request's head, which is not here as a whole. `None` where the client has gone.
+async fn read(client: &mut Client, front: &Front, head: &mut Vec<u8>) -> Result<Option<Request>, Answer> {
+    let (mut looked, mut memory) = (client.inbox.len(), None);
     loop {
         if may_be_whole(&client.inbox, looked) {
             looked = client.inbox.len();
-            if let Read::Whole(request) = Request::parse(&client.inbox, by, head).map_err(Answer::Bad)? {
-                client.inbox.advance(request.read);
+            if let Read::Whole(request) = parse(client, front, head)? {
                 return Ok(Some(request));
             }
         }

@@ -28,7 +28,7 @@ struct Message {
 
 fn by(paths: &Paths) -> Forwarder<'_> {
     let client = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 7), 4711));
-    Forwarder { client, trusts: true, peers: &[], together: paths, cookie: Some("worker") }
+    Forwarder { client, written: b"", trusts: true, peers: &[], together: paths, cookie: Some("worker") }
 }
 
 /// Requests one after the other on a connection. The first byte says in what pieces they come, on which nothing may depend.

@@ -11,7 +11,7 @@ mod together;
 
 pub use chunks::{Chunks, LAST, write_size};
 pub use field::{HOP, Length, ROOM};
-pub use request::{Forwarder, Hop, Method, Request};
+pub use request::{Forwarder, Hop, Method, Request, written};
 pub use response::{Response, Shape};
 pub use together::{Paths, Sharing, add, sharing};
 
@@ -29,6 +29,15 @@ pub enum Read<T> {
     Whole(T),
     /// More has to come.
     Partial,
+}
+
+impl<T> Read<T> {
+    pub fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(whole) => Some(whole),
+            Self::Partial => None,
+        }
+    }
 }
 
 /// What is wrong with a message.

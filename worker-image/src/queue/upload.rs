@@ -1,7 +1,6 @@
 //! A request on its way to a worker: its head as we write it, and its body as it comes from the client. So much of it is kept that it can be sent to
 //! another worker.
 
-use std::io::IoSlice;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
@@ -9,6 +8,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::Body;
+use super::client::write_both;
 use super::http::{Flaw, Length};
 
 /// A body of at most so many bytes is kept until the answer begins (decided in design/decisions.md: 64 KiB).
@@ -95,8 +95,7 @@ impl Upload {
         while !self.stopped && self.sent < self.head.len() + self.own {
             let (head, from) =
                 (self.head.get(self.sent..).unwrap_or_default(), self.sent.saturating_sub(self.head.len()));
-            let parts = [IoSlice::new(head), IoSlice::new(&inbox[from..self.own])];
-            match std::task::ready!(std::pin::Pin::new(&mut *to).poll_write_vectored(cx, &parts)) {
+            match std::task::ready!(write_both(&mut *to, head, &inbox[from..self.own], cx)) {
                 Ok(count @ 1..) => self.sent += count,
                 // It may have answered before it closed: the answer is read in any case.
                 Ok(0) | Err(_) => self.stopped = true,

@@ -98,6 +98,8 @@ impl Hop {
 pub struct Forwarder<'a> {
     /// Who asks.
     pub client: SocketAddr,
+    /// What [`written`] gives for it.
+    pub written: &'a [u8],
     /// Whether what came before us may be believed: what it says of the client is kept, and the client is added.
     pub trusts: bool,
     /// The replicas that are known at the client's address: what such a one says of the client is what we would have said.
@@ -334,6 +336,20 @@ pub fn is_of_forwarder(name: &str) -> bool {
     is(name, "forwarded") || name.get(..X.len()).is_some_and(|start| is(start, X))
 }
 
+/// What is said of a client where nobody before it is believed.
+pub fn written(client: IpAddr) -> Vec<u8> {
+    let client = client.to_canonical();
+    format!("x-forwarded-for: {client}\r\nforwarded: {}\r\nx-forwarded-proto: http\r\n", node(client)).into_bytes()
+}
+
+/// A client in `Forwarded` (RFC 7239 6).
+fn node(client: IpAddr) -> String {
+    match client {
+        IpAddr::V4(address) => format!("for={address}"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\""),
+    }
+}
+
 impl Forwarder<'_> {
     /// What came is kept only where it is trusted: a client could say anything of itself.
     fn write(self, fields: &[httparse::Header<'_>], hops: bool, to: &mut Vec<u8>) {
@@ -343,7 +359,11 @@ impl Forwarder<'_> {
             }
             return;
         }
-        let kept = |name: &'static str| fields.iter().filter(move |field| self.trusts && is(field.name, name));
+        if !self.trusts {
+            to.extend_from_slice(self.written);
+            return;
+        }
+        let kept = |name: &'static str| fields.iter().filter(move |field| is(field.name, name));
         to.extend_from_slice(b"x-forwarded-for: ");
         for field in kept("x-forwarded-for") {
             to.extend_from_slice(field.value);
@@ -356,13 +376,9 @@ impl Forwarder<'_> {
             to.extend_from_slice(field.value);
             to.extend_from_slice(b", ");
         }
-        let node = match client {
-            IpAddr::V4(address) => format!("for={address}"),
-            IpAddr::V6(address) => format!("for=\"[{address}]\""),
-        };
-        to.extend_from_slice(node.as_bytes());
+        to.extend_from_slice(node(client).as_bytes());
         to.extend_from_slice(b"\r\n");
-        let others = fields.iter().filter(|field| self.trusts && is_of_forwarder(field.name));
+        let others = fields.iter().filter(|field| is_of_forwarder(field.name));
         for field in others.filter(|field| !is(field.name, "x-forwarded-for") && !is(field.name, "forwarded")) {
             write(to, field.name, field.value);
         }

@@ -123,7 +123,11 @@ impl Response {
     }
 
     fn write_line(&self, reason: &str, to: &mut Vec<u8>) {
-        to.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", self.status).as_bytes());
+        let digit = |tens: u16| b'0' + u8::try_from(self.status / tens % 10).unwrap_or_default();
+        to.extend_from_slice(b"HTTP/1.1 ");
+        to.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
+        to.extend_from_slice(reason.as_bytes());
+        to.extend_from_slice(b"\r\n");
     }
 }
 
@@ -178,6 +182,7 @@ mod tests {
     fn asked(head: &str) -> Request {
         let by = Forwarder {
             client: SocketAddr::from(([10, 0, 0, 1], 9)),
+            written: b"",
             trusts: false,
             peers: &[],
             together: &Paths::default(),

@@ -5,11 +5,21 @@ use super::*;
 const NOTHING: &Paths = &Paths::none();
 const BY: Forwarder<'_> = Forwarder {
     client: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7)), 4711),
+    written: b"x-forwarded-for: 10.0.0.7\r\nforwarded: for=10.0.0.7\r\nx-forwarded-proto: http\r\n",
     trusts: false,
     peers: &[],
     together: NOTHING,
     cookie: None,
 };
+
+#[test]
+fn a_client_is_written_once_for_all_its_requests() {
+    assert_eq!(written(BY.client.ip()), BY.written);
+    let mapped = "::ffff:10.0.0.7".parse().unwrap();
+    assert_eq!(written(mapped), BY.written, "as a socket of both kinds sees it");
+    let six = String::from_utf8(written("2001:db8::1".parse().unwrap())).unwrap();
+    assert!(six.starts_with("x-forwarded-for: 2001:db8::1\r\nforwarded: for=\"[2001:db8::1]\"\r\n"), "{six}");
+}
 
 fn parse(head: &str) -> Result<(Request, String), Flaw> {
     let mut to = Vec::new();
