@@ -112,19 +112,19 @@ fn head(cluster: &Cluster, replicas: &[Replica], style: Style) -> String {
 /// How many requests came to all of them in a second, and how long each took, where that was looked at.
 fn pace(replicas: &[Replica]) -> String {
     let told = replicas.iter().filter_map(|replica| replica.told.as_ref()?.stats.requests.as_ref()?.recent);
-    let (mut rate, mut service, mut wait) = (0.0, 0.0, 0.0);
-    for recent in told {
-        rate += recent.per_second;
-        // Each replica counts by how much comes to it.
-        service += recent.per_second * recent.service_milliseconds.unwrap_or_default();
-        wait += recent.per_second * recent.wait_milliseconds.unwrap_or_default();
-    }
-    if rate <= 0.0 {
+    let told: Vec<Recent> = told.collect();
+    // Each replica counts by how much comes to it, and not at all where nothing ended there.
+    let mean = |of: fn(&Recent) -> Option<f64>| {
+        let known = || told.iter().filter_map(|recent| Some((recent.per_second, of(recent)?)));
+        let weight: f64 = known().map(|(weight, _)| weight).sum();
+        (weight > 0.0).then(|| known().map(|(weight, value)| weight * value).sum::<f64>() / weight)
+    };
+    let per_second: f64 = told.iter().map(|recent| recent.per_second).sum();
+    if per_second <= 0.0 {
         return String::new();
     }
-    let all =
-        Recent { per_second: rate, service_milliseconds: Some(service / rate), wait_milliseconds: Some(wait / rate) };
-    format!(" ({all})")
+    let (service, wait) = (mean(|recent| recent.service_milliseconds), mean(|recent| recent.wait_milliseconds));
+    format!(" ({})", Recent { per_second, service_milliseconds: service, wait_milliseconds: wait })
 }
 
 /// `None` where there are none to be summed.

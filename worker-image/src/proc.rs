@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// Larger tables of connections are not read: at some thousand connections it takes milliseconds.
 const TABLE_MAX: u64 = 4 << 20;
@@ -128,12 +128,22 @@ fn group(stat: &[u8]) -> Option<u32> {
 /// `PF_EXITING` of the kernel.
 const EXITING: u64 = 4;
 
-/// Whether a process has begun to end, or has ended. It has from before its connections are closed, and so before anybody sees them end.
+/// Whether a process has begun to end, or has ended: all of its threads have, from before its connections are closed, and so before anybody sees them
+/// end. Of one that cannot be looked at nothing is known, and it is taken to live.
 pub fn is_ending(pid: u32) -> bool {
-    fs::read(format!("/proc/{pid}/stat")).ok().and_then(|stat| flags(&stat)).is_none_or(|flags| flags & EXITING != 0)
+    let is_gone =
+        |error: &io::Error| error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH);
+    let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(threads) => threads,
+        Err(error) => return is_gone(&error),
+    };
+    threads.take(DESCRIPTORS_MAX).all(|thread| match thread.and_then(|thread| fs::read(thread.path().join("stat"))) {
+        Ok(stat) => flags(&stat).is_some_and(|flags| flags & EXITING != 0),
+        Err(error) => is_gone(&error),
+    })
 }
 
-/// The kernel's flags of a process, in a `/proc/PID/stat`: the ninth field.
+/// The kernel's flags of a thread, in its `stat`: the ninth field.
 fn flags(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(6)?.parse().ok()

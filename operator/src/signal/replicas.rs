@@ -35,7 +35,7 @@ const PODS_PER_SECOND: usize = 1000;
 const MOST_KEPT: usize = 512;
 /// Rounds in which an order that a primary has refused is not given again, and none at all to one that does not take it for this operator's: it says no
 /// to the same words until something changes.
-const REFUSED_REST: u32 = 30;
+const REFUSED_REST: u32 = 10;
 
 /// The loop over all primaries.
 pub(super) struct Replicas {

@@ -32,7 +32,7 @@ impl Answer {
     /// What another replica is told instead: whatever it is that keeps this one from answering, that one can still ask elsewhere.
     pub fn to_peer(self) -> Self {
         match self {
-            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) => Self::NoRoom,
+            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) | Self::Crowded => Self::NoRoom,
             other => other,
         }
     }

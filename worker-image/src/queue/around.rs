@@ -63,7 +63,7 @@ async fn ask(front: &Front, peer: &Peer) -> Option<u32> {
     let idle = front.pool.borrow_mut().take(&place);
     let mut stream = match idle {
         Some(stream) => stream,
-        None => Stream::connect(&Address::Tcp(peer.address)).await.ok()?,
+        None => connect(peer).await?,
     };
     let room = room(front, peer, &mut stream).await?;
     front.pool.borrow_mut().put(place, stream);
@@ -73,10 +73,15 @@ async fn ask(front: &Front, peer: &Peer) -> Option<u32> {
 /// A new connection to another replica, which has shown that it is that one, and how many requests it has room for: nothing of a client's is sent
 /// before, since an address may be another pod's by now.
 pub async fn greet(front: &Front, peer: &Peer) -> Option<(Stream, u32)> {
-    let mut stream = Stream::connect(&Address::Tcp(peer.address)).await.ok()?;
-    stream.watch_peer();
+    let mut stream = connect(peer).await?;
     let room = room(front, peer, &mut stream).await?;
     Some((stream, room))
+}
+
+async fn connect(peer: &Peer) -> Option<Stream> {
+    let stream = Stream::connect(&Address::Tcp(peer.address)).await.ok()?;
+    stream.watch_peer();
+    Some(stream)
 }
 
 async fn room(front: &Front, peer: &Peer, stream: &mut Stream) -> Option<u32> {

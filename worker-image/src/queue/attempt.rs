@@ -72,6 +72,7 @@ pub async fn attempt(
         let Some(mut worker) = connected else {
             let Some(seat) = lost(front, seat).await else { return Tried::Untaken };
             front.desk.rest(seat.worker); // before its place is free for the next
+            seat.untaken();
             return Tried::Untaken;
         };
         let mut download = Download::new(BytesMut::new(), adds.clone());

@@ -29,6 +29,7 @@ pub struct Seat {
     pub address: Address,
     given: Moment,
     upgraded: bool,
+    taken: bool,
 }
 
 /// See [`Desk::arrives`].
@@ -308,11 +309,16 @@ impl Desk {
     fn seat(&self, state: &State, worker: WorkerId, now: Moment) -> Option<Seat> {
         // Whoever is in the table is here as well: both are changed under one lock.
         let address = state.workers.get(&worker)?.address.clone();
-        Some(Seat { desk: self.clone(), worker, address, given: now, upgraded: false })
+        Some(Seat { desk: self.clone(), worker, address, given: now, upgraded: false, taken: true })
     }
 }
 
 impl Seat {
+    /// Gives it back: the worker took no connection.
+    pub fn untaken(mut self) {
+        self.taken = false;
+    }
+
     /// The connection speaks another protocol from now on, for as long as this is kept.
     pub fn upgrade(&mut self) {
         if !std::mem::replace(&mut self.upgraded, true) {
@@ -345,7 +351,8 @@ impl Drop for Seat {
             self.desk.state().table.closed(self.worker);
             return;
         }
-        self.desk.turn(|table, now| table.done(self.worker, self.given, now));
+        let Self { worker, given, taken, .. } = *self;
+        self.desk.turn(|table, now| if taken { table.done(worker, given, now) } else { table.untaken(worker, now) });
     }
 }
 

@@ -165,6 +165,10 @@ impl Download {
             self.reached |= self.head.is_some();
             let of_out = count.min(self.out.len() - self.sent);
             self.sent += of_out;
+            if self.sent >= HELD_MAX {
+                self.out.drain(..self.sent); // a client that is always a little behind
+                self.sent = 0;
+            }
             self.inbox.advance(count - of_out);
             self.own -= count - of_out;
             if self.sent == self.out.len() {

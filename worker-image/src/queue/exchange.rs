@@ -155,7 +155,7 @@ impl<'a> Exchange<'a> {
             return Err(if self.download.reached_client() { End::Cut } else { End::Bad(flaw) });
         }
         // A client that has its answer already may leave the rest of its body away.
-        if self.client.ended && !self.upload.has_come() && !self.download.has_begun() {
+        if self.client.ended && !self.upload.has_come() && !self.download.has_head() {
             return Err(End::Left);
         }
         Ok(())

@@ -125,13 +125,14 @@ pub async fn carry(
                 _ => front.desk.count(|counts| counts.alone += 1),
             }
             upload.rewind();
-            why = Why::Untaken(since); // what it waited there counts
+            why = Why::Alone(since); // what it waited there counts, and it was not let in here
             Wants::default()
         }
         Aim::Visit => Wants::default(),
     };
     // What another replica does not take comes back, and has to be here as a whole then.
     wants.roams &= upload.is_whole();
+    let visits = matches!(aim, Aim::Visit);
     let mut place = match aim {
         Aim::Visit => match front.desk.visit(ticket) {
             Some(seat) => Place::Now(Given::Here(seat)),
@@ -180,6 +181,12 @@ pub async fn carry(
             }
         }
         upload.rewind();
+        // One of another replica has its place in line there.
+        if visits {
+            let Some(seat) = front.desk.visit(ticket) else { return Err(refused(client, upload, Answer::NoRoom)) };
+            place = Place::Now(Given::Here(seat));
+            continue;
+        }
         place = front.desk.ask(ticket, why, wants);
         if !matches!(place, Place::Now(_)) {
             tried.clear(); // there is no other, and it must not wait for itself

@@ -71,6 +71,7 @@ pub async fn pass_on(
                 break;
             }
             End::Switched => {
+                stream.end_unanswered(Duration::ZERO); // as the system has it
                 switch(client, stream, download).await;
                 return Tried::Over(Next::End);
             }

@@ -244,7 +244,9 @@ impl<W> Table<W> {
         let wants = Wants { worker: wants.worker.filter(|worker| self.chosen.contains(worker)), ..wants };
         let since = why.since().unwrap_or(now);
         // Whatever could be given to one that waits was given to it: what is free is for none of them.
-        if let Some(place) = self.hand(ticket, wants, now.saturating_sub(since)) {
+        // What a request waits before it is given again is no more news.
+        let counts = matches!(why, Why::New | Why::Alone(_));
+        if let Some(place) = self.hand(ticket, wants, counts.then(|| now.saturating_sub(since))) {
             return Asked::Now(place);
         }
         // One that came back is not turned away at the door: it was let in before.
@@ -252,7 +254,7 @@ impl<W> Table<W> {
             self.counts.full += 1;
             return Asked::Refused(Refusal::Full);
         }
-        self.line.put(ticket, Waiting { since, wants, who: who() });
+        self.line.put(ticket, Waiting { since, wants, counts, who: who() });
         Asked::Waits
     }
 
@@ -295,6 +297,13 @@ impl<W> Table<W> {
         self.pass(now);
         self.taken.service.add(now.saturating_sub(given));
         self.release(worker, now, |worker| worker.served += 1);
+        self.turns(now)
+    }
+
+    /// A worker did not take the request that it was given.
+    pub fn untaken(&mut self, worker: WorkerId, now: Moment) -> Vec<Turn<W>> {
+        self.pass(now);
+        self.release(worker, now, |_| {});
         self.turns(now)
     }
 
@@ -467,7 +476,8 @@ impl<W> Table<W> {
             let next = self.line.first(|wants| self.can(wants), now, self.limits.wait);
             let Some((ticket, wants)) = next else { break };
             let Some(waiting) = self.line.take(ticket) else { break };
-            let Some(place) = self.hand(ticket, wants, now.saturating_sub(waiting.since)) else { break };
+            let waited = waiting.counts.then(|| now.saturating_sub(waiting.since));
+            let Some(place) = self.hand(ticket, wants, waited) else { break };
             turns.push(Turn { ticket, place, who: waiting.who });
         }
         turns
@@ -482,14 +492,16 @@ impl<W> Table<W> {
     }
 
     /// Gives a request that has waited for so long to somebody who has room, if there is anybody.
-    fn hand(&mut self, ticket: Ticket, wants: Wants, waited: Duration) -> Option<Place> {
+    fn hand(&mut self, ticket: Ticket, wants: Wants, waited: Option<Duration>) -> Option<Place> {
         let next = match wants.worker {
             Some(id) => Some(self.place_of(id).filter(|place| self.free.remove(place))?),
             None => self.free.pop_first(),
         };
         if let Some((_, _, id)) = next {
             self.give(ticket, id);
-            self.taken.wait.add(waited);
+            if let Some(waited) = waited {
+                self.taken.wait.add(waited);
+            }
             return Some(Place::Worker(id));
         }
         // Whoever has most room of the others.

@@ -127,7 +127,7 @@ pub async fn answer(
     arriving: Arriving,
 ) -> Result<Next, (Answer, bool)> {
     let (told, is_first) = front.flights.join(&key);
-    let (ticket, since) = (front.desk.number(), front.desk.now());
+    let ticket = front.desk.number();
     let arriving = if is_first {
         let body = BytesMut::from(&client.inbox[..upload.own()]);
         let call = Call { ticket, why: Why::New, arriving: Some(arriving) };
@@ -148,7 +148,9 @@ pub async fn answer(
         Some(Outcome::Alone) => {
             let aim = Aim::Line(Wants { worker: None, roams: request.hop.is_none() });
             let ticket = if is_first { front.desk.number() } else { ticket };
-            carry(front, client, request, upload, aim, Call { ticket, why: Why::Alone(since), arriving }).await
+            // The one that was carried out took its time: that was no waiting in line.
+            let why = Why::Alone(front.desk.now());
+            carry(front, client, request, upload, aim, Call { ticket, why, arriving }).await
         }
     }
 }

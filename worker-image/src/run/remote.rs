@@ -82,6 +82,9 @@ impl Primary {
             return Err(format!("peers.members: give {PEERS_MAX} at the most"));
         }
         self.meet(wanted.peers.as_ref());
+        if self.remote.told.as_ref().is_some_and(|told| told.revision == wanted.revision) {
+            return Ok(()); // what people have set since stays
+        }
         let settings = remote::settings(&wanted.workers, self.machine.settings(), self.processors)?;
         let withdrawal = if wanted.drained { Order::Drain { slot: None } } else { Order::Undrain { slot: None } };
         let mut orders = vec![Order::Configure(Box::new(settings)), withdrawal];

@@ -99,9 +99,12 @@ impl History {
         }
     }
 
-    /// Takes note that nobody knows them: what was seen before is no mean of the time since.
-    pub(super) fn note_no_demand(&mut self) {
-        self.demands = Demands::default();
+    /// Takes note that nobody knows them: for a while what was seen last holds, and then nothing is known of before.
+    pub(super) fn note_no_demand(&mut self, elapsed: Duration) {
+        let last = self.demands.0.back().map(|(at, _)| *at);
+        if last.is_some_and(|at| elapsed.saturating_sub(at) > LONGEST_GAP) {
+            self.demands = Demands::default();
+        }
     }
 
     pub(super) fn demands(&self) -> &Demands {

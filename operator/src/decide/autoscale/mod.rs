@@ -35,7 +35,7 @@ pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
     let total = requests::total(&input.pods, input.policy.sample_max_age);
     match &total {
         Ok(total) => history.note_demand(total.with_silent(), now.elapsed),
-        Err(_) => history.note_no_demand(),
+        Err(_) => history.note_no_demand(now.elapsed),
     }
     let assess = |metric| combine::assess(metric, input, &total, history.demands(), now);
     let findings: Vec<_> = input.metrics.iter().map(assess).collect();

@@ -114,14 +114,16 @@ pub(super) fn recommend(current: i32, target: i32, total: Total, demands: &Deman
     let stable = demands.mean(now, STABLE).unwrap_or(total.requests);
     let sudden = demands.mean(now, PANIC).unwrap_or(total.requests);
     let ready = f64::from(u32::try_from(total.ready).unwrap_or(u32::MAX));
-    // A mean over a moment is no surge either.
-    let panic = exact(sudden) >= THRESHOLD * ready && demands.reaches_back(now, PANIC);
+    // A mean over a moment moves nothing up.
+    let is_mean = demands.reaches_back(now, PANIC);
+    let panic = exact(sudden) >= THRESHOLD * ready && is_mean;
     let (replicas, requests) = if panic {
         (saturate(exact(sudden).ceil()).max(current), sudden)
     } else if within_tolerance(exact(stable) / f64::from(current.max(1))) {
         (current, stable)
     } else {
-        (saturate(exact(stable).ceil()), stable)
+        let wanted = saturate(exact(stable).ceil());
+        (if is_mean { wanted } else { wanted.min(current) }, stable)
     };
     Figure { replicas, requests, places: total.places, panic, silent: total.silent, age: total.age }
 }

@@ -30,10 +30,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Whether it has ended, or has begun to.
     fn has_ended(&self) -> bool {
         self.descriptor.as_ref().is_some_and(|descriptor| listener::has_waiting(descriptor.as_fd()))
-            || is_ending(self.pid)
     }
 }
 
@@ -102,14 +100,21 @@ impl Desk {
         self.state().table.is_chosen(worker)
     }
 
-    /// Whether a worker has ended, also where the primary's loop has not come by yet. It is forgotten then.
+    /// Whether a worker has ended, or has begun to, also where the primary's loop has not come by yet. It gets no request any more, or not until it is
+    /// known to have ended.
     pub fn has_ended(&self, worker: WorkerId) -> bool {
         let known = self.state().workers.get(&worker).cloned();
-        let ended = known.is_none_or(|known| known.process.is_some_and(|process| process.has_ended()));
-        if ended {
+        let Some(known) = known else { return true };
+        let Some(process) = known.process else { return false };
+        if process.has_ended() {
             self.forget(worker);
+            return true;
         }
-        ended
+        let is_ending = is_ending(process.pid);
+        if is_ending {
+            self.rest(worker);
+        }
+        is_ending
     }
 
     /// Only these get new requests from now on.

@@ -19,6 +19,8 @@ pub struct Wants {
 pub(super) struct Waiting<W> {
     pub since: Moment,
     pub wants: Wants,
+    /// Whether how long it waits is counted: it is once.
+    pub counts: bool,
     pub who: W,
 }
 

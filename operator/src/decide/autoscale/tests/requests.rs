@@ -131,6 +131,22 @@ fn what_is_not_told_may_ask_for_more_and_never_for_fewer() {
 }
 
 #[test]
+fn what_comes_after_a_moment_without_any_worker_is_not_taken_for_all_time() {
+    let mut story = Story::starting_with(1);
+    story.seconds(60, &Input::test().requests(70, busy(1, 5.0)));
+    let mut none = busy(1, 0.0);
+    none[0].requests = Demand::Known { requests: 100.0, places: 10, serves: false, age: seconds(1) };
+    story.seconds(10, &Input::test().requests(70, none.clone()));
+    let after = story.second(Input::test().requests(70, busy(1, 200.0)));
+    assert_eq!(after.desired, 1, "a second of what waited meanwhile: {}", after.message);
+    // After a long time nothing is known of before, and a moment is no mean.
+    story.seconds(60, &Input::test().requests(70, none));
+    let after = story.second(Input::test().requests(70, busy(1, 200.0)));
+    assert_eq!(after.desired, 1, "{}", after.message);
+    assert_eq!(story.seconds(10, &Input::test().requests(70, busy(1, 200.0))).desired, 10, "but what lasts is");
+}
+
+#[test]
 fn a_pause_of_the_operator_is_no_load() {
     let mut story = Story::starting_with(1);
     story.seconds(60, &Input::test().requests(100, busy(1, 50.0)));
