@@ -256,6 +256,8 @@ enum Happening {
     Room(u32),
     /// The other replica had no room for one that it was given.
     Untaken(usize),
+    /// A worker did not take one that it was given.
+    Refused(usize),
     /// A worker is chosen that is dead by now.
     Late(u64),
 }
@@ -274,6 +276,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Looked),
         1 => (0_u32..3).prop_map(Happening::Room),
         1 => any::<usize>().prop_map(Happening::Untaken),
+        1 => any::<usize>().prop_map(Happening::Refused),
         1 => (1_u64..9).prop_map(Happening::Late),
     ]
 }
@@ -283,6 +286,8 @@ struct Model {
     cap: u32,
     alive: BTreeSet<WorkerId>,
     chosen: BTreeSet<WorkerId>,
+    /// Those that rest, and until when.
+    rests: BTreeMap<WorkerId, Moment>,
     with: Vec<(Ticket, WorkerId)>,
     waits: BTreeMap<Ticket, (Moment, Wants)>,
     wants: BTreeMap<Ticket, Wants>,
@@ -296,7 +301,7 @@ impl Model {
     }
 
     fn is_free(&self, worker: WorkerId) -> bool {
-        self.chosen.contains(&worker) && self.has(worker) < self.cap
+        self.chosen.contains(&worker) && self.has(worker) < self.cap && !self.rests.contains_key(&worker)
     }
 
     /// What is still wanted: a worker that gets no requests is wanted no more.
@@ -353,6 +358,23 @@ impl Model {
     }
 }
 
+#[test]
+fn a_worker_that_takes_no_connection_rests_and_is_tried_again() {
+    let mut table = table(LIMITS, 2);
+    let one = table.number();
+    assert_eq!(table.ask(one, Why::New, Wants::default(), at(0), || one), Asked::Now(Place::Worker(1)));
+    table.rest(1, at(0));
+    assert_eq!(table.untaken(1, at(0)), []);
+    assert_eq!(table.ask(one, Why::Untaken(at(0)), Wants::default(), at(0), || one), Asked::Now(Place::Worker(2)));
+    let two = table.number();
+    assert_eq!(table.ask(two, Why::New, Wants::default(), at(0), || two), Asked::Waits, "the other rests");
+    assert_eq!(table.expires(), Some(REST), "it is looked at again when it has");
+    assert_eq!(table.expire(REST).1, [Turn { ticket: two, place: Place::Worker(1), who: two }]);
+    assert!(table.loads().all(|load| load.served == 0), "nothing was answered");
+    assert_eq!(table.taken().service.counts().iter().sum::<u64>(), 0);
+    assert_eq!(table.taken().wait.counts().iter().sum::<u64>(), 2, "one for each request");
+}
+
 proptest! {
     /// No request is lost or given twice, none waits while somebody has room whom it wants, none overtakes another that wants the same, and no
     /// worker has more than it may.
@@ -364,11 +386,11 @@ proptest! {
         let (mut now, mut born) = (at(0), 2);
         let mut deaths: BTreeMap<Ticket, u32> = BTreeMap::new();
         let mut model = Model {
-            cap, alive: [1, 2].into(), chosen: [1, 2].into(), with: Vec::new(), waits: BTreeMap::new(), wants: BTreeMap::new(), room: 0, away: Vec::new(),
+            cap, alive: [1, 2].into(), chosen: [1, 2].into(), rests: BTreeMap::new(), with: Vec::new(), waits: BTreeMap::new(), wants: BTreeMap::new(), room: 0, away: Vec::new(),
         };
         for happening in happenings {
             let mut given = Vec::new();
-            let mut lost = Vec::new();
+            let (mut lost, mut refused) = (Vec::new(), Vec::new());
             match happening {
                 Happening::Comes(wants) => {
                     let ticket = table.number();
@@ -386,6 +408,7 @@ proptest! {
                     model.chosen.remove(&worker);
                     let all = std::mem::take(&mut model.with);
                     (lost, model.with) = all.into_iter().partition(|(_, with)| *with == worker);
+                    model.rests.remove(&worker);
                     given = table.forget(worker, now);
                 }
                 Happening::Born => {
@@ -405,7 +428,15 @@ proptest! {
                     given = table.leave(ticket, now);
                 }
                 Happening::Later(seconds) => now += at(seconds),
+                Happening::Refused(which) if !model.with.is_empty() => {
+                    let (ticket, worker) = model.with.remove(which % model.with.len());
+                    table.rest(worker, now);
+                    model.rests.insert(worker, now + super::REST);
+                    given = table.untaken(worker, now);
+                    refused.push(ticket);
+                }
                 Happening::Looked => {
+                    model.rests.retain(|_, until| *until > now);
                     let (late, turns) = table.expire(now);
                     for (ticket, _) in late {
                         prop_assert!(model.waits.remove(&ticket).is_some_and(|(since, _)| now >= since + LIMITS.wait), "{} is told that it waited for too long, and does not wait", ticket);
@@ -436,6 +467,12 @@ proptest! {
                 prop_assert!(turn.ticket > last, "{} is overtaken by {}", turn.ticket, last);
                 last = turn.ticket;
                 model.given(turn.ticket, waited.unwrap().1, &turn.place)?;
+            }
+            for ticket in refused {
+                let wants = Wants { worker: None, ..model.wants[&ticket] };
+                model.wants.insert(ticket, wants);
+                let asked = table.ask(ticket, Why::Untaken(now), wants, now, || ticket);
+                prop_assert_eq!(model.asked(ticket, wants, asked, now)?, None, "it was let in before");
             }
             for (ticket, _) in lost {
                 let died = deaths.entry(ticket).or_default();
