@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::client::Client;
 use super::desk::Seat;
 use super::download::Download;
-use super::exchange::{End, Exchange};
+use super::exchange::{End, Exchange, deliver};
 use super::front::Front;
 use super::http::Request;
 use super::lead::{Next, next};
@@ -102,7 +102,8 @@ pub async fn attempt(
             }
             End::Done => {
                 leave(front, upload, &download, worker, seat);
-                return Tried::Over(next(client, request, upload, &download));
+                let taken = deliver(client, &mut download).await;
+                return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::End });
             }
             End::Wrong(_) | End::Bad(_) | End::Cut | End::Left | End::Full => {
                 if end == End::Cut {
@@ -125,7 +126,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].iter().any(|one| one.raw_os_error() == code))
 }
 
-/// The client has its answer, and the worker's place is free when it is done with the request.
+/// The answer has come, and the worker's place is free when it is done with the request.
 fn leave(front: &Front, upload: &Upload, download: &Download, worker: Stream, seat: Seat) {
     if download.leaves_connection() && upload.is_done() {
         front.pool.borrow_mut().put(Place::Worker(seat.worker), worker);

@@ -204,7 +204,8 @@ impl Download {
         self.head.is_some() && self.body.is_until_close() && !self.switches()
     }
 
-    fn has_come(&self) -> bool {
+    /// Whether all of it is here.
+    pub fn has_come(&self) -> bool {
         self.head.is_some() && (self.body.is_done() || self.switches())
     }
 
@@ -218,7 +219,7 @@ impl Download {
 
     /// Whether the worker's connection can be used again.
     pub fn leaves_connection(&self) -> bool {
-        !self.ended && self.inbox.is_empty() && self.head.as_ref().is_some_and(|head| head.persists)
+        !self.ended && self.inbox.len() == self.own && self.head.as_ref().is_some_and(|head| head.persists)
     }
 
     /// Whether the worker's connection is still there.

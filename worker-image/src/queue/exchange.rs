@@ -31,7 +31,7 @@ const DOUBT: Duration = Duration::from_millis(5);
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The client has the whole answer.
+    /// The whole answer has come; the client may not have all of it yet.
     Done,
     /// The worker is to speak another protocol with the client from now on.
     Switched,
@@ -98,6 +98,9 @@ impl<'a> Exchange<'a> {
                 Ok(came) => moved |= came,
                 Err(end) => return Poll::Ready(end),
             }
+            if self.download.has_come() && !self.download.switches() {
+                return Poll::Ready(End::Done);
+            }
             let had = self.download.is_pending();
             match self.download.poll(&mut self.client.stream, cx) {
                 Poll::Ready(Ok(())) => moved |= had,
@@ -105,7 +108,7 @@ impl<'a> Exchange<'a> {
                 Poll::Pending => {}
             }
             if self.download.is_done() {
-                return Poll::Ready(if self.download.switches() { End::Switched } else { End::Done });
+                return Poll::Ready(End::Switched);
             }
             if self.client.rhythm.poll(cx).is_ready() {
                 self.times += 1;
@@ -221,4 +224,27 @@ impl<'a> Exchange<'a> {
         self.seen = (self.client.given, self.download.passed, slow);
         slow && before
     }
+}
+
+/// Gives a client what is left of an answer that has come as a whole. Says whether it took it.
+pub async fn deliver(client: &mut Client, download: &mut Download) -> bool {
+    let (mut times, mut passed) = (0_u32, download.passed);
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(sent) = download.poll(&mut client.stream, cx) {
+                return Poll::Ready(sent.is_ok());
+            }
+            if client.rhythm.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            times += 1;
+            if times.is_multiple_of(TIMES) {
+                if download.passed - passed < LEAST {
+                    return Poll::Ready(false);
+                }
+                passed = download.passed;
+            }
+        }
+    })
+    .await
 }

@@ -11,7 +11,7 @@ use super::attempt::{Tried, switch};
 use super::client::Client;
 use super::desk::Peer;
 use super::download::Download;
-use super::exchange::{End, Exchange};
+use super::exchange::{End, Exchange, deliver};
 use super::front::Front;
 use super::http::{HOP, Hop, Request};
 use super::lead::{Next, next};
@@ -79,7 +79,8 @@ pub async fn pass_on(
                 if download.leaves_connection() && upload.is_done() {
                     front.pool.borrow_mut().put(place, stream);
                 }
-                return Tried::Over(next(client, request, upload, &download));
+                let taken = deliver(client, &mut download).await;
+                return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::End });
             }
             End::Wrong(flaw) => return Tried::Answer(Answer::Wrong(flaw)),
             End::Bad(flaw) => return Tried::Answer(Answer::Bad(flaw)),

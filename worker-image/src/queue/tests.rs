@@ -427,6 +427,35 @@ async fn a_worker_that_takes_no_connection_for_a_while_costs_nobody_a_request() 
 }
 
 #[tokio::test]
+async fn a_client_that_is_slow_to_take_its_answer_holds_no_worker() {
+    run(async {
+        let place = place(LIMITS).await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 40_000);
+        let says: &'static [u8] = Box::leak((head + &"x".repeat(40_000)).into_bytes().into_boxed_slice());
+        place.worker(1, Script { says, ..OK }).await;
+        place.desk.choose([1].into());
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let mut slow = socket.connect(place.port).await.unwrap();
+        // Answers that it does not read fill what the kernel holds for it; the last one is held here.
+        let mut asked = 0;
+        while place.desk.seen().loads[0].served == asked && asked < 500 {
+            slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            asked += 1;
+            for _ in 0..50 {
+                if place.desk.seen().loads[0].served == asked {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        assert!(!place.desk.is_busy(1), "the last one that it was given has come back as a whole");
+        assert!(place.ask(&get("/")).await.contains("200 OK"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_told_so_and_no_worker_sees_it() {
     run(async {
         let place = place(LIMITS).await;
