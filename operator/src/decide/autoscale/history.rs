@@ -20,9 +20,20 @@ pub struct History {
     last: Last,
 }
 
+/// So long one note of requests speaks of the time before it: a note each second, and one that may be missing.
+const LONGEST_TICK: Duration = Duration::from_secs(2);
+
 /// Requests at a time, as they were seen, no further back than the longest window looks.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Demands(VecDeque<(Duration, f64)>);
+pub(super) struct Demands(VecDeque<Seen>);
+
+/// So many requests there were at a time in a stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seen {
+    until: Duration,
+    covers: Duration,
+    requests: f64,
+}
 
 /// The last call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,19 +100,20 @@ impl History {
         }
     }
 
-    /// Takes note of the requests that all replicas have.
+    /// Takes note of the requests that all replicas had at a time since the last note.
     pub(super) fn note_demand(&mut self, requests: f64, elapsed: Duration) {
         let demands = &mut self.demands.0;
-        demands.push_back((elapsed, requests));
-        // One more than the window holds: what was seen before its beginning holds until the next was seen.
-        while demands.get(1).is_some_and(|(at, _)| elapsed.saturating_sub(*at) >= STABLE) {
+        let since = demands.back().map_or(elapsed, |last| last.until);
+        let seen = Seen { until: elapsed, covers: elapsed.saturating_sub(since).min(LONGEST_TICK), requests };
+        demands.push_back(seen);
+        while demands.front().is_some_and(|oldest| elapsed.saturating_sub(oldest.until) >= STABLE) {
             demands.pop_front();
         }
     }
 
     /// Takes note that nobody knows them: for a while what was seen last holds, and then nothing is known of before.
     pub(super) fn note_no_demand(&mut self, elapsed: Duration) {
-        let last = self.demands.0.back().map(|(at, _)| *at);
+        let last = self.demands.0.back().map(|last| last.until);
         if last.is_some_and(|at| elapsed.saturating_sub(at) > LONGEST_GAP) {
             self.demands = Demands::default();
         }
@@ -142,23 +154,17 @@ impl History {
 // === impl Demands ===
 
 impl Demands {
-    /// Whether something was seen so long ago. A mean over less time would be one of a moment.
-    pub(super) fn reaches_back(&self, now: Duration, window: Duration) -> bool {
-        self.0.front().is_some_and(|(at, _)| now.saturating_sub(*at) >= window)
-    }
-
-    /// The mean over a time until now, each figure for as long as it was the last one. `None` where nothing was seen.
-    pub(super) fn mean(&self, now: Duration, window: Duration) -> Option<f64> {
+    /// The mean over a time until now, of as much of it as something is known of, and how much that is. `None` where nothing was seen.
+    pub(super) fn mean(&self, now: Duration, window: Duration) -> Option<(f64, Duration)> {
         let from = now.saturating_sub(window);
-        let last = self.0.back()?.1;
-        let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([now]);
-        let mut sum = 0.0;
-        let mut length = Duration::ZERO;
-        for ((at, requests), end) in self.0.iter().zip(ends) {
-            let held = end.saturating_sub((*at).max(from));
-            sum += requests * held.as_secs_f64();
-            length += held;
+        let (mut sum, mut known) = (0.0, Duration::ZERO);
+        for seen in &self.0 {
+            let begun = seen.until.saturating_sub(seen.covers).max(from);
+            let within = seen.until.saturating_sub(begun);
+            sum += seen.requests * within.as_secs_f64();
+            known += within;
         }
-        Some(if length.is_zero() { last } else { sum / length.as_secs_f64() })
+        let last = self.0.back()?.requests;
+        Some((if known.is_zero() { last } else { sum / known.as_secs_f64() }, known))
     }
 }

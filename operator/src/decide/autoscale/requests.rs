@@ -111,11 +111,11 @@ pub(super) fn total(pods: &[Pod], max_age: Duration) -> Result<Total, RequestsEr
 pub(super) fn recommend(current: i32, target: i32, total: Total, demands: &Demands, now: Duration) -> Figure {
     // Rounded up last: with one replica a little more than it has places for is no surge.
     let exact = |requests: f64| requests / (total.places * f64::from(target.max(1)) / 100.0);
-    let stable = demands.mean(now, STABLE).unwrap_or(total.requests);
-    let sudden = demands.mean(now, PANIC).unwrap_or(total.requests);
+    let (stable, _) = demands.mean(now, STABLE).unwrap_or((total.requests, Duration::ZERO));
+    let (sudden, known) = demands.mean(now, PANIC).unwrap_or((total.requests, Duration::ZERO));
     let ready = f64::from(u32::try_from(total.ready).unwrap_or(u32::MAX));
     // A mean over a moment moves nothing up.
-    let is_mean = demands.reaches_back(now, PANIC);
+    let is_mean = known >= PANIC / 2;
     let panic = exact(sudden) >= THRESHOLD * ready && is_mean;
     let (replicas, requests) = if panic {
         (saturate(exact(sudden).ceil()).max(current), sudden)
