@@ -72,9 +72,9 @@ async fn ask(front: &Front, peer: &Peer) -> Option<u32> {
 
 /// A new connection to another replica, which has shown that it is that one, and how many requests it has room for: nothing of a client's is sent
 /// before, since an address may be another pod's by now.
-pub async fn greet(front: &Front, peer: &Peer) -> Option<(Stream, u32)> {
-    let mut stream = connect(peer).await?;
-    let room = room(front, peer, &mut stream).await?;
+pub async fn greet(front: &Front, peer: &Peer, connecting: Duration, greeting: Duration) -> Option<(Stream, u32)> {
+    let mut stream = timeout(connecting, connect(peer)).await.ok()??;
+    let room = timeout(greeting, room(front, peer, &mut stream)).await.ok()??;
     Some((stream, room))
 }
 

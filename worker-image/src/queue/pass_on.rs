@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::around::greet;
@@ -18,8 +17,11 @@ use super::lead::{Next, next};
 use super::table::Place;
 use super::upload::Upload;
 
-/// Another replica that takes longer is taken to be gone.
+/// Another replica takes a connection at once, since its kernel does that; one that takes longer is taken to be gone.
 const PEER_TIME: Duration = Duration::from_secs(1);
+
+/// What it has room for it may say later: a thousand clients may have come to it at the same time.
+const GREETING_TIME: Duration = Duration::from_secs(5);
 
 /// And so is one whose machine does not even acknowledge what it is sent for so long.
 const PEER_SILENCE: Duration = Duration::from_secs(5);
@@ -42,7 +44,7 @@ pub async fn pass_on(
         let used = idle.is_some();
         let mut stream = match idle {
             Some(stream) => stream,
-            None => match timeout(PEER_TIME, greet(front, peer)).await.ok().flatten() {
+            None => match greet(front, peer, PEER_TIME, GREETING_TIME).await {
                 Some((stream, 0)) if why == Hop::Overflow => {
                     front.pool.borrow_mut().put(place, stream);
                     break;
