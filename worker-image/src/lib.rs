@@ -25,6 +25,8 @@ mod machine;
 mod note;
 mod notify;
 mod proc;
+#[allow(dead_code)] // until it is connected
+mod queue;
 mod reap;
 mod remote;
 mod run;

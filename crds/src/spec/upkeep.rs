@@ -28,6 +28,10 @@ pub struct Recycle {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub age_seconds: Option<i64>,
+    /// After so many requests, less up to a tenth of them; needs `http.balancing: Queue`. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests: Option<i64>,
 }
 
 /// When a worker counts as hung. It is killed then, with the work that it has.
