@@ -31,7 +31,7 @@ fn scenarios(sizes: &[usize]) -> Vec<Scenario> {
 fn good(outcomes: &[Outcome]) -> Result<()> {
     let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_good()).collect();
     for outcome in &wrong {
-        println!("{}: {}", outcome.plan, outcome.wrong.join("; "));
+        println!("{}: {}", outcome.plan, outcome.told());
     }
     ensure!(wrong.is_empty(), "{} plans went wrong", wrong.len());
     Ok(())

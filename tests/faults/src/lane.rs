@@ -126,17 +126,24 @@ impl Lane {
     /// # Errors
     /// Where something stays.
     pub async fn clear(&self) -> Result<()> {
-        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::background() };
-        let ours = ListParams::default().labels(&format!("{},!{STRANGER}", names::LABEL_NAME));
         if ours_are_gone(&self.observer).is_ok() {
             return Ok(());
         }
+        // A pod that its simulated node changes in the same moment is a conflict.
+        let delete = async || Ok(self.delete_all().await.map_err(|error| format!("{error:#}")));
+        e2e::until("everything in the lane to be deleted", EMPTY, delete).await?;
+        self.observer.until("an empty lane", EMPTY, ours_are_gone).await
+    }
+
+    async fn delete_all(&self) -> Result<()> {
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::background() };
+        let ours = ListParams::default().labels(&format!("{},!{STRANGER}", names::LABEL_NAME));
         self.api::<WorkerCluster>().delete_collection(&now, &ListParams::default()).await?;
         self.api::<Pod>().delete_collection(&now, &ours).await?;
         self.api::<Service>().delete_collection(&now, &ours).await?;
         self.api::<ControllerRevision>().delete_collection(&now, &ours).await?;
         self.api::<PodDisruptionBudget>().delete_collection(&now, &ours).await?;
-        self.observer.until("an empty lane", EMPTY, ours_are_gone).await
+        Ok(())
     }
 
     /// How many of the strangers are there, as they were.
@@ -156,7 +163,15 @@ impl Lane {
     /// # Errors
     /// What the API server says.
     pub async fn remove(self) -> Result<()> {
-        Api::<Namespace>::all(self.client.clone()).delete(&self.namespace, &DeleteParams::default()).await?;
+        let spaces = Api::<Namespace>::all(self.client.clone());
+        let delete = async || {
+            match spaces.delete(&self.namespace, &DeleteParams::default()).await {
+                // Gone, or on its way.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Ok(())),
+                asked => Ok(asked.map(drop).map_err(|error| error.to_string())),
+            }
+        };
+        e2e::until("the lane's namespace to be deleted", EMPTY, delete).await?;
         let _ = std::fs::remove_dir_all(&self.settings.folder);
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::{
     shrink::shrink,
 };
 
-/// Runs that say nothing about the operator are tried again so often.
+/// A plan that says nothing about the operator, or whose only fault is that something came too late, is tried so often.
 const TRIES: usize = 3;
 /// How many failures are reduced: each needs some runs.
 const REDUCED: usize = 20;
@@ -47,7 +47,7 @@ pub async fn run_all(lanes: &[Lane], plans: Vec<Plan>, baselines: &Baselines) ->
     side_by_side(lanes, plans, async |lane, plan: Plan| {
         let outcome = one(lane, &plan, baselines).await?;
         if !outcome.is_good() {
-            println!("WRONG {plan}\n  {}", outcome.wrong.join("\n  "));
+            println!("WRONG {plan}\n  {}", outcome.told());
             if let Ok(log) = std::fs::read_to_string(lane.log()) {
                 let words: Vec<&str> = log.lines().collect();
                 println!(
@@ -57,7 +57,7 @@ pub async fn run_all(lanes: &[Lane], plans: Vec<Plan>, baselines: &Baselines) ->
             }
             if failed.fetch_add(1, Ordering::SeqCst) < REDUCED {
                 let least = shrink(lane, outcome.clone(), &baselines[&plan.scenario]).await?;
-                println!("LEAST {} (of {plan})\n  {}", least.plan, least.wrong.join("\n  "));
+                println!("LEAST {} (of {plan})\n  {}", least.plan, least.told());
             }
         }
         let done = done.fetch_add(1, Ordering::SeqCst) + 1;
@@ -75,6 +75,9 @@ async fn one(lane: &Lane, plan: &Plan, baselines: &Baselines) -> Result<Outcome>
         tried += 1;
         match run(lane, plan, &baselines[&plan.scenario]).await {
             Err(error) if tried < TRIES => println!("again: {plan}: {error:#}"),
+            Ok(outcome) if tried < TRIES && outcome.wrong.is_empty() && !outcome.late.is_empty() => {
+                println!("again: {plan}: {}", outcome.told());
+            }
             other => return other,
         }
     }
