@@ -10,7 +10,7 @@ from .rows import ROOT
 from .running import PEERS, PROGRAMS, Running
 
 BIN = PEERS / "venv/bin"
-PRIMARY = Path(os.environ.get("PRIMARY", ROOT / "target/release/primary"))
+PRIMARY = Path(os.environ.get("PRIMARY", ROOT / "target/dist/primary"))
 
 
 class Side:
