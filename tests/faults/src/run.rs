@@ -45,7 +45,9 @@ pub struct Outcome {
     /// What was wrong, whatever time things took.
     pub wrong: Vec<String>,
     /// What came too late. Only where it does so again is the operator to blame: a machine that stands still for some seconds makes all late.
-    pub late: Vec<String>,
+    pub overdue: Vec<String>,
+    /// So often it was run before, and came too late.
+    pub repeated: usize,
     /// Calls to the API server.
     pub calls: usize,
     /// Writes that changed nothing.
@@ -74,13 +76,13 @@ impl Outcome {
     /// Whether nothing was wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.wrong.is_empty() && self.late.is_empty()
+        self.wrong.is_empty() && self.overdue.is_empty()
     }
 
     /// All that was not as it should be.
     #[must_use]
     pub fn told(&self) -> String {
-        [self.wrong.as_slice(), &self.late].concat().join("\n  ")
+        [self.wrong.as_slice(), &self.overdue].concat().join("\n  ")
     }
 }
 
@@ -120,14 +122,17 @@ async fn run_to(lane: &Lane, plan: &Plan, end: Option<&Value>) -> Result<(Outcom
     }
     lane.observer.begin();
     let lives = operator.lives();
-    let (mut wrong, mut tardy) = (Vec::new(), Vec::new());
-    // A step that the API server refused, or for which the beginning did not come in its time.
+    let (mut wrong, mut overdue) = (Vec::new(), Vec::new());
     if let Err(error) = plan.scenario.act(lane).await {
-        tardy.push(format!("{error:#}"));
+        if error.is::<kube::Error>() {
+            operator.end().await?;
+            return Err(error); // the API server refused a step of ours, which is nothing of the operator's
+        }
+        wrong.push(format!("{error:#}"));
     }
     let acted = Instant::now();
     let mut converged = None;
-    if tardy.is_empty() {
+    if wrong.is_empty() {
         match converge(lane, end, acted).await {
             Ok(after) => converged = Some(after),
             Err(error) => wrong.push(format!("not converged: {error:#}")),
@@ -140,18 +145,19 @@ async fn run_to(lane: &Lane, plan: &Plan, end: Option<&Value>) -> Result<(Outcom
         wrong.push(format!("{error:#}"));
     }
     if let Some(after) = converged.filter(|after| *after > CONVERGED) {
-        tardy.push(format!("converged only after {:.1} s", after.as_secs_f32()));
+        overdue.push(format!("converged only after {:.1} s", after.as_secs_f32()));
     }
     let rules = Rules { lag: Rules::default().lag + plan.lag(), ..Rules::default() };
     let history = lane.observer.history()?;
     let whenever = violations(&history, Rules { lag: rules.lag + PAUSE, ..rules });
-    tardy.extend(violations(&history, rules).iter().filter(|one| !whenever.contains(one)).map(ToString::to_string));
+    overdue.extend(violations(&history, rules).iter().filter(|one| !whenever.contains(one)).map(ToString::to_string));
     wrong.extend(whenever.iter().map(ToString::to_string));
     let strangers = lane.strangers();
     if strangers != STRANGERS {
         wrong.push(format!("{strangers} of {STRANGERS} strangers are as they were"));
     }
-    let outcome = Outcome { plan: plan.clone(), converged, fired, lives, wrong, late: tardy, calls, unchanged };
+    let outcome =
+        Outcome { plan: plan.clone(), converged, fired, lives, wrong, overdue, repeated: 0, calls, unchanged };
     Ok((outcome, found))
 }
 
