@@ -63,7 +63,7 @@ async fn poisson() -> Result<()> {
 }
 
 async fn compared(shape: Shape) -> Result<()> {
-    let (rounds, seconds) = (number("ROUNDS", 5)?, Duration::from_secs(number("SECONDS_EACH", 180)?));
+    let (rounds, seconds) = (number("ROUNDS", 5)?, Duration::from_secs(number("SECONDS_EACH", 120)?));
     Space::run("demand", |space| async move {
         let mut seen: BTreeMap<Side, Vec<Outcome>> = BTreeMap::new();
         for round in 0..rounds {

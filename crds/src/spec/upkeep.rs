@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("self.min <= self.max").message("min must not be more than max"))]
 pub struct Adaptive {
     /// Never fewer workers. No default.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 1024), extend("format" = "int32"))]
+    // the API server knows no format of 16 bits, and warns of it
     pub min: u16,
     /// Never more workers. No default.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 1024), extend("format" = "int32"))]
+    // the API server knows no format of 16 bits, and warns of it
     pub max: u16,
 }
 

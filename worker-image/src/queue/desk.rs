@@ -10,39 +10,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use super::peers::Peers;
-use super::stream::Address;
 use super::table::{
     self, Asked, Counts, Limits, Load, Moment, PeerId, Refusal, Table, Taken, Ticket, Turn, Wants, Why, WorkerId,
 };
 
 mod others;
+mod seat;
 mod workers;
 
+pub use seat::{Arriving, Away, Connected, Seat};
 use workers::Known;
 pub use workers::Process;
-
-/// A request's place at a worker; it is given back when this is dropped.
-#[derive(Debug)]
-pub struct Seat {
-    desk: Desk,
-    pub worker: WorkerId,
-    pub address: Address,
-    given: Moment,
-    upgraded: bool,
-    taken: bool,
-}
-
-/// See [`Desk::arrives`].
-#[derive(Debug)]
-pub struct Arriving(Desk);
-
-/// See [`Desk::sends_away`].
-#[derive(Debug)]
-pub struct Away(Desk);
-
-/// See [`Desk::connects`].
-#[derive(Debug)]
-pub struct Connected(Desk);
 
 /// Who is to answer a request.
 #[derive(Debug)]
@@ -313,53 +291,11 @@ impl Desk {
     }
 }
 
-impl Seat {
-    /// Gives it back: the worker took no connection.
-    pub fn untaken(mut self) {
-        self.taken = false;
-    }
-
-    /// The connection speaks another protocol from now on, for as long as this is kept.
-    pub fn upgrade(&mut self) {
-        if !std::mem::replace(&mut self.upgraded, true) {
-            self.desk.turn(|table, now| table.upgraded(self.worker, now));
-        }
-    }
-}
-
-impl Drop for Arriving {
-    fn drop(&mut self) {
-        self.0.0.arriving.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        self.0.0.away.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if self.upgraded {
-            self.desk.state().table.closed(self.worker);
-            return;
-        }
-        let Self { worker, given, taken, .. } = *self;
-        self.desk.turn(|table, now| if taken { table.done(worker, given, now) } else { table.untaken(worker, now) });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
+    use super::super::stream::Address;
     use super::*;
 
     fn desk() -> Desk {

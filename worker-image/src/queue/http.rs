@@ -5,13 +5,15 @@
 mod chunks;
 mod cookie;
 mod field;
+mod forwarded;
 mod request;
 mod response;
 mod together;
 
 pub use chunks::{Chunks, LAST, write_size};
 pub use field::{HOP, Length, ROOM};
-pub use request::{Forwarder, Hop, Method, Request, written};
+pub use forwarded::{Forwarder, written};
+pub use request::{Hop, Method, Request};
 pub use response::{Response, Shape};
 pub use together::{Paths, Sharing, add, sharing};
 

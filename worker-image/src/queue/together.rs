@@ -3,8 +3,6 @@
 //! The one that is carried out has no client of its own: it goes on when the client that came first leaves. What it brings is for all of them, if it
 //! may be shared and ends soon; else one of them gets it as it comes, and each other is carried out for itself.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -12,7 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout};
@@ -20,14 +18,19 @@ use tokio::time::{Instant, timeout};
 use super::answer::Answer;
 use super::client::Client;
 use super::desk::{Arriving, Peer};
-use super::download::Download;
 use super::front::Front;
 use super::http::{Hop, Length, Request, Sharing, add, sharing};
-use super::lead::{Aim, Call, Next, carry, next, refused};
+use super::lead::{Aim, Call, Next, carry, refused};
 use super::peers::Owner;
 use super::stream::Stream;
 use super::table::{Wants, Why};
 use super::upload::Upload;
+pub use flights::{Flights, Key};
+use flights::{Outcome, Shared};
+use hand_out::hand_out;
+
+mod flights;
+mod hand_out;
 
 /// An answer that is longer is not kept for others.
 const SHARED_MAX: usize = 1 << 20;
@@ -44,61 +47,8 @@ const HAND_OUT_TIME: Duration = Duration::from_secs(120);
 /// So much of an answer is on its way within the primary.
 const WITHIN: usize = 64 * 1024;
 
-/// So much of an answer is given to a client at a time, and for so long it may take over it.
+/// So much of an answer is read, and given to a client, at a time.
 const PIECE: usize = 16 * 1024;
-const PIECE_TIME: Duration = Duration::from_secs(60);
-
-/// Requests that are on their way for more than one, by what makes them the same.
-#[derive(Debug, Default)]
-pub struct Flights(RefCell<BTreeMap<Key, Vec<oneshot::Sender<Outcome>>>>);
-
-/// What makes requests the same, as SHA-256: two that differ have not the same.
-pub type Key = [u8; 32];
-
-/// What came of the one that was carried out.
-#[derive(Debug)]
-enum Outcome {
-    /// The answer of all.
-    Same(Shared),
-    /// It is not to be shared, and this one is its only client.
-    Yours { came: Shared, rest: DuplexStream },
-    /// It is not to be shared: the same again, for itself.
-    Alone,
-    /// There is none but ours.
-    Told(Answer),
-}
-
-/// An answer, or a part of one, with the memory that it may take.
-#[derive(Clone, Debug)]
-struct Shared {
-    came: Bytes,
-    _held: Rc<Vec<OwnedSemaphorePermit>>,
-}
-
-impl Flights {
-    /// Takes part in one that is on its way; says whether there was none, so that it has to be begun.
-    fn join(&self, key: &Key) -> (oneshot::Receiver<Outcome>, bool) {
-        let (sender, told) = oneshot::channel();
-        let mut flights = self.0.borrow_mut();
-        if let Some(flight) = flights.get_mut(key) {
-            flight.push(sender);
-            return (told, false);
-        }
-        flights.insert(*key, vec![sender]);
-        (told, true)
-    }
-
-    /// Whether all have left.
-    fn is_forsaken(&self, key: &Key) -> bool {
-        self.0.borrow().get(key).is_none_or(|flight| flight.iter().all(oneshot::Sender::is_closed))
-    }
-
-    /// Ends one: who comes now begins another. Gives those that still wait.
-    fn end(&self, key: &Key) -> Vec<oneshot::Sender<Outcome>> {
-        let all = self.0.borrow_mut().remove(key).unwrap_or_default();
-        all.into_iter().filter(|one| !one.is_closed()).collect()
-    }
-}
 
 /// What has to be the same, where a request may be answered together with others: its body is here as a whole.
 pub fn key(request: &Request, upload: &Upload, inbox: &BytesMut) -> Option<Key> {
@@ -331,50 +281,6 @@ async fn read(
 
 /// How often it is looked whether all have left.
 const LOOKS: Duration = Duration::from_millis(100);
-
-/// Gives a client the answer that was made for all, written for this one.
-async fn hand_out(
-    front: &Front,
-    client: &mut Client,
-    request: &Request,
-    upload: &mut Upload,
-    shared: Shared,
-    mut rest: Option<DuplexStream>,
-) -> Next {
-    let mut came = shared.came.clone();
-    let mut download = Download::new(BytesMut::new(), Vec::new());
-    while !download.is_done() {
-        if came.is_empty()
-            && let Some(more) = &mut rest
-        {
-            let mut piece = BytesMut::with_capacity(PIECE);
-            let reads = more.read_buf(&mut piece);
-            let reads = std::pin::pin!(reads);
-            let Some(read) = or_gone(client, upload.own(), reads).await else { return Next::End };
-            if matches!(read, Ok(1..)) {
-                came = piece.freeze();
-            } else {
-                rest = None;
-            }
-        }
-        let closes = front.desk.closes() || client.is_last;
-        let piece = came.split_to(came.len().min(PIECE));
-        let taken = if piece.is_empty() {
-            download.end(request, closes)
-        } else {
-            download.inbox.extend_from_slice(&piece);
-            download.take(request, closes)
-        };
-        if taken.is_err() {
-            return Next::Reset; // it broke off, and the client must not take it for whole
-        }
-        let gives = std::future::poll_fn(|cx| download.poll(&mut client.stream, cx));
-        if !matches!(timeout(PIECE_TIME, gives).await, Ok(Ok(()))) {
-            return Next::End;
-        }
-    }
-    next(client, request, upload, &download)
-}
 
 /// What comes of it, or `None` where the client's connection breaks before.
 async fn or_gone<T>(client: &mut Client, own: usize, mut what: Pin<&mut impl Future<Output = T>>) -> Option<T> {

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{PATIENCE, Primary, Setup, get, program, ready_pids, send};
-use rustix::process::{Pid, Signal};
+use harness::{PATIENCE, Primary, Setup, get, program, ready_pids};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// A worker that was killed has a successor that is ready within this time, on a busy machine too.
@@ -273,6 +274,18 @@ fn soak(balancing: &str, manners: &[Manner], no_failure: bool) {
     assert!(open <= opened + 8, "descriptors grew from {opened} to {open}"); // connections of the moment
 }
 
+/// The worker had left by itself since it was chosen.
+const GONE: &str = "signal to nobody";
+
+/// Sends a worker a signal; says whether it was still there.
+fn sent(pid: u32, signal: Signal) -> bool {
+    match kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal) {
+        Ok(()) => true,
+        Err(Errno::SRCH) => false,
+        Err(error) => panic!("a signal to {pid}: {error}"),
+    }
+}
+
 /// Does one thing, and excuses what follows from it.
 fn act(
     primary: &Primary,
@@ -288,19 +301,18 @@ fn act(
     match (chance.below(13), victim) {
         (0..=3, Some(pid)) => {
             excuses.add(now + RECOVERS, "kill");
-            send(pid, Signal::KILL);
-            "SIGKILL"
+            if sent(pid, Signal::KILL) { "SIGKILL" } else { GONE }
         }
         // One at a time: two that stand still are found out together, and the load needs somebody.
         (4, Some(pid)) if !excuses.0.iter().any(|(_, what)| *what == "stop") => {
             excuses.add(now + FOUND_OUT, "stop");
             // A worker that nobody waits for may stand still; so somebody does, whichever worker that is.
             *kept = (0..12).filter_map(|_| asked_once(primary.port)).collect();
-            send(pid, Signal::STOP);
+            let stopped = sent(pid, Signal::STOP);
             for connection in kept {
                 let _ = connection.write_all(REQUEST);
             }
-            "SIGSTOP"
+            if stopped { "SIGSTOP" } else { GONE }
         }
         (5..=8, _) => {
             let _ = get(primary.port, "/leak", PATIENCE);

@@ -142,6 +142,14 @@ pub fn is_disguised(name: &str) -> bool {
     is_hop_by_hop(&plain) || is_end_to_end(&plain)
 }
 
+/// Writes one field.
+pub fn write(to: &mut Vec<u8>, name: &str, value: &[u8]) {
+    to.extend_from_slice(name.as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The head of a worker's answer: read, checked, and written anew for the client.
 
-use super::field::{self, Connection, FULL, HOP, Length, Lengths, MAX_FIELDS, is};
+use super::field::{self, Connection, FULL, HOP, Length, Lengths, MAX_FIELDS, is, write};
 use super::request::{Method, Request};
 use super::{Flaw, MAX_HEAD, Read, SLACK, SLACK_FIELDS, flaw, has_bare_line_feed};
 
@@ -163,13 +163,6 @@ impl<'a> Seen<'a> {
         let ends_here = is(name, "transfer-encoding") || field::is_hop_by_hop(name);
         !ends_here && (!is_named || field::is_end_to_end(name))
     }
-}
-
-fn write(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    to.extend_from_slice(name.as_bytes());
-    to.extend_from_slice(b": ");
-    to.extend_from_slice(value);
-    to.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

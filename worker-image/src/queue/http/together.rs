@@ -2,7 +2,7 @@
 
 use super::cookie;
 use super::field::is;
-use super::request::is_of_forwarder;
+use super::forwarded::is_of_forwarder;
 
 /// The paths whose requests may be; of each the query counts among what has to be the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

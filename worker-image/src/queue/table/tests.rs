@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
+use super::workers::REST;
 use super::*;
 
 const LIMITS: Limits = Limits { cap: 1, waiting: 3, wait: Duration::from_secs(10), deaths: 2 };
@@ -431,7 +432,7 @@ proptest! {
                 Happening::Refused(which) if !model.with.is_empty() => {
                     let (ticket, worker) = model.with.remove(which % model.with.len());
                     table.rest(worker, now);
-                    model.rests.insert(worker, now + super::REST);
+                    model.rests.insert(worker, now + REST);
                     given = table.untaken(worker, now);
                     refused.push(ticket);
                 }

@@ -1,5 +1,9 @@
+use std::net::{IpAddr, SocketAddr};
+
 use proptest::prelude::*;
 
+use super::super::forwarded::written;
+use super::super::together::Paths;
 use super::*;
 
 const NOTHING: &Paths = &Paths::none();
