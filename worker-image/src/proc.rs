@@ -2,14 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
 
 /// Larger tables of connections are not read: at some thousand connections it takes milliseconds.
 const TABLE_MAX: u64 = 4 << 20;
-
-/// So much of it is read at a time, and a line is not longer than that.
-const PIECE: usize = 32 * 1024;
-const LINE_MAX: u64 = 1024;
 
 /// More descriptors of one process are not looked at.
 const DESCRIPTORS_MAX: usize = 16_384;
@@ -64,31 +59,18 @@ fn lines_of_tables(mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes>
     let mut found = Inodes::new();
     let mut read_any = false;
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Some(own) = fs::File::open(table).ok().and_then(|file| inodes_of(file, &mut inode)) else { continue };
+        let Some(text) = read_bounded(table) else { continue };
         read_any = true;
-        found.extend(own);
+        found.extend(text.lines().skip(1).filter_map(&mut inode));
     }
     read_any.then_some(found)
 }
 
-/// Those of one table, line by line: as a whole it would be some megabytes for a moment, which the allocator keeps.
-fn inodes_of(table: impl Read, mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes> {
-    let (mut found, mut length, mut line) = (Inodes::new(), 0, String::new());
-    let mut table = BufReader::with_capacity(PIECE, table);
-    loop {
-        line.clear();
-        // A line of the kernel's has 150 letters.
-        let read = table.by_ref().take(LINE_MAX).read_line(&mut line).ok()?;
-        if read == 0 {
-            return Some(found);
-        }
-        length += u64::try_from(read).ok()?;
-        if length >= TABLE_MAX {
-            return None;
-        }
-        // The first one is the table's head, and has no number where a connection has its own.
-        found.extend(inode(line.trim_end()));
-    }
+fn read_bounded(path: &str) -> Option<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let length = fs::File::open(path).ok()?.take(TABLE_MAX).read_to_string(&mut text).ok()?;
+    (u64::try_from(length).ok()? < TABLE_MAX).then_some(text)
 }
 
 fn socket(line: &str, wanted: impl Fn(&str, u16) -> bool) -> Option<u64> {
@@ -123,30 +105,6 @@ pub fn groups() -> BTreeMap<u32, Vec<u32>> {
 fn group(stat: &[u8]) -> Option<u32> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(2)?.parse().ok()
-}
-
-/// `PF_EXITING` of the kernel.
-const EXITING: u64 = 4;
-
-/// Whether a process has begun to end, or has ended: all of its threads have, from before its connections are closed, and so before anybody sees them
-/// end. Of one that cannot be looked at nothing is known, and it is taken to live.
-pub fn is_ending(pid: u32) -> bool {
-    let is_gone =
-        |error: &io::Error| error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH);
-    let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
-        Ok(threads) => threads,
-        Err(error) => return is_gone(&error),
-    };
-    threads.take(DESCRIPTORS_MAX).all(|thread| match thread.and_then(|thread| fs::read(thread.path().join("stat"))) {
-        Ok(stat) => flags(&stat).is_some_and(|flags| flags & EXITING != 0),
-        Err(error) => is_gone(&error),
-    })
-}
-
-/// The kernel's flags of a thread, in its `stat`: the ninth field.
-fn flags(stat: &[u8]) -> Option<u64> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(6)?.parse().ok()
 }
 
 /// Whether a process has one of these sockets. `None` when its descriptors may not be seen.
@@ -282,33 +240,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_was_killed_is_ending_before_anybody_has_collected_it() {
-        assert!(!is_ending(std::process::id()));
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        assert!(!is_ending(child.id()));
-        child.kill().unwrap();
-        while !is_ending(child.id()) {
-            std::thread::yield_now(); // it is not on its way before the kernel has it run
-        }
-        child.wait().unwrap();
-        assert!(is_ending(child.id()), "and none at all has ended");
-        assert_eq!(flags(b"7 (a) b)) S 1 7 7 0 -1 4194308 1"), Some(4_194_308));
-    }
-
-    #[test]
     fn a_line_of_the_kernels_table_is_read() {
         let listening = "   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0 0 10 0";
         assert_eq!(socket(listening, |state, port| state == LISTEN && port == 8000), Some(4242));
         assert_eq!(socket(listening, |_, port| port == 8001), None);
         let waiting = "   1: 0100007F:1F40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1";
         assert_eq!(socket(waiting, |_, _| true), None, "nobody has accepted it");
-    }
-
-    #[test]
-    fn a_table_is_read_line_by_line_and_one_without_an_end_is_none() {
-        let number = |line: &str| line.parse().ok();
-        assert_eq!(inodes_of(&b"head\n7\n8\nno\n9"[..], number), Some(BTreeSet::from([7, 8, 9])));
-        assert_eq!(inodes_of(std::io::repeat(b'7'), number), None);
     }
 
     #[test]

@@ -65,9 +65,6 @@ impl Primary {
         self.door.closed = true;
         self.door.next = self.door.next.or_else(|| Some(Instant::now()));
         self.servers.unlink_files();
-        if let Some(queue) = &self.queue {
-            queue.close();
-        }
         let main = self.main.iter().flat_map(Main::sockets);
         for socket in main.chain(self.servers.listeners().map(|(_, socket)| socket)) {
             // A unix socket has no segments; nobody finds it without its file.
@@ -114,8 +111,7 @@ impl Primary {
         if sockets.peek().is_none() {
             return true; // the program has its own, which the primary cannot close
         }
-        let held = self.queue.as_ref().is_some_and(|queue| queue.desk.holds_requests());
-        let queued = held || self.passing.is_busy() || sockets.any(listener::has_waiting);
+        let queued = self.passing.is_busy() || sockets.any(listener::has_waiting);
         let (half_open, unread) = match proc::at_the_door(&self.ports()) {
             Some((half_open, unread)) => (half_open, Some(unread)),
             None => (false, None),

@@ -3,36 +3,20 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{input::Policy, requests::STABLE};
+use super::input::Policy;
 
 /// A pause between two decisions beyond which nobody knows what would have been asked for in between: a lease lost, a machine
 /// suspended. A few of the longest ticks.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
 
 /// Recommendations and changes of one WorkerCluster.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     /// Recommendations whose maximum from any time until now can still matter: times rise, numbers fall.
     recommended: VecDeque<(Duration, i32)>,
     /// Changes of the wanted number that were seen: time and difference.
     changes: VecDeque<(Duration, i32)>,
-    demands: Demands,
     last: Last,
-}
-
-/// So long one note of requests speaks of the time before it: a note each second, and one that may be missing.
-const LONGEST_TICK: Duration = Duration::from_secs(2);
-
-/// Requests at a time, as they were seen, no further back than the longest window looks.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Demands(VecDeque<Seen>);
-
-/// So many requests there were at a time in a stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Seen {
-    until: Duration,
-    covers: Duration,
-    requests: f64,
 }
 
 /// The last call.
@@ -56,7 +40,6 @@ impl History {
         Self {
             recommended: VecDeque::from([(elapsed, current)]),
             changes: VecDeque::new(),
-            demands: Demands::default(),
             last: Last { elapsed, current, desired: current },
         }
     }
@@ -66,9 +49,6 @@ impl History {
     pub(super) fn note_current(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
         let Last { elapsed: before, current: was, desired } = self.last;
         let foreign = current != was && current != desired;
-        if elapsed.saturating_sub(before) > LONGEST_GAP {
-            self.demands = Demands::default();
-        }
         if foreign || elapsed.saturating_sub(before) > LONGEST_GAP {
             self.note_unknown(current, elapsed, policy);
         }
@@ -100,29 +80,6 @@ impl History {
         }
     }
 
-    /// Takes note of the requests that all replicas had at a time since the last note.
-    pub(super) fn note_demand(&mut self, requests: f64, elapsed: Duration) {
-        let demands = &mut self.demands.0;
-        let since = demands.back().map_or(elapsed, |last| last.until);
-        let seen = Seen { until: elapsed, covers: elapsed.saturating_sub(since).min(LONGEST_TICK), requests };
-        demands.push_back(seen);
-        while demands.front().is_some_and(|oldest| elapsed.saturating_sub(oldest.until) >= STABLE) {
-            demands.pop_front();
-        }
-    }
-
-    /// Takes note that nobody knows them: for a while what was seen last holds, and then nothing is known of before.
-    pub(super) fn note_no_demand(&mut self, elapsed: Duration) {
-        let last = self.demands.0.back().map(|last| last.until);
-        if last.is_some_and(|at| elapsed.saturating_sub(at) > LONGEST_GAP) {
-            self.demands = Demands::default();
-        }
-    }
-
-    pub(super) fn demands(&self) -> &Demands {
-        &self.demands
-    }
-
     /// Takes note that nobody knows what is needed: as if the present number were.
     pub(super) fn note_unknown(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
         self.note_recommendation(current, elapsed, policy);
@@ -148,23 +105,5 @@ impl History {
 
     fn within(&self, elapsed: Duration, window: Duration) -> impl Iterator<Item = (Duration, i32)> {
         self.recommended.iter().copied().filter(move |(at, _)| elapsed.saturating_sub(*at) < window)
-    }
-}
-
-// === impl Demands ===
-
-impl Demands {
-    /// The mean over a time until now, of as much of it as something is known of, and how much that is. `None` where nothing was seen.
-    pub(super) fn mean(&self, now: Duration, window: Duration) -> Option<(f64, Duration)> {
-        let from = now.saturating_sub(window);
-        let (mut sum, mut known) = (0.0, Duration::ZERO);
-        for seen in &self.0 {
-            let begun = seen.until.saturating_sub(seen.covers).max(from);
-            let within = seen.until.saturating_sub(begun);
-            sum += seen.requests * within.as_secs_f64();
-            known += within;
-        }
-        let last = self.0.back()?.requests;
-        Some((if known.is_zero() { last } else { sum / known.as_secs_f64() }, known))
     }
 }
