@@ -106,7 +106,7 @@ fn messages_huge_ones_and_handles_do_no_harm() {
         let primary = setup.run(&[&node, &program("chatty.js")]);
         let stats = primary.wait_ready(1);
         assert_eq!(stats.slots[0].evidence, Some(ReadyEvidence::Notify));
-        assert!(primary.log().contains("longer than 1 MiB"), "{}", primary.log());
+        primary.wait_log("longer than 1 MiB");
         // The handle is taken and closed, so the client sees the end and no silence.
         let mut stream = TcpStream::connect(("127.0.0.1", primary.port)).unwrap();
         stream.write_all(b"x").unwrap();

@@ -95,8 +95,8 @@ fn a_program_that_crashes_and_recovers_gets_the_socket_back() {
     let primary = setup.run(&["sh", "-c", &script]);
     primary.wait_ready(1);
     primary.request("/");
+    primary.wait_log("the listening socket is open again");
     let log = primary.log();
-    assert!(log.contains("the listening socket is open again"), "{log}");
     assert!(!log.contains("binds the port itself\n") || !log.contains("it bound the port"), "{log}");
     wait_for("no warning", || {
         let warnings = primary.stats().warnings;

@@ -120,7 +120,7 @@ fn whoever_may_not_is_refused_and_counted() {
     assert_eq!(orders.taken, 1);
     let (_, metrics) = primary.ask("/metrics").unwrap();
     assert!(metrics.contains("workercluster_primary_orders_refused_total{reason=\"wrong_signature\"} 2"), "{metrics}");
-    assert!(primary.log().contains("an order over the network was refused"), "{}", primary.log());
+    primary.wait_log("an order over the network was refused");
 
     let closed = Setup::new(1).run(&["node", &program("cluster.js")]);
     closed.wait_ready(1);
