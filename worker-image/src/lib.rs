@@ -30,6 +30,7 @@ mod queue;
 mod reap;
 mod remote;
 mod run;
+mod sockets;
 
 use std::process::ExitCode;
 

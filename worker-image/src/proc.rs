@@ -1,108 +1,13 @@
-//! What only `/proc` knows: who listens on a port, who holds a connection, who waits on an inherited socket.
+//! What only `/proc` knows: which process holds which socket, who waits on an inherited one, what it uses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 
-/// Larger tables of connections are not read: at some thousand connections it takes milliseconds.
-const TABLE_MAX: u64 = 4 << 20;
-
-/// So much of it is read at a time, and a line is not longer than that.
-const PIECE: usize = 32 * 1024;
-const LINE_MAX: u64 = 1024;
+use crate::sockets::Inodes;
 
 /// More descriptors of one process are not looked at.
 const DESCRIPTORS_MAX: usize = 16_384;
-
-/// `TCP_LISTEN`, `TCP_TIME_WAIT` and `TCP_SYN_RECV` of the kernel, as `/proc/net/tcp` shows them.
-const LISTEN: &str = "0A";
-const TIME_WAIT: &str = "06";
-const SYN_RECEIVED: &str = "03";
-
-/// The numbers of sockets.
-pub type Inodes = BTreeSet<u64>;
-
-/// The listening sockets on a port. `None` when the table cannot be read.
-pub fn listening_on(port: u16) -> Option<Inodes> {
-    sockets(|state, local| state == LISTEN && local == port)
-}
-
-/// The accepted connections to these ports. `None` when the table cannot be read, or is too long.
-pub fn accepted_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
-    // A connection that nobody has accepted yet has no number.
-    sockets(|state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
-}
-
-/// The accepted connections to these ports with bytes that their worker has not read. `None` as above.
-pub fn unread_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
-    lines_of_tables(|line| unread(line, ports))
-}
-
-/// Whether clients are in the middle of the handshake on these ports, and the accepted connections with bytes that their
-/// worker has not read. `None` as above.
-pub fn at_the_door(ports: &BTreeSet<u16>) -> Option<(bool, Inodes)> {
-    let mut half_open = false;
-    let unread = lines_of_tables(|line| {
-        half_open |= place(line).is_some_and(|(local, state)| state == SYN_RECEIVED && ports.contains(&local));
-        unread(line, ports)
-    })?;
-    Some((half_open, unread))
-}
-
-fn unread(line: &str, ports: &BTreeSet<u16>) -> Option<u64> {
-    let queues = line.split_ascii_whitespace().nth(4)?;
-    let unread = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
-    (unread > 0).then_some(())?;
-    socket(line, |state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
-}
-
-fn sockets(wanted: impl Fn(&str, u16) -> bool) -> Option<Inodes> {
-    lines_of_tables(|line| socket(line, &wanted))
-}
-
-fn lines_of_tables(mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes> {
-    let mut found = Inodes::new();
-    let mut read_any = false;
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Some(own) = fs::File::open(table).ok().and_then(|file| inodes_of(file, &mut inode)) else { continue };
-        read_any = true;
-        found.extend(own);
-    }
-    read_any.then_some(found)
-}
-
-/// Those of one table, line by line: as a whole it would be some megabytes for a moment, which the allocator keeps.
-fn inodes_of(table: impl Read, mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes> {
-    let (mut found, mut length, mut line) = (Inodes::new(), 0, String::new());
-    let mut table = BufReader::with_capacity(PIECE, table);
-    loop {
-        line.clear();
-        // A line of the kernel's has 150 letters.
-        let read = table.by_ref().take(LINE_MAX).read_line(&mut line).ok()?;
-        if read == 0 {
-            return Some(found);
-        }
-        length += u64::try_from(read).ok()?;
-        if length >= TABLE_MAX {
-            return None;
-        }
-        // The first one is the table's head, and has no number where a connection has its own.
-        found.extend(inode(line.trim_end()));
-    }
-}
-
-fn socket(line: &str, wanted: impl Fn(&str, u16) -> bool) -> Option<u64> {
-    let (local, state) = place(line)?;
-    let inode: u64 = line.split_ascii_whitespace().nth(9)?.parse().ok()?;
-    (inode != 0 && wanted(state, local)).then_some(inode)
-}
-
-/// The local port and the state of a connection.
-fn place(line: &str) -> Option<(u16, &str)> {
-    let mut fields = line.split_ascii_whitespace();
-    let local = u16::from_str_radix(fields.nth(1)?.rsplit(':').next()?, 16).ok()?;
-    Some((local, fields.nth(1)?))
-}
 
 /// The processes of each process group.
 pub fn groups() -> BTreeMap<u32, Vec<u32>> {
@@ -257,7 +162,7 @@ fn resident(statm: &str) -> Option<u64> {
 pub mod fuzzing {
     //! The kernel's tables, from any bytes.
 
-    use super::{group, moved_in, names, proportional, resident, socket, socket_number, times_in};
+    use super::{group, moved_in, names, proportional, resident, socket_number, times_in};
 
     /// Each in turn.
     pub fn texts(data: &[u8]) {
@@ -267,7 +172,6 @@ pub mod fuzzing {
         let _ = group(data);
         let text = String::from_utf8_lossy(data);
         for line in text.lines() {
-            let _ = socket(line, |_, _| true).inspect(|inode| assert_ne!(*inode, 0));
             let _ = socket_number(std::path::Path::new(line));
         }
         let _ = (names(&text, "ino:1"), resident(&text), moved_in(&text), proportional(&text));
@@ -296,22 +200,6 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_kernels_table_is_read() {
-        let listening = "   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0 0 10 0";
-        assert_eq!(socket(listening, |state, port| state == LISTEN && port == 8000), Some(4242));
-        assert_eq!(socket(listening, |_, port| port == 8001), None);
-        let waiting = "   1: 0100007F:1F40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1";
-        assert_eq!(socket(waiting, |_, _| true), None, "nobody has accepted it");
-    }
-
-    #[test]
-    fn a_table_is_read_line_by_line_and_one_without_an_end_is_none() {
-        let number = |line: &str| line.parse().ok();
-        assert_eq!(inodes_of(&b"head\n7\n8\nno\n9"[..], number), Some(BTreeSet::from([7, 8, 9])));
-        assert_eq!(inodes_of(std::io::repeat(b'7'), number), None);
-    }
-
-    #[test]
     fn a_process_is_found_in_its_group_whatever_it_calls_itself() {
         assert_eq!(group(b"7 (node) S 1 42 42 0"), Some(42));
         assert_eq!(group(b"7 (a) b\xff) S 1 42 42 0"), Some(42));
@@ -320,16 +208,10 @@ mod tests {
     #[test]
     fn this_process_and_its_sockets_are_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let listening = listening_on(port).unwrap();
+        let listening = crate::sockets::listening_on(listener.local_addr().unwrap().port()).unwrap();
         assert_eq!(listening.len(), 1);
         assert_eq!(holds(std::process::id(), &listening), Some(true));
         assert_eq!(holds(std::process::id(), &Inodes::new()), Some(false));
         assert!(groups().values().flatten().any(|pid| *pid == std::process::id()));
-        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert_eq!(accepted_on(&BTreeSet::from([port])).unwrap().len(), 0, "not accepted yet");
-        let _accepted = listener.accept().unwrap();
-        assert_eq!(accepted_on(&BTreeSet::from([port])).unwrap().len(), 1);
-        drop(client);
     }
 }

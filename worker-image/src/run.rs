@@ -6,6 +6,7 @@ mod effects;
 mod events;
 mod gathering;
 mod orders;
+mod pace;
 mod passing;
 mod probe;
 mod queue;

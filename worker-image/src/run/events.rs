@@ -118,6 +118,9 @@ impl Primary {
             self.send_whole_pages();
             self.sample_if_due();
             self.follow_the_limit_if_due();
+            // Where something is always due the wait above is none, and whoever serves the ports would wait until tokio
+            // ends the turn by itself, after 128 of ours.
+            tokio::task::yield_now().await;
         }
     }
 

@@ -12,7 +12,7 @@ use crate::admin::{Ask, Reply, Want};
 use crate::cgroup::Cgroups;
 use crate::control::{Document, Task};
 use crate::machine::{Event, Reload, ReloadState, Role, milliseconds};
-use crate::{listener, proc};
+use crate::{listener, proc, sockets};
 
 /// Who holds connections is looked up at most this often.
 const BUSY_EVERY: Duration = Duration::from_secs(1);
@@ -193,7 +193,7 @@ impl Primary {
         if ports.is_empty() {
             return None;
         }
-        let accepted = proc::accepted_on(&ports)?;
+        let accepted = sockets::accepted_on(&ports)?;
         if accepted.is_empty() {
             return Some(BTreeMap::new());
         }
@@ -201,7 +201,7 @@ impl Primary {
         let mut held = BTreeMap::new();
         for worker in self.machine.workers() {
             let members = groups.get(&worker).map(Vec::as_slice).unwrap_or_default();
-            let mut own = proc::Inodes::new();
+            let mut own = sockets::Inodes::new();
             for pid in members {
                 own.extend(proc::held(*pid, &accepted)?); // one connection in two processes is one
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Primary;
 use crate::ipc::servers::Main;
 use crate::machine::{Event, Sample, Samples};
-use crate::{listener, proc};
+use crate::{listener, proc, sockets};
 
 /// How often. Memory that grows by 100 MB a second is not caught by looking ten times as often either.
 const EVERY: Duration = Duration::from_secs(1);
@@ -113,9 +113,9 @@ impl Primary {
     }
 
     /// Only a hang is judged by it, and it costs reading the kernel's table of connections.
-    fn unread_connections(&self) -> Option<proc::Inodes> {
+    fn unread_connections(&self) -> Option<sockets::Inodes> {
         self.machine.settings().hang?;
-        proc::unread_on(&self.ports())
+        sockets::unread_on(&self.ports())
     }
 }
 
