@@ -60,7 +60,7 @@ pub async fn ask_around(front: Rc<Front>) {
 
 async fn ask(front: &Front, peer: &Peer) -> Option<u32> {
     let place = Place::Peer(peer.id.clone());
-    let idle = front.pool.borrow_mut().take(&place);
+    let idle = front.pool.borrow_mut().take(&place, false);
     let mut stream = match idle {
         Some(stream) => stream,
         None => connect(peer).await?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::io::Errno;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::answer::Answer;
@@ -29,6 +29,13 @@ const ENDS: (Duration, u32) = (Duration::from_micros(500), 10);
 
 /// A worker whose client has left may go on with it for so long before its place counts as free.
 const ABANDONED: Duration = Duration::from_secs(60);
+
+/// One that is in the middle of its answer ends it within this time, or with this many bytes more, or is cut off.
+const WRITES_ON: Duration = Duration::from_secs(1);
+const ABANDONED_BYTES: u64 = 256 * 1024;
+
+/// And it has noticed after this time.
+const NOTICES: Duration = Duration::from_millis(100);
 
 /// What came of it.
 pub enum Tried {
@@ -59,13 +66,16 @@ pub async fn attempt(
         _ => Vec::new(),
     };
     loop {
-        let idle = front.pool.borrow_mut().take(&place);
+        let idle = front.pool.borrow_mut().take(&place, !request.may_be_sent_again());
         let used = idle.is_some();
         let connected = match idle {
             Some(stream) => Some(stream),
             None => match timeout(CONNECT_TIME, Stream::connect(&seat.address)).await {
                 Ok(Ok(stream)) => Some(stream),
-                Ok(Err(error)) if is_out_of_descriptors(&error) => return Tried::Answer(Answer::Crowded),
+                Ok(Err(error)) if is_out_of_descriptors(&error) => {
+                    seat.untaken();
+                    return Tried::Answer(Answer::Crowded);
+                }
                 Ok(Err(_)) | Err(_) => None,
             },
         };
@@ -101,20 +111,30 @@ pub async fn attempt(
                 return Tried::Over(Next::End);
             }
             End::Done => {
-                leave(front, upload, &download, worker, seat);
+                // What its client has not taken yet waits here, and the worker is free; where there is no memory for it, it is not.
+                let room = front.room_for(download.held());
+                let mut kept = Some((worker, seat));
+                if room.is_some()
+                    && let Some((worker, seat)) = kept.take()
+                {
+                    leave(front, upload, &download, worker, seat);
+                }
                 let taken = deliver(client, &mut download).await;
-                return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::End });
+                if let Some((worker, seat)) = kept {
+                    leave(front, upload, &download, worker, seat);
+                }
+                return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::Reset });
             }
             End::Wrong(_) | End::Bad(_) | End::Cut | End::Left | End::Full => {
                 if end == End::Cut {
                     front.desk.count(|counts| counts.cut += 1);
                 }
-                tokio::task::spawn_local(abandon(worker, seat));
+                tokio::task::spawn_local(abandon(worker, seat, download.has_begun()));
                 return match end {
                     End::Wrong(flaw) => Tried::Answer(Answer::Wrong(flaw)),
                     End::Bad(flaw) => Tried::Answer(Answer::Bad(flaw)),
                     End::Cut => Tried::Over(Next::Reset),
-                    _ => Tried::Over(Next::End),
+                    _ => Tried::Over(after_leaving(&download)),
                 };
             }
         }
@@ -135,8 +155,13 @@ fn leave(front: &Front, upload: &Upload, download: &Download, worker: Stream, se
         drop(seat);
     } else {
         // It has answered early, and may be at it still.
-        tokio::task::spawn_local(abandon(worker, seat));
+        tokio::task::spawn_local(abandon(worker, seat, false));
     }
+}
+
+/// What follows on the connection of a client that left, or takes nothing: one that has a part of an answer must not take it for whole.
+pub fn after_leaving(download: &Download) -> Next {
+    if download.reached_client() { Next::Reset } else { Next::End }
 }
 
 /// Waits until it is known whether a worker whose connection broke is dead, and gives its place back where it lives: so long it is kept, and nobody else
@@ -174,9 +199,16 @@ pub async fn switch(client: &mut Client, mut worker: Stream, download: Download)
     let _ = both.await; // either side may break it off at any time
 }
 
-/// A worker whose client has left is told so, and has its place until it is done with it.
-async fn abandon(mut worker: Stream, seat: Seat) {
+/// A worker whose client has left is told so, and has its place until it is done with it. One that writes and looks at nothing else learns it from the
+/// end of its connection alone: what it still has is not read for nobody.
+async fn abandon(mut worker: Stream, seat: Seat, writes: bool) {
     let _ = worker.shutdown().await;
-    let _ = timeout(ABANDONED, tokio::io::copy(&mut worker, &mut tokio::io::sink())).await;
+    let patience = if writes { WRITES_ON } else { ABANDONED };
+    let mut left = (&mut worker).take(ABANDONED_BYTES);
+    let _ = timeout(patience, tokio::io::copy(&mut left, &mut tokio::io::sink())).await;
+    if left.limit() == 0 || writes {
+        drop(worker);
+        tokio::time::sleep(NOTICES).await;
+    }
     drop(seat);
 }

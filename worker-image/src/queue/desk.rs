@@ -125,9 +125,10 @@ impl Desk {
         Arriving(self.clone())
     }
 
-    /// Whether requests wait, or are about to.
+    /// Whether requests wait, or are about to, or are with another replica: their clients' connections are here.
     pub fn holds_requests(&self) -> bool {
-        self.0.arriving.load(Ordering::Relaxed) > 0 || self.waiting() > 0
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        count(&self.0.arriving) > 0 || count(&self.0.away) > 0 || self.waiting() > 0
     }
 
     /// A request is with another replica. Until this is dropped.
@@ -177,6 +178,11 @@ impl Desk {
     /// The number of a request that has just come.
     pub fn number(&self) -> Ticket {
         self.state().table.number()
+    }
+
+    /// Another number for one that had its own already.
+    pub fn number_again(&self) -> Ticket {
+        self.state().table.number_again()
     }
 
     /// A request wants a worker.

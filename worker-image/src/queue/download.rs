@@ -179,6 +179,11 @@ impl Download {
         Poll::Ready(Ok(()))
     }
 
+    /// So many bytes wait for the client, or to be framed for it.
+    pub fn held(&self) -> usize {
+        (self.out.len() - self.sent.min(self.out.len())).saturating_add(self.inbox.len())
+    }
+
     /// Whether the client has not taken all that there is for it.
     pub fn is_pending(&self) -> bool {
         self.sent < self.out.len() || self.own > 0

@@ -228,7 +228,7 @@ impl<'a> Exchange<'a> {
 
 /// Gives a client what is left of an answer that has come as a whole. Says whether it took it.
 pub async fn deliver(client: &mut Client, download: &mut Download) -> bool {
-    let (mut times, mut passed) = (0_u32, download.passed);
+    let (mut times, mut passed, mut was_slow) = (0_u32, download.passed, false);
     std::future::poll_fn(|cx| {
         loop {
             if let Poll::Ready(sent) = download.poll(&mut client.stream, cx) {
@@ -239,10 +239,11 @@ pub async fn deliver(client: &mut Client, download: &mut Download) -> bool {
             }
             times += 1;
             if times.is_multiple_of(TIMES) {
-                if download.passed - passed < LEAST {
+                let slow = download.passed - passed < LEAST;
+                if slow && was_slow {
                     return Poll::Ready(false);
                 }
-                passed = download.passed;
+                (passed, was_slow) = (download.passed, slow);
             }
         }
     })

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::affinity::Affinity;
@@ -60,7 +60,7 @@ pub struct Front {
     /// Whether they may also where the answer sets a cookie, or is for one.
     pub shares_credentials: bool,
     pub flights: Flights,
-    /// KiB that answers which are kept for several clients may still take.
+    /// KiB that answers may still take which are kept for several clients, or wait for one that does not read.
     pub answers: Arc<Semaphore>,
     /// KiB that bodies which are kept, or on their way, may still take.
     pub bodies: Arc<Semaphore>,
@@ -103,6 +103,12 @@ impl Front {
             shunned: RefCell::default(),
             spread: Cell::new(None),
         }
+    }
+
+    /// Memory for so many bytes of an answer that has come and waits for its client alone. `None` where others have all of it.
+    pub fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.answers.clone().try_acquire_many_owned(kib).ok()
     }
 
     pub fn shun(&self, peer: &PeerId) {
@@ -208,7 +214,7 @@ async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Nex
     match came.map_err(|(why, whole)| (if request.hop.is_some() { why.to_peer() } else { why }, whole)) {
         Ok(next) => next,
         // Its body has come, and the next request can follow.
-        Err((why, true)) if request.persists && !front.desk.closes() && !client.is_last => {
+        Err((why, true)) if request.persists && request.minor > 0 && !front.desk.closes() && !client.is_last => {
             let mut words = Vec::new();
             why.write(false, request.method == Method::Head, &mut words);
             sent(client, &words).await

@@ -181,8 +181,8 @@ pub async fn carry(
             }
         }
         upload.rewind();
-        // One of another replica has its place in line there.
-        if visits {
+        // One of another replica has its place in line there, until a worker here died of it: it is not sent on to kill others elsewhere.
+        if visits && deaths == 0 {
             let Some(seat) = front.desk.visit(ticket) else { return Err(refused(client, upload, Answer::NoRoom)) };
             place = Place::Now(Given::Here(seat));
             continue;
@@ -277,8 +277,13 @@ struct Waits<'a> {
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.desk.leave(self.ticket);
+        if self.is_over {
+            return;
+        }
+        self.told.close();
+        match self.told.try_recv() {
+            Ok(Ok(Given::Here(seat))) => seat.untaken(), // it was its turn in this moment: the worker had nothing of it
+            _ => self.desk.leave(self.ticket),
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::answer::Answer;
 use super::around::greet;
-use super::attempt::{Tried, switch};
+use super::attempt::{Tried, after_leaving, switch};
 use super::client::Client;
 use super::desk::Peer;
 use super::download::Download;
@@ -40,7 +40,7 @@ pub async fn pass_on(
     let place = Place::Peer(peer.id.clone());
     while !front.is_shunned(&peer.id) {
         // What may not be sent twice is not sent where the other side may be about to close.
-        let idle = if request.may_be_sent_again() { front.pool.borrow_mut().take(&place) } else { None };
+        let idle = if request.may_be_sent_again() { front.pool.borrow_mut().take(&place, false) } else { None };
         let used = idle.is_some();
         let mut stream = match idle {
             Some(stream) => stream,
@@ -82,12 +82,12 @@ pub async fn pass_on(
                     front.pool.borrow_mut().put(place, stream);
                 }
                 let taken = deliver(client, &mut download).await;
-                return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::End });
+                return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::Reset });
             }
             End::Wrong(flaw) => return Tried::Answer(Answer::Wrong(flaw)),
             End::Bad(flaw) => return Tried::Answer(Answer::Bad(flaw)),
             End::Cut => return Tried::Over(Next::Reset),
-            End::Left => return Tried::Over(Next::End),
+            End::Left => return Tried::Over(after_leaving(&download)),
         }
     }
     upload.add(b"");

@@ -14,15 +14,16 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct Pool(BTreeMap<Place, Vec<(Stream, Instant)>>);
 
 impl Pool {
-    /// The one that was used last.
-    pub fn take(&mut self, place: &Place) -> Option<Stream> {
+    /// The one that was used last; `once` for a request that may not be sent twice, for which the kernel is asked in this moment whether the other end
+    /// is still there.
+    pub fn take(&mut self, place: &Place, once: bool) -> Option<Stream> {
         let idle = self.0.get_mut(place)?;
         let fresh = idle.pop().filter(|(_, since)| since.elapsed() < FRESH);
         if fresh.is_none() {
             idle.clear(); // those below it are older
         }
         // What came while it was idle is no answer to the next request: the worker closed it, or said too much.
-        fresh.map(|(stream, _)| stream).filter(Stream::is_silent)
+        fresh.map(|(stream, _)| stream).filter(|stream| stream.is_silent() && (!once || stream.is_open()))
     }
 
     pub fn put(&mut self, place: Place, stream: Stream) {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use rustix::net::sockopt;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -48,6 +49,17 @@ impl Stream {
             Self::Within(_) => return true,
         };
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The same, as the kernel knows it in this moment: what is known by now may be what was so when something was last read.
+    pub fn is_open(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let read = match self {
+            Self::Tcp(stream) => recv(stream, &mut [0; 1], flags),
+            Self::Unix(stream) => recv(stream, &mut [0; 1], flags),
+            Self::Within(_) => return true,
+        };
+        read.is_err_and(|error| error == Errno::AGAIN)
     }
 
     /// Waits until something can be read, or it has ended.

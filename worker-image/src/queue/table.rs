@@ -74,8 +74,13 @@ impl<W> Table<W> {
 
     /// A number for a request that has just come.
     pub fn number(&mut self) -> Ticket {
-        self.last += 1;
         self.counts.arrived += 1;
+        self.number_again()
+    }
+
+    /// Another number for one that had its own already.
+    pub fn number_again(&mut self) -> Ticket {
+        self.last += 1;
         self.last
     }
 
@@ -277,6 +282,11 @@ impl<W> Table<W> {
     /// Whether a worker has a request.
     pub fn is_busy(&self, worker: WorkerId) -> bool {
         self.workers.is_busy(worker)
+    }
+
+    /// Whether one has a request, or a connection of another protocol.
+    pub fn is_needed(&self, worker: WorkerId) -> bool {
+        self.workers.is_needed(worker)
     }
 
     /// Gives requests that wait to those that have room.

@@ -456,6 +456,52 @@ async fn a_client_that_is_slow_to_take_its_answer_holds_no_worker() {
 }
 
 #[tokio::test]
+async fn a_worker_that_only_writes_is_cut_off_when_its_client_has_left() {
+    run(async {
+        let place = place(LIMITS).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        place.desk.admit(1, Address::Tcp(listener.local_addr().unwrap()), None);
+        place.desk.choose([1].into());
+        let mut client = place.client().await;
+        client.write_all(get("/").as_bytes()).await.unwrap();
+        let (mut worker, _) = listener.accept().await.unwrap();
+        worker.write_all(b"HTTP/1.1 200 OK\r\n\r\nbegun").await.unwrap();
+        let mut some = [0; 32];
+        assert_ne!(client.read(&mut some).await.unwrap(), 0);
+        drop(client);
+        let mut written = 0;
+        while let Ok(count) = worker.write(&[b'x'; 16 * 1024]).await {
+            written += count;
+            assert!(written < 64 << 20, "it would go on for ever");
+        }
+        assert!(place.desk.is_busy(1), "it has just noticed");
+        while place.desk.is_busy(1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_answers_have_no_memory_left_a_slow_client_has_its_worker_and_the_answer_all_the_same() {
+    run(async {
+        let place = place(LIMITS).await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 40_000);
+        let says: &'static [u8] = Box::leak((head + &"x".repeat(40_000)).into_bytes().into_boxed_slice());
+        place.worker(1, Script { says, ..OK }).await;
+        place.desk.choose([1].into());
+        let all = place.front.answers.available_permits();
+        let _gone = place.front.answers.clone().try_acquire_many_owned(u32::try_from(all).unwrap()).unwrap();
+        for _ in 0..3 {
+            let answer = place.ask(&get("/")).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.len() > 40_000);
+        }
+        assert_eq!((place.desk.seen().loads[0].served, place.desk.is_busy(1)), (3, false));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_told_so_and_no_worker_sees_it() {
     run(async {
         let place = place(LIMITS).await;

@@ -35,6 +35,9 @@ mod hand_out;
 /// An answer that is longer is not kept for others.
 const SHARED_MAX: usize = 1 << 20;
 
+/// A client that has closed its side gets what comes within this time.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
+
 /// All that are kept take so much memory at the most.
 pub const ALL_SHARED_KIB: usize = 64 * 1024;
 
@@ -97,7 +100,7 @@ pub async fn answer(
         Some(Outcome::Told(why)) => Err(refused(client, upload, why)),
         Some(Outcome::Alone) => {
             let aim = Aim::Line(Wants { worker: None, roams: request.hop.is_none() });
-            let ticket = if is_first { front.desk.number() } else { ticket };
+            let ticket = if is_first { front.desk.number_again() } else { ticket };
             // The one that was carried out took its time: that was no waiting in line.
             let why = Why::Alone(front.desk.now());
             carry(front, client, request, upload, aim, Call { ticket, why, arriving }).await
@@ -112,8 +115,13 @@ fn of_all(request: &Request) -> Request {
 
 /// What comes of it. `None` where the client left before.
 async fn wait(client: &mut Client, own: usize, told: oneshot::Receiver<Outcome>) -> Option<Outcome> {
-    // One that only has nothing more to say still waits for its answer.
-    Some(or_gone(client, own, pin!(told)).await?.unwrap_or(Outcome::Alone))
+    let mut told = pin!(told);
+    let told = tokio::select! {
+        biased;
+        told = told.as_mut() => Some(told),
+        () = ends(client, own) => None,
+    };
+    Some(told?.unwrap_or(Outcome::Alone))
 }
 
 struct Flight {
@@ -149,7 +157,8 @@ async fn fly(front: Rc<Front>, flight: Flight) {
         let read = read(&mut far, &mut came, carried.as_mut(), &mut result, until, left).await;
         begun = begun.or_else(|| Some(Instant::now()));
         let shared = match sharing(&came) {
-            Sharing::Forbidden if front.shares_credentials => Sharing::Allowed,
+            Sharing::Personal if front.shares_credentials => Sharing::Allowed,
+            Sharing::Personal => Sharing::Forbidden,
             shared => shared,
         };
         let fits = came.len() <= SHARED_MAX && hold(&front, &mut held, came.len());
@@ -281,6 +290,13 @@ async fn read(
 
 /// How often it is looked whether all have left.
 const LOOKS: Duration = Duration::from_millis(100);
+
+/// Until the client has left. One that only has nothing more to say waits for its answer for a moment; under load most of those have left.
+async fn ends(client: &mut Client, own: usize) {
+    if std::future::poll_fn(|cx| client.poll_ahead(own, cx)).await.is_ok() {
+        tokio::time::sleep(HALF_CLOSED).await;
+    }
+}
 
 /// What comes of it, or `None` where the client's connection breaks before.
 async fn or_gone<T>(client: &mut Client, own: usize, mut what: Pin<&mut impl Future<Output = T>>) -> Option<T> {

@@ -190,6 +190,11 @@ impl Primary {
         Some(self.queue.as_ref()?.desk.is_busy(self.children.get(&pid)?.id))
     }
 
+    /// Whether a worker has a request, or a connection of another protocol; `None` where nobody here knows.
+    pub(super) fn is_needed_in_queue(&self, pid: u32) -> Option<bool> {
+        Some(self.queue.as_ref()?.desk.is_needed(self.children.get(&pid)?.id))
+    }
+
     /// How many requests a worker has answered.
     pub(super) fn served_by(&self, pid: u32) -> Option<u64> {
         self.queue.as_ref()?.desk.served(self.children.get(&pid)?.id)

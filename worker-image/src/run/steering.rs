@@ -73,8 +73,8 @@ impl Primary {
         }
         self.steering.next = Some(now + EVERY);
         for Untold { slot, pid } in untold {
-            if let Some(busy) = self.is_busy_in_queue(pid) {
-                if !busy {
+            if let Some(needed) = self.is_needed_in_queue(pid) {
+                if !needed {
                     self.feed(Event::NobodyWaits { pid });
                 }
                 continue;

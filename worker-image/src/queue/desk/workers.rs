@@ -136,4 +136,9 @@ impl Desk {
     pub fn is_busy(&self, worker: WorkerId) -> bool {
         self.state().table.is_busy(worker)
     }
+
+    /// Whether a worker has a request, or a connection of another protocol.
+    pub fn is_needed(&self, worker: WorkerId) -> bool {
+        self.state().table.is_needed(worker)
+    }
 }

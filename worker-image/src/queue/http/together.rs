@@ -113,7 +113,9 @@ pub enum Sharing {
     /// Its head has not come as a whole.
     Unknown,
     Allowed,
-    /// It sets a cookie, or says that it is for one.
+    /// It sets a cookie, or says that it is for one: it may where a user says that the same credentials are the same user's.
+    Personal,
+    /// It goes by what is not compared, or has no end.
     Forbidden,
 }
 
@@ -131,24 +133,27 @@ pub fn sharing(answer: &[u8]) -> Sharing {
         match parsed.code.unwrap_or_default() {
             101 => return Sharing::Forbidden,
             100..=199 => rest = &rest[length..],
-            _ if parsed.headers.iter().any(is_private) => return Sharing::Forbidden,
+            _ if parsed.headers.iter().any(is_alone) => return Sharing::Forbidden,
+            _ if parsed.headers.iter().any(is_personal) => return Sharing::Personal,
             _ => return Sharing::Allowed,
         }
     }
 }
 
-fn is_private(field: &httparse::Header<'_>) -> bool {
+fn is_personal(field: &httparse::Header<'_>) -> bool {
     let has = |word: &str| {
         let words = field.value.split(|byte| matches!(byte, b',' | b'=')).map(<[u8]>::trim_ascii);
         words.into_iter().any(|one| one.eq_ignore_ascii_case(word.as_bytes()))
     };
+    is(field.name, "set-cookie") || (is(field.name, "cache-control") && (has("private") || has("no-store")))
+}
+
+fn is_alone(field: &httparse::Header<'_>) -> bool {
     let varies = || {
         let names = super::field::words(field.value).filter_map(|name| std::str::from_utf8(name).ok());
         names.into_iter().any(|name| name == "*" || is_left_out(name) || is(name, "forwarded"))
     };
-    is(field.name, "set-cookie")
-        || (is(field.name, "cache-control") && (has("private") || has("no-store")))
-        || (is(field.name, "vary") && varies())
+    (is(field.name, "vary") && varies())
         // It has no end: nobody could be given it when it is over.
         || (is(field.name, "content-type") && field.value.to_ascii_lowercase().starts_with(b"text/event-stream"))
 }
@@ -215,14 +220,15 @@ mod tests {
             ("HTTP/1.1 401 No\r\nCache-Control: max-age=5, public\r\n\r\n", Sharing::Allowed),
             ("HTTP/1.1 103 Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", Sharing::Allowed),
             ("HTTP/1.1 103 Hints\r\nLink: a\r\n\r\n", Sharing::Unknown),
-            ("HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\n\r\n", Sharing::Forbidden),
-            ("HTTP/1.1 200 OK\r\ncache-control: max-age=0, Private\r\n\r\n", Sharing::Forbidden),
-            ("HTTP/1.1 200 OK\r\nCache-Control: private=\"x\"\r\n\r\n", Sharing::Forbidden),
-            ("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n\r\n", Sharing::Forbidden),
+            ("HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\n\r\n", Sharing::Personal),
+            ("HTTP/1.1 200 OK\r\ncache-control: max-age=0, Private\r\n\r\n", Sharing::Personal),
+            ("HTTP/1.1 200 OK\r\nCache-Control: private=\"x\"\r\n\r\n", Sharing::Personal),
+            ("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\n\r\n", Sharing::Personal),
             ("HTTP/1.1 200 OK\r\nVary: *\r\n\r\n", Sharing::Forbidden),
             ("HTTP/1.1 200 OK\r\nVary: Accept, User-Agent\r\n\r\n", Sharing::Forbidden),
             ("HTTP/1.1 200 OK\r\nVary: Accept, Cookie\r\n\r\n", Sharing::Allowed),
             ("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", Sharing::Forbidden),
+            ("HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nVary: user-agent\r\n\r\n", Sharing::Forbidden),
             ("HTTP/1.1 101 Switching\r\n\r\n", Sharing::Forbidden),
         ] {
             assert_eq!(sharing(head.as_bytes()), sharing_, "{head}");

@@ -87,6 +87,11 @@ impl Workers {
         self.all.get(&id).is_some_and(|worker| worker.in_flight > 0)
     }
 
+    /// Whether one has a request, or a connection of another protocol.
+    pub fn is_needed(&self, id: WorkerId) -> bool {
+        self.all.get(&id).is_some_and(|worker| worker.in_flight > 0 || worker.upgraded > 0)
+    }
+
     /// Whether this one has room, or any.
     pub fn has_room(&self, id: Option<WorkerId>) -> bool {
         match id {

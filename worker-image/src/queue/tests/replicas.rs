@@ -67,6 +67,67 @@ async fn what_waits_goes_to_a_replica_that_has_room() {
     .await;
 }
 
+/// A worker that dies of its first request.
+async fn mortal(place: &Place, worker: WorkerId) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let desk = place.desk.clone();
+    desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()), None);
+    spawn_local(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 64]).await;
+        desk.forget(worker);
+    });
+}
+
+#[tokio::test]
+async fn what_workers_die_of_kills_no_more_of_them_where_another_replica_asks() {
+    run(async {
+        let (one, two) = two(LIMITS, |front| front).await;
+        one.worker(1, slow(1000)).await;
+        one.desk.choose([1].into());
+        for worker in 1..=5 {
+            mortal(&two, worker).await;
+        }
+        two.desk.choose((1..=5).collect());
+        let (first, deadly) = (get("/first"), get("/deadly"));
+        let (first, deadly) = tokio::join!(one.ask(&first), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            one.ask(&deadly).await
+        });
+        assert!(first.contains("200 OK") && deadly.starts_with("HTTP/1.1 502"), "{first} {deadly}");
+        assert_eq!(two.desk.seen().loads.len(), 2, "three died of it, as many as of one that came to it at once");
+        assert_eq!(two.desk.seen().counts.deadly, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_with_another_replica_is_waited_for_at_the_end() {
+    run(async {
+        let (one, two) = two(LIMITS, |front| front).await;
+        one.worker(1, slow(200)).await;
+        two.worker(1, slow(600)).await;
+        one.desk.choose([1].into());
+        two.desk.choose([1].into());
+        let (first, second) = (get("/first"), get("/second"));
+        let ends = async {
+            tokio::time::sleep(Duration::from_millis(450)).await;
+            assert!(!one.desk.is_busy(1) && one.desk.waiting() == 0 && one.desk.holds_requests());
+        };
+        let (first, second, ()) = tokio::join!(
+            one.ask(&first),
+            async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                one.ask(&second).await
+            },
+            ends
+        );
+        assert!(first.contains("200 OK") && second.contains("200 OK"));
+        assert!(!one.desk.holds_requests());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn nobody_but_a_replica_says_that_a_request_was_passed_on() {
     run(async {
@@ -218,6 +279,30 @@ async fn the_first_may_leave_and_the_others_have_their_answer_all_the_same() {
         let (answer, ()) = tokio::join!(second, leaves);
         assert!(answer.ends_with("ok"), "{answer}");
         assert_eq!(heard.borrow().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_all_have_closed_their_side_nobody_works_for_them() {
+    run(async {
+        let place = place_of(together(Front::new(Desk::new(LIMITS, "a".into()), false))).await;
+        let heard = place.worker(1, slow(2500)).await;
+        place.desk.choose([1].into());
+        let (first, same) = (get("/first"), post("/same", "", "user=1"));
+        let leaves = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let mut client = place.client().await;
+            client.write_all(same.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert!(answer.is_empty(), "{answer:?}");
+        };
+        let (first, ()) = tokio::join!(place.ask(&first), leaves);
+        assert!(first.contains("200 OK"));
+        assert!(place.ask(&get("/last")).await.contains("200 OK"));
+        assert!(!heard.borrow().iter().any(|one| one.contains("/same")), "{heard:?}");
     })
     .await;
 }

@@ -56,7 +56,7 @@ pub async fn hand_out(
         }
         let gives = std::future::poll_fn(|cx| download.poll(&mut client.stream, cx));
         if !matches!(timeout(PIECE_TIME, gives).await, Ok(Ok(()))) {
-            return Next::End;
+            return Next::Reset;
         }
     }
     next(client, request, upload, &download)
