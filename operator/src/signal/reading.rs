@@ -10,6 +10,7 @@ use super::{
     error::{QueueError, ScrapeError},
     order::OrderError,
     rate::CpuRate,
+    stats::MOST_PLACES,
     target::QueueSource,
     witness::Heard,
 };
@@ -99,7 +100,10 @@ impl PodReading {
         let told = self.stats.as_ref().and_then(|(stats, at)| Some((stats.requests.as_ref()?, at)));
         match told {
             Some((told, at)) => Demand::Known {
-                requests: self.requests.unwrap_or_else(|| f64::from(told.waiting) + f64::from(told.in_flight)),
+                requests: self
+                    .requests
+                    .unwrap_or_else(|| f64::from(told.waiting) + f64::from(told.in_flight))
+                    .min(f64::from(MOST_PLACES)),
                 serves: told.places > 0,
                 places: if told.capacity > 0 { told.capacity } else { told.places },
                 age: now.saturating_duration_since(*at),

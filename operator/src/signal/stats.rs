@@ -13,7 +13,7 @@ const MOST_LISTENERS: usize = 256;
 /// Most warnings, as the protocol has it.
 const MOST_WARNINGS: usize = 8;
 /// Most requests at a time that count of one replica: its primary has no more clients.
-const MOST_PLACES: u32 = 65_536;
+pub(super) const MOST_PLACES: u32 = 65_536;
 /// Longest message of a warning in bytes, as the protocol has it.
 const LONGEST_MESSAGE: usize = 1024;
 /// Longest other text in bytes: versions, addresses, exit reasons.
@@ -46,6 +46,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Stats, ScrapeError> {
         // One that claims more would have all others scaled away.
         requests.places = requests.places.min(MOST_PLACES);
         requests.capacity = requests.capacity.min(MOST_PLACES);
+        for held in [&mut requests.waiting, &mut requests.in_flight, &mut requests.upgraded, &mut requests.away] {
+            *held = (*held).min(MOST_PLACES);
+        }
     }
     Ok(stats)
 }

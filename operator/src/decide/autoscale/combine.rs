@@ -8,7 +8,7 @@ use super::{
     history::Demands,
     input::{Input, Metric, Now, Reading},
     queue,
-    requests::{self, RequestsError, Total},
+    requests::{self, Figure, RequestsError, Total},
 };
 
 /// What one metric asks for.
@@ -42,6 +42,13 @@ pub(super) enum Combined {
     Asks { replicas: i32, reason: Reason },
     /// Too little is known: no change.
     Hold { reason: Reason },
+}
+
+impl Finding {
+    /// Whether a sudden rise counts alone.
+    pub(super) fn is_surge(&self) -> bool {
+        matches!(self.verdict, Verdict::Asks { reason: Reason::RequestsSurge, .. })
+    }
 }
 
 /// Stage 1: what a metric asks for.
@@ -108,10 +115,15 @@ fn assess_requests(
                 window.as_secs(),
                 figure.places
             ));
-            if figure.silent > 0 && figure.replicas < input.current {
-                // What they have is guessed: it may ask for more, and not for fewer. How many they are changes too often for a condition.
-                let error = "some replicas that are ready do not tell their requests".into();
-                Verdict::Unknown { category: requests::UNKNOWN, error }
+            // What is guessed may ask for more, and not for fewer. How many are silent changes too often for a condition.
+            let guess = match figure {
+                _ if figure.replicas >= input.current => None,
+                Figure { silent: 1.., .. } => Some("some replicas that are ready do not tell their requests"),
+                Figure { none_ready: true, .. } => Some("no replica is ready"),
+                _ => None,
+            };
+            if let Some(error) = guess {
+                Verdict::Unknown { category: requests::UNKNOWN, error: error.into() }
             } else {
                 let reason = if figure.panic { Reason::RequestsSurge } else { Reason::RequestsInFlight };
                 Verdict::Asks { replicas: figure.replicas, reason, age: figure.age }

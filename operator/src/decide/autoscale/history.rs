@@ -20,12 +20,15 @@ pub struct History {
     last: Last,
 }
 
-/// So long one note of requests speaks of the time before it: a note each second, and one that may be missing.
-const LONGEST_TICK: Duration = Duration::from_secs(2);
-
 /// Requests at a time, as they were seen, no further back than the longest window looks.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Demands(VecDeque<Seen>);
+pub(super) struct Demands {
+    seen: VecDeque<Seen>,
+    /// When it was last looked, whether or not anything was known.
+    looked: Option<Duration>,
+    /// When the short window last counted alone.
+    surged: Option<Duration>,
+}
 
 /// So many requests there were at a time in a stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,11 +103,13 @@ impl History {
         }
     }
 
-    /// Takes note of the requests that all replicas had at a time since the last note.
-    pub(super) fn note_demand(&mut self, requests: f64, elapsed: Duration) {
-        let demands = &mut self.demands.0;
-        let since = demands.back().map_or(elapsed, |last| last.until);
-        let seen = Seen { until: elapsed, covers: elapsed.saturating_sub(since).min(LONGEST_TICK), requests };
+    /// Takes note of the requests that all replicas had at a time since the last note. Replicas tell a mean since they told before, which is as long ago
+    /// as there are many of them; beyond the age at which what they told counts as missing it speaks of nothing.
+    pub(super) fn note_demand(&mut self, requests: f64, elapsed: Duration, policy: &Policy) {
+        let since = self.demands.looked.replace(elapsed).unwrap_or(elapsed);
+        let demands = &mut self.demands.seen;
+        let covers = elapsed.saturating_sub(since).min(policy.sample_max_age);
+        let seen = Seen { until: elapsed, covers, requests };
         demands.push_back(seen);
         while demands.front().is_some_and(|oldest| elapsed.saturating_sub(oldest.until) >= STABLE) {
             demands.pop_front();
@@ -113,10 +118,16 @@ impl History {
 
     /// Takes note that nobody knows them: for a while what was seen last holds, and then nothing is known of before.
     pub(super) fn note_no_demand(&mut self, elapsed: Duration) {
-        let last = self.demands.0.back().map(|last| last.until);
+        let last = self.demands.seen.back().map(|last| last.until);
         if last.is_some_and(|at| elapsed.saturating_sub(at) > LONGEST_GAP) {
             self.demands = Demands::default();
         }
+        self.demands.looked = Some(elapsed);
+    }
+
+    /// Takes note that the short window counts alone.
+    pub(super) fn note_surge(&mut self, elapsed: Duration) {
+        self.demands.surged = Some(elapsed);
     }
 
     pub(super) fn demands(&self) -> &Demands {
@@ -154,17 +165,22 @@ impl History {
 // === impl Demands ===
 
 impl Demands {
+    /// Whether the short window counted alone within this time.
+    pub(super) fn surged_within(&self, now: Duration, window: Duration) -> bool {
+        self.surged.is_some_and(|at| now.saturating_sub(at) < window)
+    }
+
     /// The mean over a time until now, of as much of it as something is known of, and how much that is. `None` where nothing was seen.
     pub(super) fn mean(&self, now: Duration, window: Duration) -> Option<(f64, Duration)> {
         let from = now.saturating_sub(window);
         let (mut sum, mut known) = (0.0, Duration::ZERO);
-        for seen in &self.0 {
+        for seen in &self.seen {
             let begun = seen.until.saturating_sub(seen.covers).max(from);
             let within = seen.until.saturating_sub(begun);
             sum += seen.requests * within.as_secs_f64();
             known += within;
         }
-        let last = self.0.back()?.requests;
+        let last = self.seen.back()?.requests;
         Some((if known.is_zero() { last } else { sum / known.as_secs_f64() }, known))
     }
 }

@@ -34,11 +34,14 @@ pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
     history.note_current(input.current, now.elapsed, &input.policy);
     let total = requests::total(&input.pods, input.policy.sample_max_age);
     match &total {
-        Ok(total) => history.note_demand(total.with_silent(), now.elapsed),
+        Ok(total) => history.note_demand(total.with_silent(), now.elapsed, &input.policy),
         Err(_) => history.note_no_demand(now.elapsed),
     }
     let assess = |metric| combine::assess(metric, input, &total, history.demands(), now);
     let findings: Vec<_> = input.metrics.iter().map(assess).collect();
+    if findings.iter().any(combine::Finding::is_surge) {
+        history.note_surge(now.elapsed);
+    }
     let combined = combine::combine(&findings, input.current);
     let stages = match combined {
         Combined::Asks { replicas, reason } => {

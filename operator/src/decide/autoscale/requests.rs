@@ -25,12 +25,15 @@ const THRESHOLD: f64 = 2.0;
 pub(super) struct Total {
     /// Requests that wait or are in flight, in all replicas, also those that are to leave: what they have comes back to the others.
     pub requests: f64,
-    /// Requests that one replica may have at a time, as a mean over those that are ready.
+    /// Requests that one replica may have at a time: as many as the middle one of those that are ready. All of a revision have about as many, and one that
+    /// claims a thousand times as many takes nobody away.
     pub places: f64,
     /// Replicas that are ready.
     pub ready: usize,
     /// Replicas that are ready and of which nothing is known: what they have comes on top.
     pub silent: usize,
+    /// None is ready, and this is of those that could serve: under more load than they have room for, probes fail as well.
+    pub none_ready: bool,
     /// Age of the oldest sample in it.
     pub age: Duration,
 }
@@ -56,6 +59,8 @@ pub(super) struct Figure {
     pub panic: bool,
     /// Replicas that are ready and of which nothing is known.
     pub silent: usize,
+    /// No replica is ready.
+    pub none_ready: bool,
     pub age: Duration,
 }
 
@@ -75,18 +80,19 @@ pub(super) enum RequestsError {
 
 /// What is known of all pods at this moment.
 pub(super) fn total(pods: &[Pod], max_age: Duration) -> Result<Total, RequestsError> {
-    let (mut requests, mut places, mut told, mut silent, mut oldest) = (0.0, 0.0, 0_u32, 0, Duration::ZERO);
+    let (mut requests, mut silent) = (0.0, 0);
+    // Places and age of those that serve.
+    let (mut ready, mut others) = (Vec::new(), Vec::new());
     let (mut why, mut idle) = (None, false);
     for pod in pods.iter().filter(|pod| pod.phase == Phase::Running) {
         let is_ready = !pod.deleting && pod.ready.is_some_and(|ready| ready.status == ReadyStatus::True);
         match pod.requests {
             Demand::Known { requests: own, places: room, serves, age } if age <= max_age => {
                 requests += own;
-                idle |= is_ready && !(serves && room > 0);
-                if is_ready && serves && room > 0 {
-                    places += f64::from(room);
-                    told += 1;
-                    oldest = oldest.max(age);
+                let serves = serves && room > 0;
+                idle |= is_ready && !serves;
+                if serves && !pod.deleting {
+                    if is_ready { &mut ready } else { &mut others }.push((room, age));
                 }
             }
             _ if is_ready => {
@@ -96,15 +102,18 @@ pub(super) fn total(pods: &[Pod], max_age: Duration) -> Result<Total, RequestsEr
             _ => {}
         }
     }
-    if told == 0 {
+    let none_ready = ready.is_empty() && silent == 0 && !idle;
+    let mut tells = if none_ready { others } else { ready };
+    tells.sort_unstable();
+    let Some((places, _)) = tells.get(tells.len().saturating_sub(1) / 2).copied() else {
         return Err(match (silent, idle) {
             (0, false) => RequestsError::NotReady,
             (0, true) => RequestsError::NotServing,
             _ => RequestsError::Silent { why },
         });
-    }
-    let ready = usize::try_from(told).unwrap_or(usize::MAX) + silent;
-    Ok(Total { requests, places: places / f64::from(told), ready, silent, age: oldest })
+    };
+    let age = tells.iter().map(|(_, age)| *age).max().unwrap_or_default();
+    Ok(Total { requests, places: f64::from(places), ready: tells.len() + silent, silent, none_ready, age })
 }
 
 /// The number of replicas whose places are used to `target` percent.
@@ -123,9 +132,12 @@ pub(super) fn recommend(current: i32, target: i32, total: Total, demands: &Deman
         (current, stable)
     } else {
         let wanted = saturate(exact(stable).ceil());
-        (if is_mean { wanted } else { wanted.min(current) }, stable)
+        // After a surge the long mean still has the calm before it: it takes nothing away until that is over.
+        let least = if demands.surged_within(now, STABLE) { current } else { 0 };
+        (if is_mean { wanted } else { wanted.min(current) }.max(least), stable)
     };
-    Figure { replicas, requests, places: total.places, panic, silent: total.silent, age: total.age }
+    let Total { places, silent, none_ready, age, .. } = total;
+    Figure { replicas, requests, places, panic, silent, none_ready, age }
 }
 
 #[allow(clippy::cast_possible_truncation)] // saturates, and turns what is not a number into 0

@@ -1,7 +1,7 @@
 //! Requests that replicas have: two windows, whatever a rollout adds, and what is not told.
 
 use super::super::decision::Reason;
-use super::super::{Demand, Metric, Pod};
+use super::super::{Demand, Metric, Pod, Ready, ReadyStatus};
 use super::{Input, Story, seconds};
 
 /// Pods with ten places each, that have so many requests together.
@@ -152,4 +152,63 @@ fn a_pause_of_the_operator_is_no_load() {
     story.seconds(60, &Input::test().requests(100, busy(1, 50.0)));
     let decision = story.after(seconds(600), Input::test().requests(100, busy(5, 10.0)));
     assert!(decision.message.contains("10.0 requests"), "what was before it is not in the mean: {}", decision.message);
+}
+
+#[test]
+fn a_sudden_rise_counts_also_where_all_are_asked_but_each_ten_seconds() {
+    let mut story = Story::starting_with(2);
+    let input = |requests| {
+        let mut input = Input::test().requests(100, busy(2, requests));
+        input.policy.sample_max_age = seconds(50);
+        input
+    };
+    for _ in 0..6 {
+        story.after(seconds(10), input(15.0));
+    }
+    let sudden = story.after(seconds(10), input(200.0));
+    assert_eq!(sudden.desired, 10, "{}", sudden.message);
+}
+
+#[test]
+fn one_that_claims_to_have_room_for_all_takes_nobody_away() {
+    let mut story = Story::starting_with(10);
+    let mut pods = busy(10, 100.0);
+    pods[3].requests = Demand::Known { requests: 0.0, places: 65_536, serves: true, age: seconds(1) };
+    let decision = story.seconds(600, &Input::test().requests(100, pods));
+    assert_eq!(decision.desired, 10, "{}", decision.message);
+}
+
+#[test]
+fn after_a_surge_the_calm_before_it_takes_nothing_away() {
+    let mut story = Story::starting_with(2);
+    let with_window = |pods| {
+        let mut input = Input::test().requests(100, pods);
+        input.policy.down_window = seconds(20);
+        input
+    };
+    story.seconds(60, &with_window(busy(2, 10.0)));
+    assert_eq!(story.seconds(8, &with_window(busy(2, 95.0))).desired, 10);
+    for second in 0..120 {
+        let decision = story.second(with_window(busy(10, 95.0)));
+        assert_eq!(decision.desired, 10, "{second}: {}", decision.message);
+    }
+    story.seconds(90, &with_window(busy(10, 20.0)));
+    assert!(story.second(with_window(busy(10, 20.0))).desired < 10);
+}
+
+#[test]
+fn those_that_fail_their_probes_under_too_much_load_still_ask_for_more_and_not_for_fewer() {
+    let unready = |requests| {
+        let mut pods = busy(2, requests);
+        for pod in &mut pods {
+            pod.ready = pod.ready.map(|ready| Ready { status: ReadyStatus::False, ..ready });
+        }
+        pods
+    };
+    let mut story = Story::starting_with(2);
+    let decision = story.seconds(70, &Input::test().requests(100, unready(35.0)));
+    assert_eq!(decision.desired, 4, "{}", decision.message);
+    let mut story = Story::starting_with(4);
+    let decision = story.seconds(600, &Input::test().requests(100, unready(1.0)));
+    assert_eq!((decision.desired, decision.reason), (4, Reason::MetricsUnknown));
 }
