@@ -9,10 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::context::Context;
 use crate::{
     api::ApiError,
-    decide::{
-        load::Load,
-        protect::{Change, Replica, Watch},
-    },
+    decide::protect::{Change, Replica, Watch, Work},
     view::{Key, PodView},
 };
 
@@ -23,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(1);
 struct Seen {
     key: Key,
     pod: Arc<PodView>,
-    load: Load,
+    work: Work,
 }
 
 /// Goes on for a whole term.
@@ -36,7 +33,7 @@ pub async fn run(context: &Context) {
         let seen = look(context);
         let replicas = seen.iter().map(|seen| Replica {
             uid: &seen.pod.uid,
-            load: seen.load,
+            work: seen.work,
             protected: seen.pod.protection.state(),
         });
         let due: HashMap<Arc<str>, Change> = watch.look(replicas, Instant::now().into_std()).into_iter().collect();
@@ -67,8 +64,7 @@ fn look(context: &Context) -> Vec<Seen> {
         let readings = context.signals.readings(&key);
         all.extend(pods.into_iter().map(|pod| {
             let stats = readings.pods.get(&pod.uid).and_then(|reading| reading.recent(now, max_age));
-            let load = Load::of(stats.filter(|stats| stats.requests.is_some()));
-            Seen { key: key.clone(), pod, load }
+            Seen { key: key.clone(), pod, work: Work::of(stats) }
         }));
     }
     all

@@ -6,17 +6,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::load::Load;
+use primary_protocol::Stats;
+
 use crate::view::protection::Protected;
 
 /// A replica whose primary takes requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Replica<'a> {
     pub uid: &'a Arc<str>,
-    /// What its primary said a moment ago.
-    pub load: Load,
+    pub work: Work,
     /// What its pod says.
     pub protected: Protected,
+}
+
+/// What a replica would lose, as its primary said a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A request that a worker has had, or that has waited, for long; or a connection of another protocol.
+    Lasting,
+    /// None, or requests as they come and go: whatever ends a pod lets it finish those.
+    Brief,
+    /// Not known.
+    Unknown,
 }
 
 /// What is to be done about one pod.
@@ -42,7 +53,9 @@ struct Watched {
     changed: Option<Instant>,
 }
 
-/// A replica that is busy for so long is busy, and not just answering a request: what is shorter, its termination lets it finish.
+/// A request is lasting after this time.
+const LASTING: Duration = Duration::from_secs(10);
+/// A replica that has lasting work for so long is busy.
 const BUSY_FOR: Duration = Duration::from_secs(10);
 /// And one that has been idle for so long is idle, and not between two requests.
 const IDLE_FOR: Duration = Duration::from_secs(60);
@@ -53,6 +66,18 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// So many pods are changed at a time, and there is one look a second: a twentieth of what one operator may write at all. A thousand replicas that
 /// become busy at once are said to be so within two minutes; the cluster-autoscaler takes ten to make up its mind.
 pub const AT_A_TIME: usize = 10;
+
+// === impl Work ===
+
+impl Work {
+    /// What its primary said.
+    pub fn of(stats: Option<&Stats>) -> Self {
+        let Some(requests) = stats.and_then(|stats| stats.requests.as_ref()) else { return Self::Unknown };
+        let ages = [requests.longest_milliseconds, requests.oldest_milliseconds];
+        let lasts = ages.into_iter().flatten().any(|age| Duration::from_millis(age) >= LASTING);
+        if lasts || requests.upgraded > 0 { Self::Lasting } else { Self::Brief }
+    }
+}
 
 // === impl Watch ===
 
@@ -67,7 +92,7 @@ impl Watch {
         let mut due = Vec::new();
         for replica in replicas {
             let before = self.0.get(replica.uid).copied().unwrap_or_default();
-            let busy = busy(replica.load).map(|busy| match before.busy {
+            let busy = busy(replica.work).map(|busy| match before.busy {
                 Some((was, since)) if was == busy => (busy, since),
                 _ => (busy, now),
             });
@@ -96,12 +121,12 @@ impl Watch {
     }
 }
 
-/// Whether a replica holds work. What is not known is neither: nothing is said on the strength of it, and nothing taken back.
-fn busy(load: Load) -> Option<bool> {
-    match load {
-        Load::Idle => Some(false),
-        Load::Requests(_) => Some(true),
-        Load::Connections | Load::Unknown => None,
+/// Whether a replica holds work that its end would cut off. What is not known is neither: nothing is said on the strength of it, and nothing taken back.
+fn busy(work: Work) -> Option<bool> {
+    match work {
+        Work::Brief => Some(false),
+        Work::Lasting => Some(true),
+        Work::Unknown => None,
     }
 }
 
@@ -126,7 +151,7 @@ fn forgotten(protected: Protected, unknown: Option<Instant>, now: Instant) -> Op
 mod tests {
     use super::*;
 
-    const BUSY: Load = Load::Requests(3);
+    const BUSY: Work = Work::Lasting;
 
     /// One replica that is looked at once a second; what is done shows in its pod.
     struct Story {
@@ -143,10 +168,10 @@ mod tests {
             Self { watch: Watch::default(), begun: Instant::now(), second: 0, protected, done: Vec::new() }
         }
 
-        fn goes_on(mut self, seconds: u64, load: Load) -> Self {
+        fn goes_on(mut self, seconds: u64, work: Work) -> Self {
             for _ in 0..seconds {
                 let (uid, now) = ("a".into(), self.begun + Duration::from_secs(self.second));
-                let replica = Replica { uid: &uid, load, protected: self.protected };
+                let replica = Replica { uid: &uid, work, protected: self.protected };
                 for (_, change) in self.watch.look([replica], now) {
                     self.done.push((self.second, change));
                     self.protected = match change {
@@ -161,8 +186,37 @@ mod tests {
     }
 
     #[test]
+    fn what_lasts_is_a_request_of_ten_seconds_or_another_protocol() {
+        let work = |requests: Option<serde_json::Value>| {
+            let stats = serde_json::json!({
+                "version": 1, "primaryVersion": "x", "uptimeMilliseconds": 1000, "state": "Serving",
+                "workers": {"desired": 1, "ready": 1, "running": 1, "restarts": 0},
+                "deaths": {"exited": 0, "crashed": 0, "neverReady": 0, "outOfMemory": 0},
+                "listeners": [], "requests": requests
+            });
+            Work::of(Some(&serde_json::from_value(stats).unwrap()))
+        };
+        let with = |field: &str, value: u64| {
+            let mut requests = serde_json::json!({"waiting": 3, "inFlight": 9, "places": 8, "arrived": 9});
+            requests[field] = value.into();
+            work(Some(requests))
+        };
+        for (field, value, expected) in [
+            ("upgraded", 0, Work::Brief),
+            ("upgraded", 1, Work::Lasting),
+            ("longestMilliseconds", 9_999, Work::Brief),
+            ("longestMilliseconds", 10_000, Work::Lasting),
+            ("oldestMilliseconds", 9_999, Work::Brief),
+            ("oldestMilliseconds", 10_000, Work::Lasting),
+        ] {
+            assert_eq!(with(field, value), expected, "{field} {value}");
+        }
+        assert_eq!((work(None), Work::of(None)), (Work::Unknown, Work::Unknown));
+    }
+
+    #[test]
     fn it_is_said_after_ten_seconds_of_work_and_taken_back_after_a_minute_without() {
-        let story = Story::begin(Protected::Free).goes_on(100, BUSY).goes_on(100, Load::Idle);
+        let story = Story::begin(Protected::Free).goes_on(100, BUSY).goes_on(100, Work::Brief);
         assert_eq!(story.done, [(10, Change::Say), (160, Change::TakeBack)]);
     }
 
@@ -170,44 +224,42 @@ mod tests {
     fn work_that_comes_and_goes_changes_nothing() {
         let mut story = Story::begin(Protected::Free);
         for _ in 0..30 {
-            story = story.goes_on(9, BUSY).goes_on(9, Load::Idle);
+            story = story.goes_on(9, BUSY).goes_on(9, Work::Brief);
         }
         assert_eq!(story.done, []);
         let mut story = Story::begin(Protected::Ours);
         for _ in 0..10 {
-            story = story.goes_on(59, Load::Idle).goes_on(1, BUSY);
+            story = story.goes_on(59, Work::Brief).goes_on(1, BUSY);
         }
         assert_eq!(story.done, []);
     }
 
     #[test]
     fn what_is_not_known_is_neither_and_both_begin_anew() {
-        for unknown in [Load::Unknown, Load::Connections] {
-            let story = Story::begin(Protected::Free).goes_on(9, BUSY).goes_on(300, unknown).goes_on(10, BUSY);
-            assert_eq!(story.done, [], "{unknown:?}");
-            let story = Story::begin(Protected::Ours).goes_on(59, Load::Idle).goes_on(300, unknown);
-            assert_eq!(story.goes_on(60, Load::Idle).done, [], "{unknown:?}");
-        }
+        let story = Story::begin(Protected::Free).goes_on(9, BUSY).goes_on(300, Work::Unknown).goes_on(10, BUSY);
+        assert_eq!(story.done, []);
+        let story = Story::begin(Protected::Ours).goes_on(59, Work::Brief).goes_on(300, Work::Unknown);
+        assert_eq!(story.goes_on(60, Work::Brief).done, []);
     }
 
     #[test]
     fn nothing_is_said_for_ever_of_one_that_is_not_heard_any_more() {
-        let story = Story::begin(Protected::Ours).goes_on(700, Load::Unknown).goes_on(20, BUSY);
+        let story = Story::begin(Protected::Ours).goes_on(700, Work::Unknown).goes_on(20, BUSY);
         assert_eq!(story.done, [(600, Change::TakeBack), (710, Change::Say)]);
         let story =
-            Story::begin(Protected::Ours).goes_on(599, Load::Unknown).goes_on(1, BUSY).goes_on(599, Load::Unknown);
+            Story::begin(Protected::Ours).goes_on(599, Work::Unknown).goes_on(1, BUSY).goes_on(599, Work::Unknown);
         assert_eq!(story.done, []);
     }
 
     #[test]
     fn a_pod_is_changed_once_a_minute_at_the_most() {
-        let story = Story::begin(Protected::Ours).goes_on(61, Load::Idle).goes_on(100, BUSY);
+        let story = Story::begin(Protected::Ours).goes_on(61, Work::Brief).goes_on(100, BUSY);
         assert_eq!(story.done, [(60, Change::TakeBack), (120, Change::Say)]);
     }
 
     #[test]
     fn what_its_user_says_is_left_alone() {
-        let story = Story::begin(Protected::Theirs).goes_on(200, BUSY).goes_on(200, Load::Idle);
+        let story = Story::begin(Protected::Theirs).goes_on(200, BUSY).goes_on(200, Work::Brief);
         assert_eq!(story.done, []);
     }
 
@@ -219,10 +271,10 @@ mod tests {
         let mut numbers = Vec::new();
         for second in 0..15 {
             // The last of them have been busy from the beginning, the others since a second after.
-            let load = |number: usize| if second > 0 || number >= 20 { BUSY } else { Load::Idle };
+            let work = |number: usize| if second > 0 || number >= 20 { BUSY } else { Work::Brief };
             let replica = |(number, uid)| {
                 let protected = if said.contains(uid) { Protected::Ours } else { Protected::Free };
-                Replica { uid, load: load(number), protected }
+                Replica { uid, work: work(number), protected }
             };
             let due = watch.look(uids.iter().enumerate().map(replica), begun + Duration::from_secs(second));
             numbers.push(due.len());
@@ -236,7 +288,7 @@ mod tests {
     fn what_was_not_done_is_due_again_and_what_is_gone_is_forgotten() {
         let (mut watch, begun, uid) = (Watch::default(), Instant::now(), "a".into());
         let look = |watch: &mut Watch, second| {
-            let replica = Replica { uid: &uid, load: BUSY, protected: Protected::Free };
+            let replica = Replica { uid: &uid, work: BUSY, protected: Protected::Free };
             watch.look([replica], begun + Duration::from_secs(second)).len()
         };
         assert_eq!([look(&mut watch, 0), look(&mut watch, 10), look(&mut watch, 11)], [0, 1, 0]);

@@ -25,6 +25,9 @@ pub struct Requests {
     /// For how long the one has waited that has waited longest. Missing where none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_milliseconds: Option<u64>,
+    /// For how long a worker has had the one that it has had longest. Missing where none has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_milliseconds: Option<u64>,
     /// Since the primary started, the sum over time of those that waited or were with a worker, in milliseconds: its growth by the growth of
     /// `uptimeMilliseconds` is how many there were at a time.
     #[serde(default)]

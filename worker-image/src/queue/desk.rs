@@ -14,10 +14,12 @@ use super::table::{
     self, Asked, Counts, Limits, Load, Moment, PeerId, Refusal, Table, Taken, Ticket, Turn, Wants, Why, WorkerId,
 };
 
+mod held;
 mod others;
 mod seat;
 mod workers;
 
+use held::Held;
 pub use seat::{Arriving, Away, Connected, Seat};
 use workers::Known;
 pub use workers::Process;
@@ -63,6 +65,7 @@ struct State {
     table: Table<Waiter>,
     workers: BTreeMap<WorkerId, Known>,
     peers: Peers,
+    held: Held,
     /// Nobody gets a worker any more.
     stops: bool,
 }
@@ -73,6 +76,8 @@ pub struct Seen {
     pub waiting: usize,
     /// For how long the one has waited that has waited longest.
     pub oldest: Option<Moment>,
+    /// For how long a worker has had the one that it has had longest.
+    pub longest: Option<Moment>,
     pub counts: Counts,
     pub loads: Vec<Load>,
     pub places: u32,
@@ -97,7 +102,13 @@ pub enum Place {
 impl Desk {
     /// `own` is the UID of this replica's pod; empty outside of Kubernetes.
     pub fn new(limits: Limits, own: String) -> Self {
-        let state = State { table: Table::new(limits), workers: BTreeMap::new(), peers: Peers::of(own), stops: false };
+        let state = State {
+            table: Table::new(limits),
+            workers: BTreeMap::new(),
+            peers: Peers::of(own),
+            held: Held::default(),
+            stops: false,
+        };
         Self(Arc::new(Inner {
             begun: Instant::now(),
             state: Mutex::new(state),
@@ -252,7 +263,7 @@ impl Desk {
         let told: Vec<(Waiter, Option<Given>)> = {
             let mut state = self.state();
             let turns = what(&mut state, now);
-            turns.into_iter().map(|turn| (turn.who, self.given(&state, &turn.place, now))).collect()
+            turns.into_iter().map(|turn| (turn.who, self.given(&mut state, &turn.place, now))).collect()
         };
         // Outside of the lock: the seat of one who has left is given back here.
         for (waiter, given) in told {
@@ -273,6 +284,7 @@ impl Desk {
         Seen {
             waiting: table.waiting(),
             oldest: table.oldest(now),
+            longest: state.held.longest(now),
             counts: table.counts(),
             loads: table.loads().collect(),
             places: table.places(),
@@ -283,16 +295,17 @@ impl Desk {
         }
     }
 
-    fn given(&self, state: &State, place: &table::Place, now: Moment) -> Option<Given> {
+    fn given(&self, state: &mut State, place: &table::Place, now: Moment) -> Option<Given> {
         match place {
             table::Place::Worker(worker) => self.seat(state, *worker, now).map(Given::Here),
             table::Place::Peer(id) => Some(Given::There(Peer { id: id.clone(), address: state.peers.address(id)? })),
         }
     }
 
-    fn seat(&self, state: &State, worker: WorkerId, now: Moment) -> Option<Seat> {
+    fn seat(&self, state: &mut State, worker: WorkerId, now: Moment) -> Option<Seat> {
         // Whoever is in the table is here as well: both are changed under one lock.
         let address = state.workers.get(&worker)?.address.clone();
+        state.held.add(now);
         Some(Seat { desk: self.clone(), worker, address, given: now, upgraded: false, taken: true })
     }
 }
@@ -327,8 +340,11 @@ mod tests {
         drop(seat);
         let Ok(Given::Here(seat)) = told.await.unwrap() else { panic!("it was its turn") };
         assert!(desk.is_busy(1), "who left gave it back, and the next one has it");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(desk.seen().longest.is_some_and(|longest| longest >= Duration::from_millis(2)));
         drop(seat);
         assert!(!desk.is_busy(1));
+        assert_eq!(desk.seen().longest, None);
     }
 
     #[tokio::test]
@@ -350,6 +366,7 @@ mod tests {
         seat.upgrade();
         seat.upgrade();
         assert_eq!(desk.seen().loads.iter().map(|load| (load.in_flight, load.upgraded)).collect::<Vec<_>>(), [(0, 1)]);
+        assert_eq!(desk.seen().longest, None, "another protocol is no request");
         drop(seat);
         assert_eq!(desk.seen().loads[0].upgraded, 0);
     }

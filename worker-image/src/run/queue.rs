@@ -56,6 +56,7 @@ fn requests(seen: &Seen, workers: u32) -> Requests {
         places: seen.places,
         capacity: seen.cap.saturating_mul(workers),
         oldest_milliseconds: seen.oldest.map(milliseconds),
+        longest_milliseconds: seen.longest.map(milliseconds),
         demand_milliseconds: milliseconds(seen.demand),
         arrived: counts.arrived,
         returned: counts.returned,

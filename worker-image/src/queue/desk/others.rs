@@ -82,7 +82,7 @@ impl Desk {
             return None;
         }
         let worker = state.table.visit(ticket, now)?;
-        self.seat(&state, worker, now)
+        self.seat(&mut state, worker, now)
     }
 
     /// Another replica has answered a request that came here then.

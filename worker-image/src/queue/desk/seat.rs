@@ -38,7 +38,11 @@ impl Seat {
     /// The connection speaks another protocol from now on, for as long as this is kept.
     pub fn upgrade(&mut self) {
         if !std::mem::replace(&mut self.upgraded, true) {
-            self.desk.turn(|table, now| table.upgraded(self.worker, now));
+            let (worker, given) = (self.worker, self.given);
+            self.desk.turn_all(|state, now| {
+                state.held.remove(given);
+                state.table.upgraded(worker, now)
+            });
         }
     }
 }
@@ -68,6 +72,9 @@ impl Drop for Seat {
             return;
         }
         let Self { worker, given, taken, .. } = *self;
-        self.desk.turn(|table, now| if taken { table.done(worker, given, now) } else { table.untaken(worker, now) });
+        self.desk.turn_all(|state, now| {
+            state.held.remove(given);
+            if taken { state.table.done(worker, given, now) } else { state.table.untaken(worker, now) }
+        });
     }
 }
