@@ -57,13 +57,14 @@ pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, retir
     let fresh = wanted(workers, false, reload.clone()).revision.into();
     let chosen: HashSet<&str> = plan.iter().flat_map(|plan| &plan.ordered).map(String::as_str).collect();
     let drained = |pod: &PodView| pod.drain || retiring.contains_key(&pod.uid);
-    let serving = active.iter().filter(|pod| pod.is_ready() && !drained(pod));
-    let circle = Circle::of(serving.filter_map(|pod| peer(pod)).collect());
+    // Who is to leave is on the list as such: it still has clients, whose workers may be others', as its own may be those of clients that come elsewhere.
+    let known = active.iter().filter(|pod| pod.is_ready() || drained(pod));
+    let circle = Circle::of(known.filter_map(|pod| Some(Peer { leaving: drained(pod), ..peer(pod)? })).collect());
     // Four for each part of the circle at the most: most pods are told the same.
     let mut made: HashMap<(bool, bool, Option<usize>), Arc<Order>> = HashMap::new();
     let mut order = |pod: &PodView| {
         let (drained, reloads) = (drained(pod), chosen.contains(&*pod.uid));
-        // Who does not serve is told as well: what it has it may hand on, and when it serves it knows the others already.
+        // Who does not serve yet is told as well: when it serves it knows the others already.
         let part = pod.queue_port.and_then(|_| circle.part(&pod.uid));
         let write = || {
             let reload = reload.clone().filter(|_| reloads);
@@ -81,7 +82,7 @@ pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, retir
 fn peer(pod: &PodView) -> Option<Peer> {
     // What operators do not dial for the API server's word primaries are not sent to either.
     let ip = pod.ip.filter(|ip| may_be_dialled(*ip))?;
-    Some(Peer { id: pod.uid.to_string(), address: SocketAddr::new(ip, pod.queue_port?) })
+    Some(Peer { id: pod.uid.to_string(), address: SocketAddr::new(ip, pod.queue_port?), leaving: false })
 }
 
 fn replica<'a>(readings: &'a Readings, pod: &'a PodView) -> Replica<'a> {
@@ -199,8 +200,11 @@ mod tests {
         let retiring = Retiring::from([(queue("r").uid, tokio::time::Instant::now())]);
         let orders = of(&cluster(&[]), &all, &Readings::default(), &retiring);
         let told = peers(&orders, &a).unwrap();
-        let members: Vec<_> = told.members.iter().map(|peer| (&*peer.id, peer.address.to_string())).collect();
-        assert_eq!(members, [("uid-a", "198.18.0.9:8000".to_owned()), ("uid-b", "198.18.0.9:9000".to_owned())]);
+        let members: Vec<_> =
+            told.members.iter().map(|peer| (&*peer.id, peer.address.to_string(), peer.leaving)).collect();
+        let one = |uid, port, leaving| (uid, format!("198.18.0.9:{port}"), leaving);
+        let expected = [("uid-a", 8000, false), ("uid-b", 9000, false), ("uid-d", 8000, true), ("uid-r", 8000, true)];
+        assert_eq!(members, expected.map(|(uid, port, leaving)| one(uid, port, leaving)));
         assert_eq!(told.all, 2);
         for other in &others {
             assert_eq!(peers(&orders, other).as_ref(), Some(&told), "{}", other.name);

@@ -29,10 +29,10 @@ struct Placed {
 // === impl Circle ===
 
 impl Circle {
-    /// Of all that serve, in any order.
-    pub fn of(serving: Vec<Peer>) -> Self {
-        let all = serving.len();
-        let mut placed: Vec<Placed> = serving.into_iter().map(|peer| Placed { place: place(&peer.id), peer }).collect();
+    /// Of all that serve, and of those that leave and may ask them, in any order.
+    pub fn of(peers: Vec<Peer>) -> Self {
+        let all = (peers.len(), peers.iter().filter(|peer| !peer.leaving).count());
+        let mut placed: Vec<Placed> = peers.into_iter().map(|peer| Placed { place: place(&peer.id), peer }).collect();
         placed.sort_by(|a, b| (a.place, &a.peer.id).cmp(&(b.place, &b.peer.id)));
         let mut stretches = Vec::new();
         halve(&placed, 1 << 63, &mut stretches);
@@ -70,12 +70,13 @@ fn halve<'a>(stretch: &'a [Placed], half: u64, parts: &mut Vec<&'a [Placed]>) {
 // === impl Part ===
 
 impl Part {
-    fn of(stretch: &[Placed], all: usize) -> Self {
+    /// `all` are those on the circle, and those of them that serve.
+    fn of(stretch: &[Placed], (all, serving): (usize, usize)) -> Self {
         let mut members: Vec<Peer> = stretch.iter().map(|placed| placed.peer.clone()).collect();
         members.sort_by(|a, b| a.id.cmp(&b.id));
         let from = stretch.first().map_or(0, |placed| placed.place);
         let revision = name(&members, all > members.len());
-        Self { from, peers: Peers { revision, members, all: u32::try_from(all).unwrap_or(u32::MAX) } }
+        Self { from, peers: Peers { revision, members, all: u32::try_from(serving).unwrap_or(u32::MAX) } }
     }
 }
 
@@ -84,6 +85,10 @@ impl Part {
 fn name(members: &[Peer], more: bool) -> String {
     let texts: Vec<(&str, String)> = members.iter().map(|peer| (&*peer.id, peer.address.to_string())).collect();
     let mut parts: Vec<&str> = texts.iter().flat_map(|(id, address)| [*id, address.as_str()]).collect();
+    // A UID has no space in it.
+    let leaving: Vec<String> =
+        members.iter().filter(|peer| peer.leaving).map(|peer| format!("{} leaves", peer.id)).collect();
+    parts.extend(leaving.iter().map(String::as_str));
     parts.extend(more.then_some("more"));
     short_hash(&parts)
 }
@@ -97,7 +102,7 @@ mod tests {
     use super::*;
 
     fn peer(number: usize) -> Peer {
-        Peer { id: format!("uid-{number}"), address: ([198, 18, 0, 1], 8000).into() }
+        Peer { id: format!("uid-{number}"), address: ([198, 18, 0, 1], 8000).into(), leaving: false }
     }
 
     fn peers(count: usize) -> Vec<Peer> {

@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn the_longest_list_fits_into_an_order() {
         let address = (std::net::Ipv6Addr::from(u128::MAX), u16::MAX).into();
-        let peer = |number: usize| Peer { id: format!("{number:08}-aaaa-bbbb-cccc-0123456789ab"), address };
+        let peer =
+            |number: usize| Peer { id: format!("{number:08}-aaaa-bbbb-cccc-0123456789ab"), address, leaving: true };
         let members = (0..PEERS_MAX).map(peer).collect();
         let peers = Some(Peers { revision: "p".repeat(64), members, all: u32::MAX });
         let order = Order::new(&Wanted { revision: "r".repeat(64), peers, ..Wanted::default() });

@@ -88,6 +88,9 @@ pub struct Peer {
     pub id: String,
     /// Where it serves.
     pub address: SocketAddr,
+    /// It is to serve nobody new: it may ask others, and gets of them who comes back to one of its workers.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leaving: bool,
 }
 
 /// A reload: carried out once for each id.

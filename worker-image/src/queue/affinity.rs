@@ -60,7 +60,7 @@ mod tests {
         let limits = Limits { cap: 1, waiting: 2, wait: Duration::from_secs(1), deaths: 2 };
         let desk = Desk::new(limits, "a".into());
         let address = SocketAddr::from(([10, 0, 0, 2], 80));
-        let peer = |id: &str| remote::Peer { id: id.into(), address };
+        let peer = |id: &str| remote::Peer { id: id.into(), address, leaving: false };
         desk.meet(&remote::Peers { revision: "1".into(), members: vec![peer("a"), peer("b")], all: 2 });
         desk.admit(7, Address::Tcp(address), None);
         desk.choose([7].into());

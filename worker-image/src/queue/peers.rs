@@ -1,6 +1,6 @@
 //! The other replicas: where they are, and who of all a key belongs to. Without IO.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Peers {
     /// By the short names that cookies have.
     tags: BTreeMap<String, PeerId>,
     others: BTreeMap<PeerId, SocketAddr>,
+    /// Those of them that serve nobody new.
+    leaving: BTreeSet<PeerId>,
     /// The same by where they are; pods may share their node's address.
     at: BTreeMap<IpAddr, Vec<PeerId>>,
     /// This one is among those that serve.
@@ -50,7 +52,9 @@ impl Peers {
         let is_first = self.told.replace(now).is_none();
         let others = list.members.iter().filter(|peer| peer.id != self.own);
         self.others = others.map(|peer| (PeerId::from(peer.id.as_str()), peer.address)).collect();
-        self.serves = list.members.iter().any(|peer| peer.id == self.own);
+        let leaving = list.members.iter().filter(|peer| peer.leaving);
+        self.leaving = leaving.map(|peer| PeerId::from(peer.id.as_str())).collect();
+        self.serves = list.members.iter().any(|peer| peer.id == self.own && !peer.leaving);
         self.tags = self.others.keys().map(|peer| (tag(peer), peer.clone())).collect();
         self.at.clear();
         for (peer, address) in &self.others {
@@ -74,8 +78,14 @@ impl Peers {
         lapses
     }
 
+    /// Those that take requests of others.
     pub fn ids(&self) -> impl Iterator<Item = PeerId> {
-        self.others.keys().cloned()
+        self.others.keys().filter(|peer| !self.leaving.contains(*peer)).cloned()
+    }
+
+    /// Whether no other replica is known.
+    pub fn is_alone(&self) -> bool {
+        self.others.is_empty()
     }
 
     pub fn address(&self, peer: &PeerId) -> Option<SocketAddr> {
@@ -109,7 +119,8 @@ impl Peers {
         }
         let weight = |id: &str| hash([id.as_bytes(), key]);
         let own = (weight(&self.own), self.own.as_str());
-        match self.others.iter().map(|(id, address)| ((weight(id), &**id), id, address)).max() {
+        let serving = self.others.iter().filter(|(id, _)| !self.leaving.contains(*id));
+        match serving.map(|(id, address)| ((weight(id), &**id), id, address)).max() {
             Some((weight, id, address)) if weight > own => Owner::Peer(id.clone(), *address),
             _ => Owner::Own,
         }
@@ -139,10 +150,29 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn one_that_leaves_may_ask_and_is_found_by_its_tag_and_is_given_nothing_else() {
+        let mut serving = list(&["a", "b", "c"]);
+        serving.members[1].leaving = true;
+        let told = |own: &str| {
+            let mut peers = Peers::of(own.into());
+            peers.take(&serving, Duration::ZERO);
+            peers
+        };
+        let (a, b) = (told("a"), told("b"));
+        assert_eq!(a.ids().collect::<Vec<_>>(), ["c".into()]);
+        assert_eq!(a.at(IpAddr::from([10, 0, 0, 1])), ["b".into()], "it may ask");
+        assert_eq!(a.tagged(b.own_tag()), Some("b".into()));
+        let is_asked = |key: u32| matches!(a.owner(&key.to_be_bytes()), Owner::Peer(id, _) if id == "b".into());
+        assert!(!(0..100).any(is_asked));
+        assert_eq!((b.ids().count(), b.owner(b"key")), (2, Owner::Nobody));
+    }
+
     fn list(ids: &[&str]) -> remote::Peers {
         let peer = |(index, id): (usize, &&str)| remote::Peer {
             id: (*id).to_string(),
             address: SocketAddr::from(([10, 0, 0, u8::try_from(index).unwrap()], 80)),
+            leaving: false,
         };
         remote::Peers {
             revision: ids.join(","),

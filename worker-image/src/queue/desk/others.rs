@@ -16,7 +16,7 @@ impl Desk {
         let mut state = self.state();
         let more = state.peers.take(list, now);
         let ids: Vec<PeerId> = state.peers.ids().collect();
-        self.0.has_peers.store(!ids.is_empty(), Ordering::Relaxed);
+        self.0.has_peers.store(!state.peers.is_alone(), Ordering::Relaxed);
         state.table.meet(ids);
         more
     }

@@ -17,7 +17,8 @@ async fn two(limits: Limits, change: impl Fn(Front) -> Front) -> (Place, Place) 
 }
 
 fn list(members: &[(&str, SocketAddr)]) -> remote::Peers {
-    let peer = |(id, address): &(&str, SocketAddr)| remote::Peer { id: (*id).into(), address: *address };
+    let peer =
+        |(id, address): &(&str, SocketAddr)| remote::Peer { id: (*id).into(), address: *address, leaving: false };
     remote::Peers { revision: format!("{members:?}"), members: members.iter().map(peer).collect(), all: 2 }
 }
 
