@@ -14,6 +14,7 @@ mod happenings;
 mod observe;
 mod orders;
 mod pace;
+pub mod protect;
 mod release;
 mod report;
 mod retire;
@@ -124,7 +125,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             paused: seen.cluster.spec.rollout.paused,
             pods: &seen.owned(),
             holder: &|name| seen.holder(name),
-            busy: &|uid| seen.busy(uid),
+            load: &|uid| seen.load(uid),
             standing: &|pod| retire::standing(&seen, pod),
             hold,
             nodes: &seen.nodes,

@@ -54,7 +54,7 @@ fn input<'a>(
         paused: false,
         pods,
         holder,
-        busy: &|_| None,
+        load: &|_| Load::Unknown,
         standing: &|_| Standing::Out,
         hold,
         nodes: &CLOSED,
