@@ -25,12 +25,9 @@ mod machine;
 mod note;
 mod notify;
 mod proc;
-#[allow(dead_code)] // until it is connected
-mod queue;
 mod reap;
 mod remote;
 mod run;
-mod sockets;
 
 use std::process::ExitCode;
 

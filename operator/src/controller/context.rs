@@ -11,12 +11,7 @@ use crds::{RolloutStatus, WorkerCluster};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::{sync::watch, time::Instant};
 
-use super::{
-    check::Verdict,
-    events::Events,
-    observe::Seen,
-    retire::{Retiring, is_idle},
-};
+use super::{check::Verdict, events::Events, observe::Seen, retire::Retiring};
 use crate::{
     api::{ApiError, ApiServer},
     decide::{autoscale::History, backoff::Backoff, complaints, deaths::Deaths},
@@ -247,9 +242,9 @@ fn digest(readings: &Readings, max_age: Duration, now: Instant) -> u64 {
             (now.saturating_duration_since(*at) > max_age).hash(&mut hasher);
             (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);
             (stats.deaths.exited, stats.deaths.crashed).hash(&mut hasher);
-            // Whom it knows is seen to by the readers, and is nobody's news.
             stats.told.as_ref().map(|told| (&told.revision, &told.reload)).hash(&mut hasher);
-            (stats.drained, is_idle(stats)).hash(&mut hasher);
+            let waits = stats.listeners.iter().any(|listener| listener.queue_depth.is_some_and(|depth| depth > 0));
+            (stats.drained, stats.drained && stats.workers.busy == Some(0) && !waits).hash(&mut hasher);
             stats.reload.as_ref().map(|reload| (reload.number, reload.ended, &reload.failure)).hash(&mut hasher);
             for warning in &stats.warnings {
                 (warning.reason, &warning.message).hash(&mut hasher);

@@ -14,7 +14,6 @@ mod happenings;
 mod observe;
 mod orders;
 mod pace;
-pub mod protect;
 mod release;
 mod report;
 mod retire;
@@ -125,7 +124,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             paused: seen.cluster.spec.rollout.paused,
             pods: &seen.owned(),
             holder: &|name| seen.holder(name),
-            load: &|uid| seen.load(uid),
+            busy: &|uid| seen.busy(uid),
             standing: &|pod| retire::standing(&seen, pod),
             hold,
             nodes: &seen.nodes,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::ApiError,
-    decide::{load::Load, nodes::Breaker},
+    decide::nodes::Breaker,
     signal::{PodTarget, QueueSource, Readings, Targets, Trouble},
     view::{Key, Phase, PodView},
 };
@@ -79,7 +79,8 @@ impl Seen {
 
     /// What a pod's primary said a moment ago.
     pub fn stats(&self, pod_uid: &str) -> Option<&Stats> {
-        self.readings.pods.get(pod_uid)?.recent(self.now, self.stats_max_age)
+        let (stats, at) = self.readings.pods.get(pod_uid)?.stats.as_ref()?;
+        (self.now.saturating_duration_since(*at) <= self.stats_max_age).then_some(stats)
     }
 
     /// What is wrong with a primary's answers, where the pod should have one by now.
@@ -89,9 +90,9 @@ impl Seen {
         self.readings.pods.get(&pod.uid)?.trouble().filter(|_| !starts)
     }
 
-    /// How much work the pod holds.
-    pub fn load(&self, pod_uid: &str) -> Load {
-        Load::of(self.stats(pod_uid))
+    /// Whether a worker of the pod holds work; `None` where it is not known.
+    pub fn busy(&self, pod_uid: &str) -> Option<bool> {
+        Some(self.stats(pod_uid)?.workers.busy? > 0)
     }
 }
 

@@ -11,7 +11,6 @@ use crds::{PodReplacementPolicy, WorkerClusterSpec};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    load::Load,
     nodes::Breaker,
     ranking::{Ranked, rank},
     retire::{self, Standing, Step},
@@ -38,8 +37,8 @@ pub struct Input<'a> {
     pub pods: &'a [&'a PodView],
     /// For a name: the UID of the pod that is known to have it.
     pub holder: &'a dyn Fn(&str) -> Option<String>,
-    /// For a pod's UID: how much work it holds.
-    pub load: &'a dyn Fn(&str) -> Load,
+    /// For a pod's UID: whether a worker of it holds work, where that is known.
+    pub busy: &'a dyn Fn(&str) -> Option<bool>,
     /// Whether a pod is in service, and has been told to serve out.
     pub standing: &'a dyn Fn(&PodView) -> Standing,
     /// How long nothing may be created yet (failures).
@@ -280,7 +279,7 @@ fn ranked<'a>(input: &Input<'_>, pods: &Sorted<'a>) -> Vec<&'a PodView> {
         available: pod.is_available(input.strategy.min_ready, input.now),
         outdated,
         retiring: (input.standing)(pod).is_retiring(),
-        load: (input.load)(&pod.uid),
+        busy: (input.busy)(&pod.uid),
         together: on_node.get(pod.node.as_deref().unwrap_or_default()).copied().unwrap_or(0),
     };
     let current = pods.current.iter().map(|pod| entry(pod, false));

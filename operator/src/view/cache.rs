@@ -235,16 +235,6 @@ impl<T: Stored> Table<T> {
         }
     }
 
-    /// Objects of this sort, by WorkerCluster.
-    pub fn chosen(&self, wanted: impl Fn(&T) -> bool) -> Vec<(Key, Vec<Arc<T>>)> {
-        let rows = self.rows();
-        let of = |objects: &BTreeMap<String, Row<T>>| -> Vec<Arc<T>> {
-            objects.values().filter(|row| wanted(&row.object)).map(|row| row.object.clone()).collect()
-        };
-        let all = rows.objects.iter().map(|(key, objects)| (key.clone(), of(objects)));
-        all.filter(|(_, objects)| !objects.is_empty()).collect()
-    }
-
     /// The objects that carry the WorkerCluster's label, in the order of their names.
     pub fn of(&self, key: &Key) -> Vec<Arc<T>> {
         let rows = self.rows();
@@ -336,18 +326,6 @@ mod tests {
         cache.pods.put_written(&key(), pod("a").version(5).deleting());
         cache.pods.put(&key(), pod("a").version(4));
         assert!(cache.pods.of(&key())[0].deleting);
-    }
-
-    #[test]
-    fn objects_of_one_sort_are_found_in_all_workerclusters_that_have_some() {
-        let (cache, other) = (Cache::default(), Key::new("default", "other"));
-        for name in ["a", "b"] {
-            cache.pods.put(&key(), pod(name));
-        }
-        cache.pods.put(&other, pod("c"));
-        let found = cache.pods.chosen(|pod| pod.name != "c" && pod.name != "a");
-        let names: Vec<_> = found.iter().map(|(key, pods)| (key, pods.len(), &*pods[0].name)).collect();
-        assert_eq!(names, [(&key(), 1, "b")]);
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn input<'a>(
         paused: false,
         pods,
         holder,
-        load: &|_| Load::Unknown,
+        busy: &|_| None,
         standing: &|_| Standing::Out,
         hold,
         nodes: &CLOSED,
