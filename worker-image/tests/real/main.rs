@@ -16,4 +16,5 @@ mod remote;
 mod resize;
 mod restart;
 mod steering;
+mod traffic;
 mod verdicts;
