@@ -199,6 +199,8 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut
                     continue;
                 }
                 Err(error) => {
+                    // It may be gone all the same: who decides again without a look takes another in its place, as soon as the order has changed.
+                    context.memory(&seen.key, |memory| memory.doubtful |= error.is_doubtful());
                     outcome.error = Some(error);
                     continue;
                 }

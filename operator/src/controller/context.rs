@@ -77,7 +77,7 @@ pub struct Memory {
     pub strangers: BTreeMap<String, String>,
     /// Of which WorkerCluster all this is; another of the same name begins without.
     uid: Option<String>,
-    /// The last create may have been done without our knowing.
+    /// A create or a delete may have been done without our knowing: the watch may be behind, so that the next decision looks past it.
     pub doubtful: bool,
     /// Pods of a predecessor have been looked at past the watch.
     pub looked: bool,

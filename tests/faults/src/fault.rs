@@ -100,6 +100,12 @@ impl Action {
         CRASHES.contains(&self)
     }
 
+    /// Whether the call is done, and the operator cannot know it.
+    #[must_use]
+    pub fn leaves_doubt(self) -> bool {
+        matches!(self, Self::Reset | Self::Swallow | Self::Garble(500..))
+    }
+
     /// How much older it makes the operator's view.
     #[must_use]
     pub fn lag(self) -> Duration {

@@ -16,7 +16,7 @@ use crate::{
     end_state::{difference, end_state, settled},
     fault::Plan,
     lane::{Lane, STRANGERS},
-    proxy::Seen,
+    proxy::{Seen, State},
     workload::{Scenario, Workload},
 };
 
@@ -138,6 +138,12 @@ async fn run_to(lane: &Lane, plan: &Plan, end: Option<&Value>) -> Result<(Outcom
             Err(error) => wrong.push(format!("not converged: {error:#}")),
         }
     }
+    // A new life begins with a look; what is deleted is looked at by nobody.
+    let looks = plan.scenario.workload != Workload::Delete && operator.lives() == lives;
+    if looks && let Err(error) = e2e::until("a look after doubtful writes", CONVERGED, async || Ok(looked(state))).await
+    {
+        wrong.push(format!("{error:#}"));
+    }
     let found = end_state(&lane.observer, &lane.namespace);
     let lives = operator.lives() - lives;
     let (fired, calls, unchanged) = (state.unfired() == 0, state.calls().len(), state.unchanged());
@@ -159,6 +165,11 @@ async fn run_to(lane: &Lane, plan: &Plan, end: Option<&Value>) -> Result<(Outcom
     let outcome =
         Outcome { plan: plan.clone(), converged, fired, lives, wrong, overdue, repeated: 0, calls, unchanged };
     Ok((outcome, found))
+}
+
+fn looked(state: &State) -> Result<(), String> {
+    let unlooked = state.unlooked();
+    if unlooked.is_empty() { Ok(()) } else { Err(format!("none after {}", unlooked.join(" "))) }
 }
 
 /// Waits until the end state is there and stays; returns how long that took.

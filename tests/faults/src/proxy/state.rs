@@ -99,6 +99,22 @@ impl State {
         self.inner().counts.iter().map(|(call, count)| (call.clone(), *count)).collect()
     }
 
+    /// Creates and deletes of pods of the plan that were done without the operator's knowing, and after which it has not asked for the pods: a
+    /// watch may be behind, so that what it decides next would rest on what was.
+    pub fn unlooked(&self) -> Vec<String> {
+        let inner = self.inner();
+        let writes =
+            |fault: &Fault| matches!(fault.call.verb, Verb::Create | Verb::Delete) && fault.call.class == "pods";
+        let looks = |seen: &Seen| seen.call.verb == Verb::List && seen.call.class == "pods";
+        let unlooked = |fault: &Fault| {
+            let place = inner.seen.iter().position(|seen| seen.call == fault.call && seen.nth == fault.nth);
+            place.is_some_and(|place| !inner.seen[place..].iter().any(looks))
+        };
+        let faults = inner.faults.iter().map(|(fault, _)| fault);
+        let doubtful = faults.filter(|fault| writes(fault) && fault.action.leaves_doubt());
+        doubtful.filter(|fault| unlooked(fault)).map(ToString::to_string).collect()
+    }
+
     /// Calls that noise has hit, by action.
     pub fn hit(&self) -> BTreeMap<String, usize> {
         self.inner().hit.clone()
@@ -188,6 +204,22 @@ mod tests {
         assert_eq!(state.unfired(), 0);
         state.begin(Vec::new());
         assert_eq!(state.calls().len(), 0);
+    }
+
+    #[test]
+    fn a_doubtful_write_of_a_pod_asks_for_a_look() {
+        let state = State::default();
+        let delete = |nth, action| Fault::new(Verb::Delete, "pods", nth, action);
+        state.begin(vec![delete(1, Action::Drop), delete(2, Action::Reset), delete(3, Action::Garble(504))]);
+        let call = |verb| {
+            state.decide(&Call::new(verb, "pods"));
+        };
+        [Verb::List, Verb::Delete, Verb::Delete].into_iter().for_each(call);
+        assert_eq!(state.unlooked(), ["delete:pods#2=reset"]);
+        call(Verb::List);
+        assert_eq!(state.unlooked(), [""; 0]);
+        call(Verb::Delete);
+        assert_eq!(state.unlooked(), ["delete:pods#3=garble-504"]);
     }
 
     #[test]
