@@ -36,7 +36,6 @@ pub use desk::{Process, Seen};
 pub use histogram::{BOUNDS, Histogram};
 pub use private::Private;
 pub use serve::{Leading, Service};
-pub use stream::Address;
 pub use table::Limits;
 
 #[cfg(test)]

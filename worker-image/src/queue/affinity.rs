@@ -51,7 +51,6 @@ mod tests {
 
     use primary_protocol::remote;
 
-    use super::super::stream::Address;
     use super::super::table::Limits;
     use super::*;
 
@@ -62,7 +61,7 @@ mod tests {
         let address = SocketAddr::from(([10, 0, 0, 2], 80));
         let peer = |id: &str| remote::Peer { id: id.into(), address, leaving: false };
         desk.meet(&remote::Peers { revision: "1".into(), members: vec![peer("a"), peer("b")], all: 2 });
-        desk.admit(7, Address::Tcp(address), None);
+        desk.admit(7, address, None);
         desk.choose([7].into());
         let affinity = Affinity { cookie: "to".into(), began: 0xabc };
         let field = String::from_utf8(affinity.cookie(&desk.own_tag(), 7)).unwrap();

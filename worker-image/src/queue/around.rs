@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::desk::Peer;
 use super::front::Front;
 use super::http::{HOP, Hop, ROOM};
-use super::stream::{Address, Stream};
+use super::stream::Stream;
 use super::table::Place;
 
 /// How often they are asked.
@@ -79,7 +79,7 @@ pub async fn greet(front: &Front, peer: &Peer, connecting: Duration, greeting: D
 }
 
 async fn connect(peer: &Peer) -> Option<Stream> {
-    let stream = Stream::connect(&Address::Tcp(peer.address)).await.ok()?;
+    let stream = Stream::connect(peer.address).await.ok()?;
     stream.watch_peer();
     Some(stream)
 }

@@ -70,7 +70,7 @@ pub async fn attempt(
         let used = idle.is_some();
         let connected = match idle {
             Some(stream) => Some(stream),
-            None => match timeout(CONNECT_TIME, Stream::connect(&seat.address)).await {
+            None => match timeout(CONNECT_TIME, Stream::connect(seat.address)).await {
                 Ok(Ok(stream)) => Some(stream),
                 Ok(Err(error)) if is_out_of_descriptors(&error) => {
                     seat.untaken();
@@ -180,7 +180,7 @@ async fn lost(front: &Front, seat: Seat) -> Option<Seat> {
 async fn wonder(front: &Front, seat: Option<Seat>) -> Option<Seat> {
     if let Some(seat) = &seat
         && front.desk.wonders(seat.worker)
-        && tls::is_spoken_at(&seat.address).await
+        && tls::is_spoken_at(seat.address).await
     {
         front.desk.speaks_tls(seat.worker);
     }

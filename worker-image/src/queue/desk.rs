@@ -172,10 +172,6 @@ impl Desk {
         self.0.closes.load(Ordering::Relaxed)
     }
 
-    pub fn limit(&self, limits: Limits) {
-        self.turn(|table, now| table.limit(limits, now));
-    }
-
     /// For how long a request may wait.
     pub fn patience(&self) -> Duration {
         self.state().table.limits().wait
@@ -304,7 +300,7 @@ impl Desk {
 
     fn seat(&self, state: &mut State, worker: WorkerId, now: Moment) -> Option<Seat> {
         // Whoever is in the table is here as well: both are changed under one lock.
-        let address = state.workers.get(&worker)?.address.clone();
+        let address = state.workers.get(&worker)?.address;
         state.held.add(now);
         Some(Seat { desk: self.clone(), worker, address, given: now, upgraded: false, taken: true })
     }
@@ -312,15 +308,16 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
 
-    use super::super::stream::Address;
     use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    const ONE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
     fn desk() -> Desk {
         let limits = Limits { cap: 1, waiting: 2, wait: Duration::from_millis(50), deaths: 2 };
         let desk = Desk::new(limits, String::new());
-        desk.admit(1, Address::Unix(PathBuf::from("/one")), None);
+        desk.admit(1, ONE, None);
         desk.choose([1].into());
         desk
     }
@@ -333,7 +330,7 @@ mod tests {
     async fn a_seat_that_is_given_back_is_the_next_ones() {
         let desk = desk();
         let Place::Now(Given::Here(seat)) = come(&desk) else { panic!("nobody is there") };
-        assert_eq!(seat.address, Address::Unix(PathBuf::from("/one")));
+        assert_eq!(seat.address, ONE);
         let (Place::Later(gone), Place::Later(told)) = (come(&desk), come(&desk)) else { panic!("the worker has one") };
         assert!(matches!(come(&desk), Place::Refused(Refusal::Full)));
         drop(gone);

@@ -28,7 +28,7 @@ pub async fn check(desk: &Desk, worker: WorkerId, path: &str) {
 
 async fn ask(desk: &Desk, worker: WorkerId, path: &str) -> io::Result<Option<(bool, Stream)>> {
     let Some(address) = desk.address(worker) else { return Ok(None) };
-    let mut stream = Stream::connect(&address).await?;
+    let mut stream = Stream::connect(address).await?;
     let request =
         format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: workercluster\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -1,51 +1,33 @@
-//! A connection to a worker or a client, over TCP or a unix socket, or within the primary.
+//! A connection to a worker or a client, over TCP, or within the primary.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-
-/// Where a worker takes requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// On this machine's own interface.
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
+use tokio::net::TcpStream;
 
 #[derive(Debug)]
 pub enum Stream {
     Tcp(TcpStream),
-    Unix(UnixStream),
     /// Its other end is ours as well.
     Within(DuplexStream),
 }
 
 impl Stream {
-    pub async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
-            }
-            Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
-        }
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self::Tcp(stream))
     }
-}
 
-impl Stream {
     /// Whether nothing came, and its other end is still there, as far as that is known by now.
     pub fn is_silent(&self) -> bool {
         let read = match self {
             Self::Tcp(stream) => stream.try_read(&mut [0; 1]),
-            Self::Unix(stream) => stream.try_read(&mut [0; 1]),
             Self::Within(_) => return true,
         };
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -56,19 +38,9 @@ impl Stream {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let read = match self {
             Self::Tcp(stream) => recv(stream, &mut [0; 1], flags),
-            Self::Unix(stream) => recv(stream, &mut [0; 1], flags),
             Self::Within(_) => return true,
         };
         read.is_err_and(|error| error == Errno::AGAIN)
-    }
-
-    /// Waits until something can be read, or it has ended.
-    pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
-            Self::Within(_) => Ok(()),
-        }
     }
 
     /// Has the kernel find out a peer that vanishes without a word.
@@ -111,7 +83,6 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Within(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -121,7 +92,6 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Within(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -133,7 +103,6 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Within(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
     }
@@ -149,7 +118,6 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Within(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -64,14 +64,6 @@ impl<W> Table<W> {
         self.demand.sum
     }
 
-    /// Other limits, from the next request on; who waits keeps the time that it has waited.
-    pub fn limit(&mut self, limits: Limits, now: Moment) -> Vec<Turn<W>> {
-        self.pass(now);
-        self.limits = limits;
-        self.workers.limit(limits.cap);
-        self.turns(now)
-    }
-
     /// A number for a request that has just come.
     pub fn number(&mut self) -> Ticket {
         self.counts.arrived += 1;

@@ -12,7 +12,6 @@ use tokio::task::{LocalSet, spawn_local};
 use super::around::ask_around;
 use super::desk::Desk;
 use super::front::{Front, serve};
-use super::stream::Address;
 use super::table::{Limits, WorkerId};
 
 mod replicas;
@@ -62,7 +61,7 @@ type Heard = Rc<RefCell<Vec<String>>>;
 impl Place {
     async fn worker(&self, worker: WorkerId, script: Script) -> Heard {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        self.desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()), None);
+        self.desk.admit(worker, listener.local_addr().unwrap(), None);
         let heard = Heard::default();
         let log = heard.clone();
         spawn_local(async move {
@@ -305,7 +304,7 @@ async fn a_websocket_passes_both_ways_and_leaves_its_place() {
 /// A worker that tells each connection how many bytes of a body came before the end of its chunks or before so many; for one request each.
 async fn counting_worker(place: &Place, worker: WorkerId, until: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    place.desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()), None);
+    place.desk.admit(worker, listener.local_addr().unwrap(), None);
     spawn_local(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -396,7 +395,7 @@ async fn a_worker_that_takes_no_connection_for_a_while_costs_nobody_a_request() 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        place.desk.admit(1, Address::Tcp(address), None);
+        place.desk.admit(1, address, None);
         place.desk.choose([1].into());
         let looks = place.desk.clone();
         spawn_local(async move {
@@ -415,7 +414,7 @@ async fn a_worker_that_takes_no_connection_for_a_while_costs_nobody_a_request() 
         assert!(answer.contains("200 OK"), "{answer}");
         assert_eq!(place.desk.seen().counts.returned, 0, "nobody died of it");
         // Where another is free, it goes there at once.
-        place.desk.relocate(1, Address::Tcp(address));
+        place.desk.relocate(1, address);
         place.desk.choose([1, 2].into());
         let begun = std::time::Instant::now();
         for _ in 0..3 {
@@ -460,7 +459,7 @@ async fn a_worker_that_only_writes_is_cut_off_when_its_client_has_left() {
     run(async {
         let place = place(LIMITS).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        place.desk.admit(1, Address::Tcp(listener.local_addr().unwrap()), None);
+        place.desk.admit(1, listener.local_addr().unwrap(), None);
         place.desk.choose([1].into());
         let mut client = place.client().await;
         client.write_all(get("/").as_bytes()).await.unwrap();
@@ -532,7 +531,7 @@ async fn a_body_of_any_size_flows_both_ways() {
     run(async {
         let place = place(LIMITS).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        place.desk.admit(1, Address::Tcp(listener.local_addr().unwrap()), None);
+        place.desk.admit(1, listener.local_addr().unwrap(), None);
         place.desk.choose([1].into());
         spawn_local(async move {
             let (mut stream, _) = listener.accept().await.unwrap();

@@ -1,11 +1,12 @@
 //! Whether a worker speaks TLS: most programs that do say nothing to plain HTTP, and close the connection.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::stream::{Address, Stream};
+use super::stream::Stream;
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -28,11 +29,11 @@ const HELLO: [u8; 52] = {
 };
 
 /// Asks it.
-pub async fn is_spoken_at(address: &Address) -> bool {
+pub async fn is_spoken_at(address: SocketAddr) -> bool {
     timeout(PATIENCE, ask(address)).await.ok().flatten().unwrap_or(false)
 }
 
-async fn ask(address: &Address) -> Option<bool> {
+async fn ask(address: SocketAddr) -> Option<bool> {
     let mut stream = Stream::connect(address).await.ok()?;
     stream.write_all(&HELLO).await.ok()?;
     let mut start = [0; 2];
@@ -60,13 +61,13 @@ mod tests {
             [(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], false), (b"\x15\x03\x03\x00\x02\x02\x28", true), (b"", false)]
         {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = Address::Tcp(listener.local_addr().unwrap());
+            let address = listener.local_addr().unwrap();
             let answers = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 stream.read_exact(&mut [0; HELLO.len()]).await.unwrap();
                 stream.write_all(answer).await.unwrap();
             };
-            let (is_spoken, ()) = tokio::join!(is_spoken_at(&address), answers);
+            let (is_spoken, ()) = tokio::join!(is_spoken_at(address), answers);
             assert_eq!(is_spoken, speaks, "{answer:?}");
         }
     }

@@ -17,7 +17,7 @@ use crate::ipc::passing::WorkerId;
 use crate::ipc::servers::{Main, Own};
 use crate::listener;
 use crate::machine::{Event, Exit, ReadyRule, milliseconds};
-use crate::queue::{Address, Affinity, BOUNDS, Histogram, Leading, Limits, Private, Process, Seen, Service};
+use crate::queue::{Affinity, BOUNDS, Histogram, Leading, Limits, Private, Process, Seen, Service};
 
 /// Node serves many requests at a time in one process; of other programs nothing is known, and one at a time is what all can do.
 const CAP_OF_NODE: u32 = 64;
@@ -164,7 +164,7 @@ impl Primary {
             }
             let pid = process.as_raw_nonzero().get().unsigned_abs();
             let process = Process { pid, descriptor: descriptor.map(Arc::new) };
-            queue.desk.admit(id, Address::Tcp(private.inherited), Some(process));
+            queue.desk.admit(id, private.inherited, Some(process));
             self.knocks.since = Some(Instant::now());
         }
     }
@@ -315,7 +315,7 @@ impl Primary {
         if let Some(own) = &private.own
             && TcpStream::connect_timeout(&own.address, KNOCK_TIME).is_ok()
         {
-            queue.desk.relocate(child.id, Address::Tcp(own.address));
+            queue.desk.relocate(child.id, own.address);
             return Some(ReadyEvidence::OwnSocket);
         }
         if self.knocks.open.contains_key(&pid) {

@@ -3,15 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use super::Desk;
-use crate::queue::stream::Address;
 use crate::queue::table::{Moment, WorkerId};
+use std::net::SocketAddr;
 
 /// A request's place at a worker; it is given back when this is dropped.
 #[derive(Debug)]
 pub struct Seat {
     pub(super) desk: Desk,
     pub worker: WorkerId,
-    pub address: Address,
+    pub address: SocketAddr,
     pub(super) given: Moment,
     pub(super) upgraded: bool,
     pub(super) taken: bool,

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::super::stream::Address;
 use super::super::table::WorkerId;
 use super::Desk;
 use crate::listener;
 use crate::proc::is_ending;
+use std::net::SocketAddr;
 
 /// A worker, as it is reached.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    pub address: Address,
+    pub address: SocketAddr,
     process: Option<Process>,
     /// Whether it gave a good answer when it was asked for one. `None` where that is not known yet.
     checked: Option<bool>,
@@ -37,7 +37,7 @@ impl Process {
 
 impl Desk {
     /// A worker takes requests at this address.
-    pub fn admit(&self, worker: WorkerId, address: Address, process: Option<Process>) {
+    pub fn admit(&self, worker: WorkerId, address: SocketAddr, process: Option<Process>) {
         let now = self.now();
         let mut state = self.state();
         state.table.admit(worker, now);
@@ -45,14 +45,14 @@ impl Desk {
     }
 
     /// It takes them elsewhere.
-    pub fn relocate(&self, worker: WorkerId, address: Address) {
+    pub fn relocate(&self, worker: WorkerId, address: SocketAddr) {
         if let Some(known) = self.state().workers.get_mut(&worker) {
             known.address = address;
         }
     }
 
-    pub fn address(&self, worker: WorkerId) -> Option<Address> {
-        Some(self.state().workers.get(&worker)?.address.clone())
+    pub fn address(&self, worker: WorkerId) -> Option<SocketAddr> {
+        Some(self.state().workers.get(&worker)?.address)
     }
 
     /// A worker was asked whether it is ready.

@@ -179,18 +179,6 @@ fn demand_is_the_sum_over_time_of_what_waits_and_what_is_with_workers() {
 }
 
 #[test]
-fn a_larger_cap_lets_those_in_who_wait() {
-    let mut table = table(LIMITS, 1);
-    for _ in 0..3 {
-        table.comes(at(0));
-    }
-    assert_eq!(turns(&table.limit(Limits { cap: 2, ..LIMITS }, at(1))), [(2, 1)]);
-    assert_eq!(turns(&table.limit(LIMITS, at(1))), [], "a smaller one takes nothing back");
-    assert_eq!(turns(&table.done(1, at(0), at(2))), []);
-    assert_eq!(turns(&table.done(1, at(0), at(2))), [(3, 1)]);
-}
-
-#[test]
 fn who_wants_one_worker_waits_for_it_and_for_no_other() {
     let mut table = table(LIMITS, 2);
     assert_eq!(table.wants(2, at(0)).1, now(2));

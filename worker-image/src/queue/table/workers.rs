@@ -42,12 +42,6 @@ impl Workers {
         Self { cap, all: BTreeMap::new(), chosen: BTreeSet::new(), free: BTreeSet::new(), in_flight: 0 }
     }
 
-    /// Another cap, from the next request on.
-    pub fn limit(&mut self, cap: u32) {
-        self.cap = cap;
-        self.sort_out();
-    }
-
     pub fn in_flight(&self) -> u32 {
         self.in_flight
     }

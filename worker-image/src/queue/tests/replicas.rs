@@ -72,7 +72,7 @@ async fn what_waits_goes_to_a_replica_that_has_room() {
 async fn mortal(place: &Place, worker: WorkerId) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let desk = place.desk.clone();
-    desk.admit(worker, Address::Tcp(listener.local_addr().unwrap()), None);
+    desk.admit(worker, listener.local_addr().unwrap(), None);
     spawn_local(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.read(&mut [0; 64]).await;
