@@ -144,6 +144,17 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     Ok(seen)
 }
 
+/// Looks at the pods again before a decision: writing what comes before it may have taken seconds.
+pub fn again(context: &Context, seen: &mut Seen) {
+    let pods = context.cache.pods.of(&seen.key);
+    let same =
+        pods.len() == seen.pods.len() && pods.iter().zip(&seen.pods).all(|(now, before)| Arc::ptr_eq(now, before));
+    if !same {
+        seen.pods = pods;
+        publish(context, seen);
+    }
+}
+
 /// Says what is to be read, and what the primaries are to be told.
 pub fn publish(context: &Context, seen: &mut Seen) {
     let owned = seen.owned();

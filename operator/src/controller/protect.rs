@@ -76,9 +76,10 @@ async fn annotate(context: &Context, seen: &Seen, change: Change) -> Result<(), 
         Change::Say => pod.protection.say(),
         Change::TakeBack => pod.protection.take_back(),
     };
+    let mark = context.cache.pods.mark();
     let changed = context.api.annotate_pod(&key.namespace, pod, &annotations).await?;
     if let Some(changed) = PodView::read(&changed) {
-        context.cache.pods.put_written(key, changed);
+        context.cache.pods.put_written(key, changed, mark);
     }
     Ok(())
 }

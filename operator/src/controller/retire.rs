@@ -32,7 +32,8 @@ pub fn standing(seen: &Seen, pod: &PodView) -> Standing {
         return Standing::Retiring { since, left: !pod.is_ready(), idle: stats.is_some_and(is_idle) };
     }
     let Some(reading) = seen.readings.pods.get(&pod.uid) else {
-        return if pod.is_ready() && pod.ip.is_some() { Standing::Unheard } else { Standing::Out };
+        // Also one that is not ready: it may serve out since before this term, and must not be ended for that. An attempt that fails is a reading.
+        return if pod.ip.is_some() { Standing::Unheard } else { Standing::Out };
     };
     // A refusal of what is not wanted any more is none.
     let is_new = stats.is_some_and(|stats| order.is_news_to(stats));

@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     load::Load,
     nodes::Breaker,
-    ranking::{Ranked, rank},
+    ranking::{Going, Ranked, rank},
     retire::{self, Standing, Step},
 };
 use crate::{
@@ -40,6 +40,8 @@ pub struct Input<'a> {
     pub holder: &'a dyn Fn(&str) -> Option<String>,
     /// For a pod's UID: how much work it holds.
     pub load: &'a dyn Fn(&str) -> Load,
+    /// For a pod's UID: whether its deletion was asked for, and may still arrive.
+    pub asked: &'a dyn Fn(&str) -> bool,
     /// Whether a pod is in service, and has been told to serve out.
     pub standing: &'a dyn Fn(&PodView) -> Standing,
     /// How long nothing may be created yet (failures).
@@ -279,7 +281,11 @@ fn ranked<'a>(input: &Input<'_>, pods: &Sorted<'a>) -> Vec<&'a PodView> {
         pod,
         available: pod.is_available(input.strategy.min_ready, input.now),
         outdated,
-        retiring: (input.standing)(pod).is_retiring(),
+        going: match (input.standing)(pod) {
+            _ if (input.asked)(&pod.uid) => Going::Asked,
+            standing if standing.is_retiring() => Going::Retiring,
+            _ => Going::No,
+        },
         load: (input.load)(&pod.uid),
         together: on_node.get(pod.node.as_deref().unwrap_or_default()).copied().unwrap_or(0),
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Standing {
     /// In service, and its primary takes orders.
     Serving,
-    /// Ready, and its primary has not been asked yet in this term.
+    /// Its primary has not been asked yet in this term.
     Unheard,
     /// Told to retire.
     Retiring {

@@ -55,6 +55,7 @@ fn input<'a>(
         pods,
         holder,
         load: &|_| Load::Unknown,
+        asked: &|_| false,
         standing: &|_| Standing::Out,
         hold,
         nodes: &CLOSED,

@@ -88,6 +88,7 @@ fn decided(pods: &[&PodView], wanted: usize, knob: u8) -> Decision {
             held if bit(4) => Load::Requests(u64::try_from(held).unwrap_or(1)),
             _ => Load::Unknown,
         },
+        asked: &|uid| bit(6) && uid.len() % 3 == 0,
         standing: &|pod| match pod.uid.len() % 3 {
             0 if bit(5) => Standing::Serving,
             1 if bit(5) => Standing::Retiring { since: Duration::from_secs(10), left: true, idle: bit(2) },
