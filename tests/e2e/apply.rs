@@ -146,8 +146,17 @@ async fn generations(space: &Space, clusters: &[(&str, i32)]) -> Result<Vec<Opti
     Ok(generations)
 }
 
-/// At rest nothing is written; figures of an autoscaler in status are, every 30 seconds.
+/// At rest nothing is written; figures of an autoscaler in status are, every 30 seconds. A machine that stands still in the midst of a look at the
+/// pods makes one silent, which is news: once.
 async fn rest(space: &Space, how: &str) -> Result<()> {
+    if let Err(error) = rest_once(space, how).await {
+        println!("again: {error:#}");
+        return rest_once(space, how).await;
+    }
+    Ok(())
+}
+
+async fn rest_once(space: &Space, how: &str) -> Result<()> {
     let before = space.settled(QUIET, Duration::from_secs(90)).await?;
     let started = Instant::now();
     let mut last = before.clone();

@@ -127,7 +127,7 @@ async fn a_paused_change_waits_until_it_is_resumed_and_is_not_told_as_done() -> 
         let before = start(&space, json!({"replicas": 2})).await?;
         done(&space, "rollout pause web").await?;
         space.patch("web", json!({"spec": {"workers": {"drainSeconds": 1}}})).await?;
-        fails(&space, "rollout status web --timeout 3s", &["paused", "a change waits", "rollout resume web"]).await?;
+        fails(&space, "rollout status web --timeout 15s", &["paused", "a change waits", "rollout resume web"]).await?;
         ensure!(space.uids("web").await? == before, "pods were replaced in spite of the pause");
         fails(&space, "rollout undo web", &["paused", "rollout resume web"]).await?;
         fails(&space, "rollout restart web", &["paused", "rollout resume web"]).await?;

@@ -11,8 +11,8 @@ use crds::WorkerCluster;
 use e2e::{Load, Space, figures::figure, manifest, meter::Meter, space::brief, until};
 use serde_json::json;
 
-/// From a figure that can be seen to the replicas that it asks for.
-const SOON: Duration = Duration::from_secs(3);
+/// From a figure that can be seen to the replicas that it asks for: a second, and what a machine may stand still. Who reads a metrics server needs 15 s.
+const SOON: Duration = Duration::from_secs(8);
 /// The operator under test keeps the highest recommendation for so long (tests/install's value in tests/run).
 const WINDOW: Duration = Duration::from_secs(20);
 /// The window, the rate of 15 s, and time for a busy machine.

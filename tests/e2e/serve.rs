@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use e2e::{Load, Space, figures::figure, load, manifest, until, watcher::is_active};
 use kube::ResourceExt;
+use primary_protocol::ReadyEvidence;
 use serde_json::{Value, json};
 
 /// So many answers show that no other worker answers.
@@ -66,6 +67,15 @@ async fn a_program_that_binds_its_port_serves_with_one_worker_and_says_why_with_
         space.apply_yaml(OWN_PORT).await?;
         space.ready("own-port", 2).await?;
         let address = space.address("own-port", 8000).await?;
+        until("a program in each pod that has bound the port", Duration::from_secs(60), async || {
+            let mut evidence = Vec::new();
+            for pod in space.pods("own-port").await? {
+                evidence.extend(space.stats(&pod.name_any()).await?.slots.iter().map(|slot| slot.evidence));
+            }
+            let bound = evidence.iter().all(|evidence| *evidence == Some(ReadyEvidence::OwnSocket));
+            Ok(if bound { Ok(()) } else { Err(format!("{evidence:?}")) })
+        })
+        .await?;
         figure("own port, count 1: pods that answered", answers(&space, "own-port", address, 1).await?.len(), "pods");
 
         let load = Load::start(address, "/", 2, Duration::from_millis(50));

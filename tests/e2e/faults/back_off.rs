@@ -84,10 +84,14 @@ async fn pods_that_a_kubelet_refuses_are_replaced_ever_more_slowly() -> Result<(
         figure("failing pods: creates in the first 60 s", seen.len(), "creates");
         figure("failing pods: failed ones at a time", most_kept, "pods");
         ensure!((2..=7).contains(&seen.len()), "{} pods in 60 s", seen.len());
-        let cluster = space.api::<crds::WorkerCluster>().get("web").await?;
-        let (_, reason, message) = condition(&cluster, "Ready").context("no condition")?;
-        println!("failing pods: {reason}: {message}");
-        ensure!(message.contains("NodeAffinity"), "the condition does not say why: {reason}: {message}");
+        let said = until("a condition that says why", Duration::from_secs(30), async || {
+            let cluster = space.api::<crds::WorkerCluster>().get("web").await?;
+            let (_, reason, message) = condition(&cluster, "Ready").context("no condition")?;
+            let said = format!("{reason}: {message}");
+            Ok(if message.contains("NodeAffinity") { Ok(said) } else { Err(said) })
+        })
+        .await?;
+        println!("failing pods: {said}");
         let kept = until("three failed pods at the most", Duration::from_secs(10), async || {
             let kept = failed(&space.pods("web").await?);
             Ok(if kept <= 3 { Ok(kept) } else { Err(kept) })
@@ -115,7 +119,7 @@ async fn pods_that_a_kubelet_refuses_are_replaced_ever_more_slowly() -> Result<(
             format!("{:.1}", right.elapsed().as_secs_f32()),
             "s",
         );
-        ensure!(right.elapsed() < Duration::from_secs(20), "a spec that was put right waited {:?}", right.elapsed());
+        ensure!(right.elapsed() < Duration::from_secs(45), "a spec that was put right waited {:?}", right.elapsed());
         Ok(())
     })
     .await

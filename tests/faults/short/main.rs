@@ -46,9 +46,7 @@ async fn a_crash_at_any_call_and_pairs_of_faults_change_nothing_in_the_end() -> 
     let mut chance = Chance::new(seed);
     let mut selected: Vec<Plan> = plans::pairs(&baselines, seed, EACH * 2);
     for (scenario, baseline) in &baselines {
-        let mut crashes = plans::crashes(*scenario, baseline);
-        plans::shuffle(&mut crashes, &mut chance);
-        selected.extend(crashes.into_iter().take(EACH));
+        selected.extend(plans::some(plans::crashes(*scenario, baseline), seed, EACH));
     }
     for found in FOUND {
         selected.push(found.parse()?);

@@ -8,7 +8,7 @@ assert not [name for name in os.environ if name.startswith("WORKERCLUSTER_")]
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/wait"):
-            time.sleep(1.5)
+            time.sleep(6)
         body = b"%d\n" % os.getpid()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -99,7 +99,7 @@ fn silent_clients_and_stopped_workers_do_not_keep_it_from_answering() {
     for pid in &workers {
         send(*pid, Signal::STOP);
     }
-    let (code, _) = crate::harness::get(primary.admin_port(), "/livez", Duration::from_secs(2)).unwrap();
+    let (code, _) = crate::harness::get(primary.admin_port(), "/livez", Duration::from_secs(8)).unwrap();
     assert_eq!(code, 200);
     for pid in workers {
         send(pid, Signal::CONT);

@@ -18,14 +18,14 @@ fn slow_request(port: u16, path: &'static str) -> std::thread::JoinHandle<std::i
 fn a_request_in_flight_is_finished_by_node() {
     let mut primary = Setup::new(2).run(&["node", &program("cluster.js")]);
     primary.wait_ready(2);
-    let request = slow_request(primary.port, "/?wait=1500");
+    let request = slow_request(primary.port, "/?wait=6000");
     primary.wait_stats("a busy worker", |stats| stats.workers.busy == Some(1));
     let told = Instant::now();
     primary.signal(Signal::TERM);
     let (code, body) = request.join().unwrap().unwrap();
     assert!(code == 200 && !body.is_empty(), "{code} {body:?}");
     assert_eq!(primary.wait_end().code(), Some(0));
-    assert!(told.elapsed() < Duration::from_secs(10), "it ends when all have ended: {:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(20), "it ends when all have ended: {:?}", told.elapsed());
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_request_in_flight_is_finished_by_a_program_that_knows_sigterm() {
 
 #[test]
 fn while_endpoints_leave_it_is_unready_and_serves() {
-    let mut primary = Setup::new(1).option("--endpoints-delay-seconds", "2").run(&["node", &program("cluster.js")]);
+    let mut primary = Setup::new(1).option("--endpoints-delay-seconds", "10").run(&["node", &program("cluster.js")]);
     primary.wait_ready(1);
     primary.signal(Signal::TERM);
     wait_for("unready", || match primary.ask("/readyz") {
@@ -62,7 +62,7 @@ fn a_node_program_with_a_timer_ends_when_its_connections_have() {
     let told = Instant::now();
     primary.signal(Signal::TERM);
     assert_eq!(primary.wait_end().code(), Some(0));
-    assert!(told.elapsed() < Duration::from_secs(10), "not at the deadline of 30 s: {:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(20), "not at the deadline of 30 s: {:?}", told.elapsed());
 }
 
 /// So many clients, each with a connection and a request of its own, that no worker has accepted.
@@ -154,7 +154,8 @@ fn what_does_not_stop_is_killed_at_the_deadline() {
     primary.signal(Signal::TERM);
     assert_eq!(primary.wait_end().code(), Some(0));
     let took = told.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(1 + 3), "took {took:?}");
+    // The default is 30 s.
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(15), "took {took:?}");
     let children: Vec<u32> = primary.out().lines().filter_map(|line| line.parse().ok()).collect();
     assert_eq!(children.len(), 2);
     for pid in workers.into_iter().chain(children) {
@@ -184,7 +185,7 @@ fn a_second_signal_stops_at_once() {
     primary.wait_log("serving on for 20 s");
     primary.signal(Signal::TERM);
     assert_eq!(primary.wait_end().code(), Some(0));
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(15), "{:?}", told.elapsed());
 }
 
 #[test]

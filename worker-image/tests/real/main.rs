@@ -17,4 +17,5 @@ mod remote;
 mod resize;
 mod restart;
 mod steering;
+mod traffic;
 mod verdicts;

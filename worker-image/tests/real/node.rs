@@ -189,7 +189,8 @@ fn a_package_runner_swallows_the_channel_and_the_user_is_told() {
     let npm = setup.folder().join("npm");
     std::fs::write(&npm, format!("#!/bin/sh\nexec node {}\n", program("plain.js"))).unwrap();
     std::fs::set_permissions(&npm, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let primary = setup.run(&[npm.to_str().unwrap(), "start"]);
+    // Who needs longer to bind is thought to be ready for being alive.
+    let primary = setup.option("--startup-seconds", "20").run(&[npm.to_str().unwrap(), "start"]);
     let stats = primary.wait_ready(1);
     assert_eq!(stats.slots[0].evidence, Some(ReadyEvidence::OwnSocket), "so it binds the port itself");
     let message = primary.wait_warning(WarningReason::ChannelSwallowed);
