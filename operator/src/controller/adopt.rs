@@ -26,11 +26,9 @@ pub enum Orphans {
 /// it they would go too.
 pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<Orphans, ApiError> {
     let pods = context.cache.pods.of(key);
-    let orphan = |pod: &PodView| pod.controller.is_none() && pod.revision.is_some();
     let damaged =
         |pod: &PodView| pod.controller.as_deref() == Some(uid) && pod.labels == Labels::Damaged && pod.is_active();
-    let taken: Vec<&PodView> =
-        pods.iter().map(AsRef::as_ref).filter(|pod| !pod.deleting && (orphan(pod) || damaged(pod))).collect();
+    let taken: Vec<&PodView> = pods.iter().map(AsRef::as_ref).filter(|pod| pod.is_orphan() || damaged(pod)).collect();
     if taken.is_empty() {
         return Ok(Orphans::Taken);
     }
@@ -46,10 +44,13 @@ pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<Orphans, Ap
             continue;
         };
         let Some(live) = PodView::read(&pod) else { continue };
-        if live.uid != seen.uid || live.deleting || live.controller != seen.controller || live.cluster != *key.name {
-            // It may be ours already, by a patch whose answer was lost, or another's by its label: no decision may rest on the older view.
-            let key = Key::new(&key.namespace, &live.cluster);
-            context.cache.pods.put_written(&key, live, mark);
+        if live.cluster != *key.name {
+            left = Orphans::Left; // another's by its label: the watch says so to both
+            continue;
+        }
+        if live.uid != seen.uid || live.deleting || live.controller != seen.controller {
+            // It may be ours already, by a patch whose answer was lost: no decision may rest on the older view.
+            context.cache.pods.put_written(key, live, mark);
             continue;
         }
         let free = (0..u32::MAX).find(|slot| !slots.contains(slot));

@@ -186,19 +186,12 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut
         }
         let (batch, later) = rest.split_at(left.min(DELETES_AT_A_TIME).min(rest.len()));
         rest = later;
-        let mark = context.cache.pods.mark();
-        let results = join_all(batch.iter().map(|removal| context.api.delete_pod(&seen.namespace, removal))).await;
+        let results = join_all(batch.iter().map(|removal| delete_one(context, seen, removal))).await;
         pass.wrote(batch.len());
         for (removal, result) in batch.iter().zip(results) {
             match result {
-                Ok(Deleted::Ending(pod)) => match PodView::read(&pod) {
-                    Some(view) => context.cache.pods.put_written(&seen.key, view, mark),
-                    None => context.cache.pods.remove_written(&removal.uid), // without its label it is ours no more
-                },
-                Ok(Deleted::Gone) => context.cache.pods.remove_written(&removal.uid),
-                Err(error) if error.code() == Some(409) => {
-                    // It changed since the decision, perhaps by our own delete that arrived twice: the watch may not know it yet.
-                    context.memory(&seen.key, |memory| memory.doubtful = true);
+                Ok(true) => {}
+                Ok(false) => {
                     outcome.requeue = Some(SOON);
                     continue;
                 }
@@ -218,4 +211,33 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut
             return;
         }
     }
+}
+
+/// Whether it is deleted; `false` where it has changed since the decision.
+async fn delete_one(context: &Context, seen: &Seen, removal: &Removal) -> Result<bool, ApiError> {
+    let pods = &context.cache.pods;
+    let mark = pods.mark();
+    match context.api.delete_pod(&seen.namespace, removal).await {
+        Ok(Deleted::Ending(pod)) => match PodView::read(&pod) {
+            Some(view) => pods.put_written(&seen.key, view, mark),
+            None => pods.remove_written(&removal.uid), // without its label it is ours no more
+        },
+        Ok(Deleted::Gone) => pods.remove_written(&removal.uid),
+        Err(error) if error.code() == Some(409) => {
+            // Perhaps by our own delete, that arrived twice: the watch may not know it yet, and the next decision must.
+            match context.api.pod(&seen.namespace, &removal.name).await {
+                Ok(Some(pod)) if pod.metadata.uid.as_deref() == Some(&removal.uid) => {
+                    // Under another label it is the watch that tells both.
+                    if let Some(view) = PodView::read(&pod).filter(|view| view.cluster == seen.name) {
+                        pods.put_written(&seen.key, view, mark);
+                    }
+                }
+                Ok(_) => pods.remove_written(&removal.uid),
+                Err(_) => context.memory(&seen.key, |memory| memory.doubtful = true),
+            }
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(true)
 }

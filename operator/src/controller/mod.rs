@@ -111,15 +111,11 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     }
     let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
     let checked = check::check(context, &seen).await;
-    let revisions::Settled { target, unkept, later } = revisions::settle(context, &seen, &checked).await;
+    let revisions::Settled { target, given_up, unkept, later } = revisions::settle(context, &seen, &checked).await;
     let revision = target.as_ref().map_or_else(|| build::revision(&seen.cluster.spec), |target| target.hash.clone());
     observe::again(context, &mut seen);
     let hold = context.back_off(&seen, wanted, &revision).or(seen.orphaned.then_some(FIRST_RETRY));
     let count = usize::try_from(wanted).unwrap_or(0);
-    // An earlier revision while the spec's own waits for the API server: what is missing is made of it, and nobody is replaced by what was given up.
-    let waits = checked.unasked.is_some() || unkept.as_ref().is_some_and(|error| !error.is_refusal());
-    let is_own = |target: &revisions::Target| target.hash == build::revision(&seen.cluster.spec);
-    let holds = waits && !target.as_ref().is_some_and(is_own);
     let asked = context.memory(&key, |memory| memory.asked(std::time::Instant::now()));
     let decision = match &target {
         Some(target) => replicas::decide(&replicas::Input {
@@ -128,7 +124,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             wanted: count,
             revision: &target.hash,
             strategy: replicas::Strategy::of(&seen.cluster.spec, count),
-            paused: seen.cluster.spec.rollout.paused || holds,
+            paused: seen.cluster.spec.rollout.paused || given_up,
             pods: &seen.owned(),
             holder: &|name| seen.holder(name),
             load: &|uid| seen.load(uid),
@@ -163,6 +159,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             scaling: scaling.as_ref(),
             wanted,
             target: target.as_ref(),
+            given_up,
             decision: &decision,
             outcome: &outcome,
             told,

@@ -1,6 +1,10 @@
 //! Everything that one decision reads, gathered at one moment: the only place that looks at the cluster.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant as StdInstant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant as StdInstant,
+};
 
 use crds::{QueueMetric, WorkerCluster};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -144,12 +148,17 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     Ok(seen)
 }
 
-/// Looks at the pods again before a decision: writing what comes before it may have taken seconds.
+/// Looks again before a decision: writing what comes before it may have taken seconds.
 pub fn again(context: &Context, seen: &mut Seen) {
+    (seen.wall, seen.now) = (Timestamp::now(), Instant::now());
+    seen.readings = context.signals.readings(&seen.key);
     let pods = context.cache.pods.of(&seen.key);
     let same =
         pods.len() == seen.pods.len() && pods.iter().zip(&seen.pods).all(|(now, before)| Arc::ptr_eq(now, before));
     if !same {
+        // Those of before were asked about, and may be such as can never be taken.
+        let known: BTreeSet<&str> = seen.pods.iter().filter(|pod| pod.is_orphan()).map(|pod| &*pod.uid).collect();
+        seen.orphaned |= pods.iter().any(|pod| pod.is_orphan() && !known.contains(&*pod.uid));
         seen.pods = pods;
         publish(context, seen);
     }

@@ -152,6 +152,8 @@ impl Replicas {
             let outstanding = self.outstanding.entry(cluster.clone()).or_default();
             for target in pods {
                 let probe = self.probes.entry(target.uid.clone()).or_insert_with(|| Probe::new(&cluster, &target));
+                // Its label may have changed since.
+                probe.cluster.clone_from(&cluster);
                 probe.counted = !probe.suspect && !probe.asking;
                 probe.rest();
                 *outstanding += usize::from(probe.counted);

@@ -233,9 +233,9 @@ impl<T: Stored> Table<T> {
     /// A list of one WorkerCluster's objects at `version`, asked for while nothing of it was written: what it lacks and is not newer is gone.
     pub fn look(&self, key: &Key, version: u64, listed: Vec<T>) {
         let mut rows = self.rows();
-        let there = |row: &Row<T>| listed.iter().any(|object| object.uid() == row.object.uid());
+        let there: HashSet<&str> = listed.iter().map(Stored::uid).collect();
         let objects = rows.objects.get(key).into_iter().flat_map(BTreeMap::values);
-        let gone = objects.filter(|row| row.object.version() <= version && !there(row));
+        let gone = objects.filter(|row| row.object.version() <= version && !there.contains(row.object.uid()));
         let gone: Vec<String> = gone.map(|row| row.object.uid().to_owned()).collect();
         // As what we brought about: neither a line that the watch still holds back, nor a list that began before, may bring it back.
         rows.writes += 1;

@@ -158,6 +158,11 @@ impl PodView {
         })
     }
 
+    /// Of a WorkerCluster, and controlled by nobody: it may be taken.
+    pub fn is_orphan(&self) -> bool {
+        self.controller.is_none() && self.revision.is_some() && !self.deleting
+    }
+
     /// Not ended and not ending.
     pub fn is_active(&self) -> bool {
         !self.deleting && !self.is_finished()
