@@ -12,6 +12,7 @@ mod lifecycle;
 mod node;
 mod passing;
 mod ports;
+mod queue;
 mod remote;
 mod resize;
 mod restart;
