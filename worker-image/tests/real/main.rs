@@ -12,7 +12,6 @@ mod lifecycle;
 mod node;
 mod passing;
 mod ports;
-mod queue;
 mod remote;
 mod resize;
 mod restart;
