@@ -18,8 +18,10 @@ use primary_protocol::Stats;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-/// Two seconds is what is promised, a tenth what it takes (the figures say so); the rest is for a machine that stands still.
-const AT_ONCE: Duration = Duration::from_secs(8);
+/// As it is promised: applied to all pods within this time, in the middle of several changes.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// None takes longer, whatever a machine that stands still for some seconds adds to it.
+const SOON: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A WorkerCluster of Node workers behind one port, ready.
@@ -95,18 +97,16 @@ async fn settings_reach_pods_that_run_and_restart_none() -> Result<()> {
     Space::run("live", |space| async move {
         start(&space, 3, 2).await?;
         let (before, running) = (lives(&space).await?, workers(&told(&space).await?));
-        let mut slowest = Duration::ZERO;
         let more =
             change(&space, "workers.count 2 to 3", json!({"count": 3}), |stats| stats.workers.desired == 3).await?;
-        slowest = slowest.max(more);
+        let mut took = vec![more];
         for (what, patch) in [
             ("workers.recycle.memory", json!({"recycle": {"memory": "400Mi"}})),
             ("workers.hang", json!({"hang": {"timeoutSeconds": 60}})),
             ("workers.restart", json!({"restart": {"maxSeconds": 5}})),
         ] {
-            slowest = slowest.max(change(&space, what, patch, |_| true).await?);
+            took.push(change(&space, what, patch, |_| true).await?);
         }
-        ensure!(slowest <= AT_ONCE, "it took {slowest:?}");
         space.condition("web", "SettingsApplied", "True", "Applied").await?;
         until("9 workers", PATIENCE, async || {
             let cluster = space.api::<WorkerCluster>().get("web").await?;
@@ -118,7 +118,10 @@ async fn settings_reach_pods_that_run_and_restart_none() -> Result<()> {
         ensure!(workers(&told(&space).await?).is_superset(&running), "a worker was restarted");
         let fewer =
             change(&space, "workers.count 3 to 1", json!({"count": 1}), |stats| stats.workers.desired == 1).await?;
-        ensure!(fewer <= AT_ONCE && lives(&space).await? == before, "it took {fewer:?}, or a pod was replaced");
+        ensure!(lives(&space).await? == before, "a pod or a container was replaced");
+        took.push(fewer);
+        took.sort();
+        ensure!(took[took.len() / 2] <= AT_ONCE && took.last() <= Some(&SOON), "they took {took:?}");
         // A pod that is made now begins with them, and need not be told.
         space.patch("web", json!({"spec": {"replicas": 4}})).await?;
         space.ready("web", 4).await?;
