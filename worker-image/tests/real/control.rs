@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Primary, Setup, program, ready_pids, wait_for};
-use crate::traffic::ask;
+use crate::harness::{PATIENCE, Primary, Setup, get, program, ready_pids, wait_for};
 
 /// `primary ctl` for the primary of this name.
 pub fn ctl(name: &str, words: &[&str]) -> Output {
@@ -64,7 +63,8 @@ fn a_reload_under_load_fails_no_request() {
                 (Arc::clone(&stop), Arc::clone(&served), Arc::clone(&failed), primary.port);
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let counter = if ask(port, PATIENCE).is_ok_and(|code| code == 200) { &served } else { &failed };
+                    let counter =
+                        if get(port, "/", PATIENCE).is_ok_and(|(code, _)| code == 200) { &served } else { &failed };
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
             })

@@ -17,5 +17,4 @@ mod remote;
 mod resize;
 mod restart;
 mod steering;
-mod traffic;
 mod verdicts;
