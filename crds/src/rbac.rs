@@ -76,7 +76,7 @@ pub const RULES: &[Rule] = &[
         "",
         "pods",
         &["get", "list", "watch", "create", "patch", "delete"],
-        "The replicas; patch adopts and releases, and says which of them are busy.",
+        "The replicas; patch adopts and releases.",
     ),
     rule(
         Role::Watched,

@@ -8,7 +8,6 @@ mod faults;
 mod footprint;
 mod live;
 mod plugin;
-mod queue;
 mod revisions;
 mod rollout;
 mod scaling;

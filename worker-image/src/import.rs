@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 pub use app::Imported;
 pub use source::SourceError;
 
-use crate::say;
-
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
@@ -29,9 +27,6 @@ pub enum ImportError {
     /// The file cannot be used.
     #[error("{0}")]
     Source(#[from] SourceError),
-    /// Standard output cannot be written.
-    #[error("standard output: {0}")]
-    Output(#[from] std::io::Error),
     /// A file cannot be written.
     #[error("{file}: {cause}")]
     Write {
@@ -55,15 +50,14 @@ pub fn run(import: &Import) -> Result<(), ImportError> {
             write(app, folder)?;
         } else {
             let file = app.file();
-            let start = app.start(Path::new(&file)).replace('\n', "\n# ");
-            say::print(format!("# {file}: {start}\n{}\n", app.text))?;
+            println!("# {file}: {}\n{}", app.start(Path::new(&file)).replace('\n', "\n# "), app.text);
         }
         for note in &app.notes {
-            say::aside(format_args!("{}: {note}", app.name));
+            eprintln!("{}: {note}", app.name);
         }
     }
     for note in &translated.notes {
-        say::aside(format_args!("{}: {note}", import.file.display()));
+        eprintln!("{}: {note}", import.file.display());
     }
     Ok(())
 }
@@ -76,6 +70,6 @@ fn write(app: &Imported, folder: &Path) -> Result<(), ImportError> {
     std::io::Write::write_all(&mut created, app.text.as_bytes()).map_err(failed)?;
     // Whoever starts it has left this folder by then.
     let named = if app.has_folder() { std::path::absolute(&file).map_err(failed)? } else { file.clone() };
-    say::print(format!("{}: {}\n", file.display(), app.start(&named)))?;
+    println!("{}: {}", file.display(), app.start(&named));
     Ok(())
 }

@@ -135,10 +135,7 @@ impl Follower<'_> {
             known.pod = pod;
         } else if self.pods.len() >= self.arguments.max_log_requests {
             if !std::mem::replace(&mut self.told, true) {
-                super::aside(format_args!(
-                    "{name}, and more, are not followed: {} are; raise --max-log-requests",
-                    self.pods.len()
-                ));
+                eprintln!("{name}, and more, are not followed: {} are; raise --max-log-requests", self.pods.len());
             }
             return Ok(());
         } else {

@@ -47,7 +47,7 @@ async fn list(session: &Session, arguments: &Status, style: Style) -> Result<(),
             } else {
                 format!("namespace {}", session.namespace)
             };
-            super::aside(format_args!("no WorkerClusters in {place}"));
+            eprintln!("no WorkerClusters in {place}");
             return Ok(());
         }
         return print(&render::list(&clusters, arguments.all_namespaces, style, Timestamp::now()));

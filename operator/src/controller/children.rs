@@ -129,8 +129,7 @@ pub fn keep<K: kube::Resource + serde::Serialize>(
         written => written?,
     };
     if let Some(view) = object_view(&written) {
-        let table = table(&context.cache, kind);
-        table.put_written(&seen.key, view, table.mark());
+        table(&context.cache, kind).put_written(&seen.key, view);
     }
     Ok(())
 }

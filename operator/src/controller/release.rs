@@ -2,10 +2,7 @@
 //! service to look at it.
 
 use super::context::Context;
-use crate::{
-    api::ApiError,
-    view::{Key, protection::Protection},
-};
+use crate::{api::ApiError, view::Key};
 use crds::names;
 
 /// Lets go what the watch has found astray, after a live look.
@@ -31,8 +28,7 @@ async fn pod(context: &Context, key: &Key, uid: &str, pod_uid: &str, name: &str)
         return Ok(());
     }
     let version = meta.resource_version.as_deref().unwrap_or_default();
-    let protection = Protection::read(|name| meta.annotations.as_ref()?.get(name));
-    match context.api.release_pod(&key.namespace, name, pod_uid, version, uid, protection).await {
+    match context.api.release_pod(&key.namespace, name, pod_uid, version, uid).await {
         Ok(()) => {
             tracing::info!(cluster = %key, pod = name, "pod released: its label names this WorkerCluster no more");
             Ok(())

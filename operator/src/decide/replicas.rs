@@ -11,9 +11,8 @@ use crds::{PodReplacementPolicy, WorkerClusterSpec};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    load::Load,
     nodes::Breaker,
-    ranking::{Going, Ranked, rank},
+    ranking::{Ranked, rank},
     retire::{self, Standing, Step},
 };
 use crate::{
@@ -38,10 +37,8 @@ pub struct Input<'a> {
     pub pods: &'a [&'a PodView],
     /// For a name: the UID of the pod that is known to have it.
     pub holder: &'a dyn Fn(&str) -> Option<String>,
-    /// For a pod's UID: how much work it holds.
-    pub load: &'a dyn Fn(&str) -> Load,
-    /// For a pod's UID: whether its deletion was asked for, and may still arrive.
-    pub asked: &'a dyn Fn(&str) -> bool,
+    /// For a pod's UID: whether a worker of it holds work, where that is known.
+    pub busy: &'a dyn Fn(&str) -> Option<bool>,
     /// Whether a pod is in service, and has been told to serve out.
     pub standing: &'a dyn Fn(&PodView) -> Standing,
     /// How long nothing may be created yet (failures).
@@ -281,12 +278,8 @@ fn ranked<'a>(input: &Input<'_>, pods: &Sorted<'a>) -> Vec<&'a PodView> {
         pod,
         available: pod.is_available(input.strategy.min_ready, input.now),
         outdated,
-        going: match (input.standing)(pod) {
-            _ if (input.asked)(&pod.uid) => Going::Asked,
-            standing if standing.is_retiring() => Going::Retiring,
-            _ => Going::No,
-        },
-        load: (input.load)(&pod.uid),
+        retiring: (input.standing)(pod).is_retiring(),
+        busy: (input.busy)(&pod.uid),
         together: on_node.get(pod.node.as_deref().unwrap_or_default()).copied().unwrap_or(0),
     };
     let current = pods.current.iter().map(|pod| entry(pod, false));

@@ -24,7 +24,7 @@ impl Machine {
     }
 
     /// Until when a worker that is asked to leave now may finish.
-    pub(super) fn drain_deadline(&self, now: Moment) -> Moment {
+    fn drain_deadline(&self, now: Moment) -> Moment {
         let deadline = now + self.settings.drain;
         self.stop.map_or(deadline, |plan| plan.deadline.min(deadline).max(now))
     }
