@@ -1,6 +1,6 @@
 # Every target says what it does: make help.
 .DEFAULT_GOAL := help
-.PHONY: help cluster cluster-down cluster-status images plugin demo test compat evidence bench-shared generate
+.PHONY: help cluster cluster-down cluster-status images plugin demo test compat evidence wire bench-shared bench-http generate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,8 +33,14 @@ compat: ## real programs of Node 18 to 26 and others under the primary, a table 
 evidence: ## what takes too long for every test: LINE=3.10 runs it and keeps its figures in docs/evidence; without LINE says what holds
 	@tests/evidence $(LINE)
 
+wire: ## HTTP byte by byte through `primary --balancing queue`, haproxy and nginx, a table of what reaches a worker: docs/wire.md (CASE=name runs only that)
+	@tests/wire/run $(CASE)
+
 bench-shared: ## the primary beside Node's cluster module, PM2 and Python's servers, to target/bench (ROUNDS=n, SECONDS_EACH=n, PART=crash for one part)
 	@tests/bench/run $(PART)
+
+bench-http: ## Queue beside haproxy, nginx, Node's cluster module and PM2, to target/bench (ROUNDS=n, SECONDS_EACH=n, PART=http-mixed for one part)
+	@tests/bench/run $(or $(PART),http-throughput http-mixed http-many http-idle http-memory http-losses)
 
 generate: ## write the CRD, the chart's copies and the RBAC rules from the Rust types
 	@.ci/generate

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: {error}");
+            command::aside(format_args!("error: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Unheard) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
+            command::aside(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }

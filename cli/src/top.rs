@@ -4,7 +4,7 @@ use std::{cmp::Reverse, fmt::Write};
 
 use clap::ValueEnum;
 use crds::names;
-use primary_protocol::{Shown, ShownWorker, SlotState};
+use primary_protocol::{Answering, Recent, Requests, Shown, ShownWorker, SlotState};
 use serde::Serialize;
 
 use crate::{
@@ -49,6 +49,10 @@ struct Row {
     cells: Vec<Cell>,
 }
 
+/// The last three only where a primary gives out requests.
+const COLUMNS: [&str; 12] =
+    ["POD", "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS", "REQ", "IDLE", "SERVED"];
+
 /// The whole picture, at most `height` lines where there is a limit.
 pub fn screen(cluster: &Cluster, replicas: &[Replica], order: Order, height: Option<usize>, style: Style) -> String {
     let mut text = head(cluster, replicas, style);
@@ -66,12 +70,11 @@ pub fn screen(cluster: &Cluster, replicas: &[Replica], order: Order, height: Opt
     let hidden = rows.len() - shown;
     let cells: Vec<Vec<Cell>> = rows.into_iter().take(shown).map(|row| row.cells).collect();
     text.push('\n');
-    text.push_str(&table(
-        style,
-        0,
-        &["POD", "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS"],
-        &cells,
-    ));
+    let answers =
+        replicas.iter().any(|replica| replica.told.as_ref().is_some_and(|told| told.stats.requests.is_some()));
+    let columns = if answers { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 3] };
+    let cells: Vec<Vec<Cell>> = cells.into_iter().map(|row| row.into_iter().take(columns.len()).collect()).collect();
+    text.push_str(&table(style, 0, columns, &cells));
     if hidden > 0 {
         let _ = writeln!(text, "… and {hidden} more workers; --sort-by chooses who is shown");
     }
@@ -86,10 +89,17 @@ fn head(cluster: &Cluster, replicas: &[Replica], style: Style) -> String {
     let waiting =
         sum(|one| one.stats.listeners.iter().filter_map(|listener| listener.queue_depth).map(u64::from).sum());
     let memory = sum(|one| one.stats.memory.map_or(0, |memory| memory.usage_bytes));
+    let asked = |of: fn(&Requests) -> u32| sum_of(told().filter_map(|one| one.stats.requests.as_ref()).map(of));
+    let requests = match (asked(|requests| requests.waiting), asked(|requests| requests.in_flight)) {
+        (Some(waiting), Some(in_flight)) => {
+            format!(", {waiting} requests wait, {in_flight} in flight{}", pace(replicas))
+        }
+        _ => String::new(),
+    };
     let busy = busy.map(|busy| format!(", {busy} busy")).unwrap_or_default();
     let tone = if ready == desired { Tone::Good } else { Tone::Warn };
     format!(
-        "{}: {} of {} replicas answer, {}{busy}, {waiting} connections wait, {} restarts, {}\n",
+        "{}: {} of {} replicas answer, {}{busy}, {waiting} connections wait{requests}, {} restarts, {}\n",
         style.paint(Tone::Bold, &harmless(&cluster.name)),
         told().count(),
         replicas.len(),
@@ -97,6 +107,29 @@ fn head(cluster: &Cluster, replicas: &[Replica], style: Style) -> String {
         sum(|one| one.stats.workers.restarts),
         bytes(memory),
     )
+}
+
+/// How many requests came to all of them in a second, and how long each took, where that was looked at.
+fn pace(replicas: &[Replica]) -> String {
+    let told = replicas.iter().filter_map(|replica| replica.told.as_ref()?.stats.requests.as_ref()?.recent);
+    let told: Vec<Recent> = told.collect();
+    // Each replica counts by how much comes to it, and not at all where nothing ended there.
+    let mean = |of: fn(&Recent) -> Option<f64>| {
+        let known = || told.iter().filter_map(|recent| Some((recent.per_second, of(recent)?)));
+        let weight: f64 = known().map(|(weight, _)| weight).sum();
+        (weight > 0.0).then(|| known().map(|(weight, value)| weight * value).sum::<f64>() / weight)
+    };
+    let per_second: f64 = told.iter().map(|recent| recent.per_second).sum();
+    if per_second <= 0.0 {
+        return String::new();
+    }
+    let (service, wait) = (mean(|recent| recent.service_milliseconds), mean(|recent| recent.wait_milliseconds));
+    format!(" ({})", Recent { per_second, service_milliseconds: service, wait_milliseconds: wait })
+}
+
+/// `None` where there are none to be summed.
+fn sum_of(numbers: impl Iterator<Item = u32>) -> Option<u64> {
+    numbers.fold(None, |sum: Option<u64>, number| Some(sum.unwrap_or(0).saturating_add(number.into())))
 }
 
 fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {
@@ -122,7 +155,10 @@ fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {
                     cell(worker.usage.memory_bytes.map_or_else(dash, bytes)),
                     cell(worker.usage.connections.map_or_else(dash, |count| count.to_string())),
                     cell(slot.restarts),
-                ],
+                ]
+                .into_iter()
+                .chain(answering(worker.usage.requests))
+                .collect(),
             });
         }
         if here.is_empty() {
@@ -148,11 +184,21 @@ fn rows(cluster: &Cluster, replica: &Replica) -> Vec<Row> {
                     cell(""),
                     cell(""),
                     cell(slot.restarts),
+                    cell(""),
+                    cell(""),
+                    cell(""),
                 ],
             });
         }
     }
     rows
+}
+
+/// What a worker has of the requests that its primary gives out.
+fn answering(own: Option<Answering>) -> [Cell; 3] {
+    let Some(own) = own else { return [cell("-"), cell("-"), cell("-")] };
+    let idle = own.idle_milliseconds.map_or_else(dash, |idle| span(i64::try_from(idle / 1000).unwrap_or(i64::MAX)));
+    [cell(own.in_flight), cell(idle), cell(own.served)]
 }
 
 /// What a user should know and can act upon, below the table.

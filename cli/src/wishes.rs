@@ -13,7 +13,7 @@ const FIELDS: [&str; 4] = ["template", "workers", "http", "nodeLoss"];
 pub fn normal(wishes: &Value) -> Value {
     let standard = |field: &str| match field {
         "workers" => serde_json::to_value(Workers::default()).unwrap_or_default(),
-        "http" => json!({"balancing": Balancing::default(), "slowStartSeconds": 0}),
+        "http" => json!({"balancing": Balancing::default(), "slowStartSeconds": 0, "trustForwarded": false}),
         "nodeLoss" => json!(NodeLoss::default()),
         _ => Value::Null,
     };

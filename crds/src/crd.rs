@@ -143,6 +143,30 @@ mod tests {
     }
 
     #[test]
+    fn paths_and_cookies_are_of_letters_that_a_list_and_a_header_can_have() {
+        let http = spec_schema().pointer("/spec/properties/http/properties").unwrap().clone();
+        let paths = http.pointer("/singleFlight/properties/paths").unwrap();
+        assert_eq!((&paths["minItems"], &paths["maxItems"]), (&json!(1), &json!(32)));
+        let path = &paths["items"];
+        assert_eq!((&path["pattern"], &path["maxLength"]), (&json!(r"^/[!-+\--~]*$"), &json!(1024)));
+        let cookie = http.pointer("/affinity/properties/cookie").unwrap();
+        assert_eq!((&cookie["pattern"], &cookie["maxLength"]), (&json!("^[A-Za-z0-9_.-]{1,64}$"), &json!(64)));
+        for (field, required) in [("singleFlight", "paths"), ("affinity", "cookie")] {
+            assert_eq!(http[field]["required"], json!([required]));
+        }
+    }
+
+    #[test]
+    fn what_only_a_primary_that_takes_requests_can_do_needs_it() {
+        let rules = definition().unwrap();
+        let rules =
+            rules.pointer("/spec/versions/0/schema/openAPIV3Schema/x-kubernetes-validations").unwrap().to_string();
+        for field in ["maxInFlightPerWorker", "queue", "trustForwarded", "readyPath", "singleFlight", "affinity"] {
+            assert!(rules.contains(&format!("has(self.spec.http.{field})")), "{field}");
+        }
+    }
+
+    #[test]
     fn the_template_keeps_unknown_fields() {
         let schema = spec_schema();
         let containers = schema.pointer("/spec/properties/template/properties/spec/properties/containers").unwrap();

@@ -10,9 +10,10 @@ pub mod status;
 pub mod template;
 
 pub use spec::{
-    Adaptive, Amount, Autoscaling, Balancing, CpuMetric, Disruption, Hang, HangSignal, Http, Ipc, LIVE_FIELDS, Metric,
-    NodeLoss, PodReplacementPolicy, QueueMetric, Ready, Recycle, RedisListSource, RedisStreamSource, Restart, Rollout,
-    SecretKey, WorkerCluster, WorkerClusterSpec, WorkerCount, WorkerMetrics, Workers,
+    Adaptive, Affinity, Amount, Autoscaling, Balancing, CpuMetric, Disruption, Hang, HangSignal, Http, Ipc,
+    LIVE_FIELDS, Metric, NodeLoss, PodReplacementPolicy, QueueMetric, Ready, Recycle, RedisListSource,
+    RedisStreamSource, Restart, Rollout, SecretKey, SingleFlight, WorkerCluster, WorkerClusterSpec, WorkerCount,
+    WorkerMetrics, Workers,
 };
 pub use status::{AutoscalingStatus, MetricStatus, ReloadStatus, RolloutStatus, WorkerClusterStatus, WorkerTotals};
 pub use template::PodTemplate;

@@ -33,6 +33,8 @@ pub const ANNOTATION_RELOAD: &str = "workercluster.dev/reload";
 pub const ANNOTATION_RELOAD_AT_ONCE: &str = "workercluster.dev/reload-at-once";
 /// Annotation that a user puts on a pod: `true` has it be not ready, and serve on (`kubectl wc drain`).
 pub const ANNOTATION_DRAIN: &str = "workercluster.dev/drain";
+/// Annotation that the operator puts on a pod that holds requests: the annotations for autoscalers of nodes that it has put beside it.
+pub const ANNOTATION_BUSY: &str = "workercluster.dev/busy";
 /// Label on every object, as Kubernetes recommends.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].

@@ -76,7 +76,7 @@ pub const RULES: &[Rule] = &[
         "",
         "pods",
         &["get", "list", "watch", "create", "patch", "delete"],
-        "The replicas; patch adopts and releases.",
+        "The replicas; patch adopts and releases, and says which of them are busy.",
     ),
     rule(
         Role::Watched,

@@ -236,9 +236,12 @@ mod tests {
     }
 
     fn served_by_the_primary() -> BTreeSet<String> {
-        // The name is the first text after the call, on whatever line.
-        let families = PRIMARY.split(".family(").skip(1).filter_map(|rest| rest.split('"').nth(1));
-        families.map(|name| format!("workercluster_primary_{name}")).collect()
+        // The name of a family is a text of its own, whatever it is given to.
+        let is_name =
+            |text: &&str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
+        let names = PRIMARY.split('"').skip(1).step_by(2).filter(is_name);
+        let series = |name: &str| ["", "_bucket"].map(|part| format!("workercluster_primary_{name}{part}"));
+        names.flat_map(series).collect()
     }
 
     #[test]

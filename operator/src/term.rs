@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     api::{ApiServer, Limits, Upstream},
-    controller::{self, Context, Settings, events},
+    controller::{self, Context, Settings, events, protect},
     leader::{Fence, Pass},
     metrics::Metrics,
     queue::Waiting,
@@ -180,6 +180,7 @@ impl Term {
                 "the reconciler, or the readers,"
             }
             () = forward(&context, &queues) => "the news",
+            () = protect::run(&context) => "the look at busy pods",
             () = synced => "the count of caches",
             () = self.nodes(&api, sight) => "the watch of nodes",
             () = self.later_voice(&api, &pass, &found) => "the search for the key",

@@ -34,12 +34,22 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 
 /// Ten letters that stand for `parts`, the same in every version of this program.
 pub fn short_hash(parts: &[&str]) -> String {
+    let digest = digest(parts);
+    digest.iter().take(10).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+}
+
+/// A place on a circle for `text`, the same in every version of this program.
+pub fn place(text: &str) -> u64 {
+    digest(&[text]).iter().take(8).fold(0, |place, byte| place << 8 | u64::from(*byte))
+}
+
+fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().take(10).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+    hash.finalize().into()
 }
 
 #[cfg(test)]
@@ -51,6 +61,7 @@ mod tests {
         assert_eq!(short_hash(&["a", "b"]), short_hash(&["a", "b"]));
         assert_ne!(short_hash(&["ab", ""]), short_hash(&["a", "b"]));
         assert_eq!(short_hash(&["x"]).len(), 10);
+        assert_eq!(place("a"), 0x3b19_6fd4_907b_edf5);
     }
 
     #[test]

@@ -92,11 +92,12 @@ npm_node() { # MAJOR FOLDER
 
 # program_archive operator|primary: cargo decides what to rebuild; the archive is cached by the binary's content.
 program_archive() {
-  local binary=$root/target/$rust_target/release/$1 containerfile full context
-  case $1 in primary) containerfile=$root/worker-image/Containerfile ;; *) containerfile=$root/$1/Containerfile ;; esac
+  local profile=release containerfile=$root/$1/Containerfile binary full context
+  [ "$1" != primary ] || { profile=dist containerfile=$root/worker-image/Containerfile; }
+  binary=$root/target/$rust_target/$profile/$1
   command -v cargo >/dev/null || die "cargo is not installed" "install Rust 1.89 or newer"
-  say "cargo build --release --package $1 (static)"
-  (cd "$root" && RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --target $rust_target --package "$1")
+  say "cargo build --profile $profile --package $1 (static)"
+  (cd "$root" && RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --profile $profile --target $rust_target --package "$1")
   full=$(full_name "$1")
   archive=$archives/$1-$(key "$binary" "$containerfile" "$full").tar
   [ ! -e "$archive" ] || return 0

@@ -109,7 +109,7 @@ async fn the_primary_with_four_workers_is_small() -> Result<()> {
         let first = measure().await?;
         let address = space.address("web", 8000).await?;
         for _ in 0..500 {
-            tokio::time::timeout(Duration::from_secs(5), load::get(address, "/")).await??;
+            tokio::time::timeout(Duration::from_secs(20), load::get(address, "/")).await??;
             if space.stats(&pod).await?.workers.ready < 4 {
                 anyhow::bail!("a worker is not ready");
             }

@@ -8,6 +8,7 @@ mod faults;
 mod footprint;
 mod live;
 mod plugin;
+mod queue;
 mod revisions;
 mod rollout;
 mod scaling;

@@ -19,6 +19,7 @@ const HELLO: &str = include_str!("../../examples/hello/hello.yaml");
 const PYTHON: &str = include_str!("../../examples/python/python.yaml");
 const OWN_PORT: &str = include_str!("../../examples/python/own-port.yaml");
 const CPU: &str = include_str!("../../examples/cpu/cpu.yaml");
+const REQUESTS: &str = include_str!("../../examples/requests/requests.yaml");
 const QUEUE: &str = include_str!("../../examples/queue/queue.yaml");
 const REDIS: &str = include_str!("../../examples/queue/redis.yaml");
 
@@ -124,6 +125,7 @@ async fn the_other_examples_become_ready_as_they_are() -> Result<()> {
         for (name, replicas, texts) in [
             ("hello", 2, vec![HELLO.to_owned()]),
             ("cpu", 1, vec![CPU.to_owned()]),
+            ("requests", 1, vec![REQUESTS.to_owned()]),
             ("queue", 1, vec![REDIS.to_owned(), QUEUE.replace("redis.default.svc", &in_namespace("redis", &space))]),
         ] {
             let started = std::time::Instant::now();

@@ -63,6 +63,35 @@ const REFUSED: &[Mistake] = &[
         &[("/spec/http/balancing", r#""Steered""#), ("/spec/http/slowStartSeconds", "3601")],
         "spec.http.slowStartSeconds",
     ),
+    mistake(
+        "maxInFlightPerWorker without balancing: Queue",
+        &[("/spec/http/maxInFlightPerWorker", "4")],
+        "spec.http.balancing",
+    ),
+    mistake(
+        "singleFlight without balancing: Queue",
+        &[("/spec/http/singleFlight", r#"{"paths": ["/check"]}"#)],
+        "spec.http.balancing",
+    ),
+    mistake(
+        "a path of singleFlight with a comma",
+        &[("/spec/http/balancing", r#""Queue""#), ("/spec/http/singleFlight", r#"{"paths": ["/a,b"]}"#)],
+        "spec.http.singleFlight.paths[0]",
+    ),
+    mistake(
+        "a cookie's name with a space",
+        &[("/spec/http/balancing", r#""Queue""#), ("/spec/http/affinity", r#"{"cookie": "to me"}"#)],
+        "spec.http.affinity.cookie",
+    ),
+    mistake("ready: Http without balancing: Queue", &[("/spec/workers/ready", r#""Http""#)], "spec.workers.ready"),
+    mistake(
+        "scaling on requests without balancing: Queue",
+        &[
+            ("/spec/autoscaling/maxReplicas", "2"),
+            ("/spec/autoscaling/metrics", r#"[{"requests": {"targetInFlightPercent": 70}}]"#),
+        ],
+        "spec.autoscaling.metrics",
+    ),
     mistake("replicas: -1", &[("/spec/replicas", "-1")], "spec.replicas"),
     mistake(
         "minReplicas > maxReplicas",

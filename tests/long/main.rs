@@ -4,12 +4,14 @@
 
 mod apiserver;
 mod corruptions;
+mod demand;
 mod differential;
 mod hostile;
 mod leader;
 mod leak;
 mod nodes;
 mod operator_memory;
+mod requests;
 mod scale;
 mod transitions;
 mod upgrade;

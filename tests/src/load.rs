@@ -19,7 +19,7 @@ use tokio::{
 };
 
 /// A request without an answer for so long counts as hung.
-pub const HUNG: Duration = Duration::from_secs(5);
+pub const HUNG: Duration = Duration::from_secs(20);
 
 /// Clients that ask again and again until they are told to stop.
 pub struct Load {

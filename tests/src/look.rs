@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use crds::WorkerCluster;
+use crds::{WorkerCluster, names::LABEL_REVISION};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{ResourceExt, api::ListParams};
 
@@ -69,6 +69,30 @@ impl Space {
         let pods = self.pods(name).await?;
         let pods = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
         Ok(pods.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
+    }
+
+    /// Changes the WorkerCluster and waits until all its pods are ready, as many as are wanted, and of another revision than before; none of the old is
+    /// left.
+    ///
+    /// # Errors
+    /// At the deadline.
+    pub async fn roll(&self, name: &str, patch: serde_json::Value, replicas: i32) -> Result<()> {
+        let api = self.api::<WorkerCluster>();
+        let before = api.get(name).await?.status.unwrap_or_default().current_revision;
+        self.patch(name, patch).await?;
+        until("only pods of the new revision", Duration::from_secs(180), async || {
+            let current = api.get(name).await?.status.unwrap_or_default().current_revision;
+            let pods = self.pods(name).await?;
+            let new = pods.iter().filter(|pod| pod.labels().get(LABEL_REVISION) == Some(&current)).count();
+            let done = current != before && pods.len() == new && new == usize::try_from(replicas)?;
+            Ok(if done {
+                Ok(())
+            } else {
+                Err(format!("{new} of {} pods are of {current}, it was {before}", pods.len()))
+            })
+        })
+        .await?;
+        self.ready(name, replicas).await.map(drop)
     }
 
     /// Restarts of all containers of the WorkerCluster's pods.

@@ -7,7 +7,7 @@ pub mod values;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub balancing: Balancing,
     /// For so long a fresh worker gets fewer of them.
     pub slow_start: Duration,
+    /// With [`Balancing::Queue`].
+    pub queue: Queueing,
     /// Where `/livez`, `/readyz`, `/metrics` and `/v1/stats` are.
     pub admin: Option<SocketAddr>,
     /// Where `primary ctl` reaches this primary.
@@ -61,6 +63,8 @@ pub struct Config {
     pub recycle: Recycle,
     /// What makes a worker ready.
     pub ready: ReadyRule,
+    /// With [`ReadyRule::Http`]: what it is asked for.
+    pub ready_path: String,
     /// See [`ReadyRule::Auto`].
     pub startup: Duration,
     /// Whether workers get Node's channel.
@@ -135,6 +139,27 @@ pub enum Balancing {
     Steered,
     /// The primary accepts, and hands each connection over Node's channel to a worker, as Node's own cluster module does.
     Passing,
+    /// The primary takes requests of HTTP/1.1, and gives each to the worker that is free next.
+    Queue,
+}
+
+/// How requests are led where the primary takes them ([`Balancing::Queue`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queueing {
+    /// So many may be with one worker at a time; `None` for what suits the program: Node serves several at a time, others one.
+    pub cap: Option<NonZeroU32>,
+    /// So many may wait.
+    pub waiting: NonZeroU32,
+    /// For so long each.
+    pub wait: Duration,
+    /// Whether what comes before the primary says who the client is.
+    pub trusts: bool,
+    /// Paths whose requests are answered together where they are the same.
+    pub together: Vec<String>,
+    /// Whether they are also where the answer sets a cookie, or is for one.
+    pub shares_credentials: bool,
+    /// The cookie with which a client comes back to its worker.
+    pub cookie: Option<String>,
 }
 
 /// How log lines look.
@@ -201,6 +226,32 @@ fn contradiction(run: &RunArgs) -> Option<String> {
             "--control-keys needs --admin, where orders come in, and --pod-uid, which they have to name".to_string(),
         );
     }
+    if run.balancing == Balancing::Queue && run.listen.is_none() {
+        return Some("--balancing queue needs --listen: where the primary takes requests".to_string());
+    }
+    if ReadyRule::from(run.ready) == ReadyRule::Http && run.balancing != Balancing::Queue {
+        return Some(
+            "--ready http needs --balancing queue: otherwise a request cannot be sent to one worker".to_string(),
+        );
+    }
+    if run.recycle_requests.is_some() && run.balancing != Balancing::Queue {
+        return Some(
+            "--recycle-requests needs --balancing queue: otherwise nobody counts a worker's requests".to_string(),
+        );
+    }
+    if run.balancing != Balancing::Queue && !run.single_flight.is_empty() {
+        return Some(
+            "--single-flight needs --balancing queue: otherwise nobody sees that two requests are the same".to_string(),
+        );
+    }
+    if run.share_credentials && run.single_flight.is_empty() {
+        return Some(
+            "--share-credentials needs --single-flight: it says of which paths answers are shared".to_string(),
+        );
+    }
+    if run.balancing != Balancing::Queue && run.affinity_cookie.is_some() {
+        return Some("--affinity-cookie needs --balancing queue: otherwise a connection comes to any worker, whatever its requests say".to_string());
+    }
     if run.balancing == Balancing::Steered && run.listen.is_none() {
         return Some("--balancing steered needs --listen: only of a port that the primary opens it can open a socket for each worker".to_string());
     }
@@ -228,9 +279,23 @@ fn config(run: RunArgs) -> Config {
         listen: run.listen,
         balancing: run.balancing,
         slow_start: run.slow_start_seconds,
+        queue: Queueing {
+            cap: run.max_in_flight_per_worker,
+            waiting: run.queue_max_waiting,
+            wait: run.queue_max_wait_seconds,
+            trusts: run.trust_forwarded,
+            together: run.single_flight,
+            shares_credentials: run.share_credentials,
+            cookie: run.affinity_cookie,
+        },
         admin: run.admin,
         control: run.control,
-        told: (!run.control_keys.is_empty()).then_some(Told { revision: run.config_revision, reload: run.reload_id }),
+        told: (!run.control_keys.is_empty()).then_some(Told {
+            revision: run.config_revision,
+            reload: run.reload_id,
+            peers: None,
+            peers_age_milliseconds: None,
+        }),
         control_keys: run.control_keys,
         pod_uid: run.pod_uid,
         adaptive: run.adaptive,
@@ -239,8 +304,10 @@ fn config(run: RunArgs) -> Config {
             memory: run.recycle_memory,
             container_percent: Some(run.recycle_container_percent).filter(|percent| *percent < 100),
             age: run.recycle_age_seconds,
+            requests: run.recycle_requests.map(NonZeroU64::get),
         },
         ready: run.ready.into(),
+        ready_path: run.ready_path,
         startup: run.startup_seconds,
         ipc: run.ipc,
         drain: run.drain_seconds,

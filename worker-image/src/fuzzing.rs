@@ -16,6 +16,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "command-line", take: words::words, most_mib: 16 },
     Target { name: "control-order", take: crate::control::fuzzing::order, most_mib: 4 },
     Target { name: "remote-order", take: crate::remote::fuzzing::order, most_mib: 4 },
+    Target { name: "http-requests", take: crate::queue::fuzzing::requests, most_mib: 16 },
+    Target { name: "http-answer", take: crate::queue::fuzzing::answer, most_mib: 16 },
     Target { name: "admin-request", take: request::request, most_mib: 8 },
 ];
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub use app::Imported;
 pub use source::SourceError;
 
+use crate::say;
+
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
@@ -27,6 +29,9 @@ pub enum ImportError {
     /// The file cannot be used.
     #[error("{0}")]
     Source(#[from] SourceError),
+    /// Standard output cannot be written.
+    #[error("standard output: {0}")]
+    Output(#[from] std::io::Error),
     /// A file cannot be written.
     #[error("{file}: {cause}")]
     Write {
@@ -50,14 +55,15 @@ pub fn run(import: &Import) -> Result<(), ImportError> {
             write(app, folder)?;
         } else {
             let file = app.file();
-            println!("# {file}: {}\n{}", app.start(Path::new(&file)).replace('\n', "\n# "), app.text);
+            let start = app.start(Path::new(&file)).replace('\n', "\n# ");
+            say::print(format!("# {file}: {start}\n{}\n", app.text))?;
         }
         for note in &app.notes {
-            eprintln!("{}: {note}", app.name);
+            say::aside(format_args!("{}: {note}", app.name));
         }
     }
     for note in &translated.notes {
-        eprintln!("{}: {note}", import.file.display());
+        say::aside(format_args!("{}: {note}", import.file.display()));
     }
     Ok(())
 }
@@ -70,6 +76,6 @@ fn write(app: &Imported, folder: &Path) -> Result<(), ImportError> {
     std::io::Write::write_all(&mut created, app.text.as_bytes()).map_err(failed)?;
     // Whoever starts it has left this folder by then.
     let named = if app.has_folder() { std::path::absolute(&file).map_err(failed)? } else { file.clone() };
-    println!("{}: {}", file.display(), app.start(&named));
+    say::print(format!("{}: {}\n", file.display(), app.start(&named)))?;
     Ok(())
 }

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use rustix::process::Rlimit;
+
 use crate::command::resolve;
 use crate::config::ENV_PREFIX;
 use crate::ipc::channel;
@@ -41,6 +43,7 @@ pub struct Launcher {
     port: Option<u16>,
     channel: bool,
     oom_score: Option<i32>,
+    descriptors: Option<Rlimit>,
     /// Replaces a terminal: workers are not in its foreground and would be stopped when they read from it.
     stdin: Option<OwnedFd>,
 }
@@ -50,6 +53,8 @@ pub struct Launcher {
 pub struct Given<'a> {
     /// The listening socket that it inherits.
     pub listener: Option<BorrowedFd<'a>>,
+    /// Its `PORT`, where it has one of its own.
+    pub port: Option<u16>,
     /// Its `NOTIFY_SOCKET`.
     pub notify: Option<&'a str>,
     /// Within what time it is to send `WATCHDOG=1`, if it does at all.
@@ -90,7 +95,12 @@ impl Launcher {
         };
         let stdin = if io::stdin().is_terminal() { null().ok() } else { None };
         let path = std::env::var_os("PATH");
-        Ok(Self { command, arguments, path, environment, port, channel, oom_score, stdin })
+        Ok(Self { command, arguments, path, environment, port, channel, oom_score, descriptors: None, stdin })
+    }
+
+    /// Workers may have so many descriptors, whatever the primary may: a program that uses `select(2)` breaks with more than it knows.
+    pub fn limit_descriptors(&mut self, limit: Rlimit) {
+        self.descriptors = Some(limit);
     }
 
     /// Whether workers get Node's channel.
@@ -121,6 +131,9 @@ impl Launcher {
             own.push(("LISTEN_FDS", "1".to_string()));
             own.push(("LISTEN_FDNAMES", "http".to_string()));
         }
+        if let Some(port) = given.port {
+            own.push(("PORT", port.to_string()));
+        }
         if let Some(notify) = given.notify {
             own.push(("NOTIFY_SOCKET", notify.to_string()));
             if let Some(watchdog) = given.watchdog {
@@ -136,6 +149,7 @@ impl Launcher {
         }
         let program = Program::new(file, self.arguments.clone(), self.environment_with(&own))
             .announcing_pid(given.listener.is_some())
+            .with_descriptors(self.descriptors)
             .with_oom_score(self.oom_score);
         let forked =
             fork(&program, &inherited, self.stdin.as_ref().map(AsFd::as_fd)).map_err(|error| refused(&error))?;
@@ -143,7 +157,9 @@ impl Launcher {
     }
 
     fn environment_with(&self, own: &[(&str, String)]) -> Vec<CString> {
-        let inherited = self.environment.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let replaced = |name: &OsStr| own.iter().any(|(own, _)| name == *own);
+        let inherited = self.environment.iter().filter(|(name, _)| !replaced(name));
+        let inherited = inherited.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let own = own.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         inherited.chain(own).filter_map(|(name, value)| CString::new([name, b"=", value].concat()).ok()).collect()
     }

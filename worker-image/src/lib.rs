@@ -25,9 +25,12 @@ mod machine;
 mod note;
 mod notify;
 mod proc;
+mod queue;
 mod reap;
 mod remote;
 mod run;
+mod say;
+mod sockets;
 
 use std::process::ExitCode;
 
@@ -67,10 +70,10 @@ pub fn main() -> ExitCode {
             Err(error) => failure(&error, config::EXIT_USAGE),
         },
         Task::Check(config) => match config::report(&config) {
-            Ok(text) => {
-                print!("{text}");
-                ExitCode::SUCCESS
-            }
+            Ok(text) => match say::print(text) {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(error) => failure(&error, EXIT_SYSTEM),
+            },
             Err(error) => failure(&error, error.exit_code()),
         },
         Task::Run(config) => match run_to_end(*config) {
@@ -93,6 +96,6 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 fn failure(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("primary: {error}");
+    say::aside(format_args!("primary: {error}"));
     ExitCode::from(code)
 }

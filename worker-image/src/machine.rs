@@ -42,9 +42,9 @@ use port::Port;
 pub use reason::Reason;
 use recent::Recent;
 pub use replace::{Reload, ReloadState};
-pub use settings::{Adaptive, Hang, Policy, Recycle, Settings};
+pub use settings::{Adaptive, Hang, Policy, Recycle, Settings, Sockets};
 use slot::{Channel, Phase, Slot, Worker};
-pub use steering::Share;
+pub use steering::{Share, Untold};
 use stop::StopPlan;
 pub use view::{Role, Watch, milliseconds};
 pub use vitals::{Sample, Samples};
@@ -73,6 +73,8 @@ pub enum ReadyRule {
     Immediate,
     /// A listening socket of its own, or Node's `listening`, or polling the inherited socket.
     Listening,
+    /// A good answer to a request that asks whether it is ready.
+    Http,
 }
 
 /// The state of the primary.
@@ -114,7 +116,7 @@ impl Machine {
         Self {
             jitter: Jitter::new(policy.seed),
             slots: (1..=count).map(|number| Slot::new(number, Duration::ZERO)).collect(),
-            port: Port::new(policy.listens),
+            port: Port::new(policy.listens && policy.sockets != Sockets::PerWorker),
             policy,
             settings,
             stop: None,
@@ -173,8 +175,8 @@ impl Machine {
             Event::OpenFailed => self.port.on_open_failed(now),
             Event::Stop { signal } => self.on_stop(signal, now, &mut effects),
             Event::Emptied => self.on_emptied(now),
+            Event::NobodyWaits { pid } => self.on_nobody_waits(pid, now),
             Event::StillWaiting { connections } => self.on_still_waiting(connections, now),
-            Event::SlotEmptied { slot } => self.on_slot_emptied(slot, now),
         }
         self.advance(now, &mut effects);
         effects

@@ -133,6 +133,7 @@ fn words(evidence: ReadyEvidence) -> &'static str {
         ReadyEvidence::Listening => "it listens",
         ReadyEvidence::Notify => "it said so",
         ReadyEvidence::OwnSocket => "it bound the port",
+        ReadyEvidence::Http => "it answers",
         ReadyEvidence::Alive => "it is alive",
         ReadyEvidence::Immediate | ReadyEvidence::Unknown => "nothing is asked of it",
     }

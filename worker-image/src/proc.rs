@@ -1,90 +1,13 @@
-//! What only `/proc` knows: who listens on a port, who holds a connection, who waits on an inherited socket.
+//! What only `/proc` knows: which process holds which socket, who waits on an inherited one, what it uses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 
-/// Larger tables of connections are not read: at some thousand connections it takes milliseconds.
-const TABLE_MAX: u64 = 4 << 20;
+use crate::sockets::Inodes;
 
 /// More descriptors of one process are not looked at.
 const DESCRIPTORS_MAX: usize = 16_384;
-
-/// `TCP_LISTEN`, `TCP_TIME_WAIT` and `TCP_SYN_RECV` of the kernel, as `/proc/net/tcp` shows them.
-const LISTEN: &str = "0A";
-const TIME_WAIT: &str = "06";
-const SYN_RECEIVED: &str = "03";
-
-/// The numbers of sockets.
-pub type Inodes = BTreeSet<u64>;
-
-/// The listening sockets on a port. `None` when the table cannot be read.
-pub fn listening_on(port: u16) -> Option<Inodes> {
-    sockets(|state, local| state == LISTEN && local == port)
-}
-
-/// The accepted connections to these ports. `None` when the table cannot be read, or is too long.
-pub fn accepted_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
-    // A connection that nobody has accepted yet has no number.
-    sockets(|state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
-}
-
-/// The accepted connections to these ports with bytes that their worker has not read. `None` as above.
-pub fn unread_on(ports: &BTreeSet<u16>) -> Option<Inodes> {
-    lines_of_tables(|line| unread(line, ports))
-}
-
-/// Whether clients are in the middle of the handshake on these ports, and the accepted connections with bytes that their
-/// worker has not read. `None` as above.
-pub fn at_the_door(ports: &BTreeSet<u16>) -> Option<(bool, Inodes)> {
-    let mut half_open = false;
-    let unread = lines_of_tables(|line| {
-        half_open |= place(line).is_some_and(|(local, state)| state == SYN_RECEIVED && ports.contains(&local));
-        unread(line, ports)
-    })?;
-    Some((half_open, unread))
-}
-
-fn unread(line: &str, ports: &BTreeSet<u16>) -> Option<u64> {
-    let queues = line.split_ascii_whitespace().nth(4)?;
-    let unread = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
-    (unread > 0).then_some(())?;
-    socket(line, |state, local| state != LISTEN && state != TIME_WAIT && ports.contains(&local))
-}
-
-fn sockets(wanted: impl Fn(&str, u16) -> bool) -> Option<Inodes> {
-    lines_of_tables(|line| socket(line, &wanted))
-}
-
-fn lines_of_tables(mut inode: impl FnMut(&str) -> Option<u64>) -> Option<Inodes> {
-    let mut found = Inodes::new();
-    let mut read_any = false;
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Some(text) = read_bounded(table) else { continue };
-        read_any = true;
-        found.extend(text.lines().skip(1).filter_map(&mut inode));
-    }
-    read_any.then_some(found)
-}
-
-fn read_bounded(path: &str) -> Option<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let length = fs::File::open(path).ok()?.take(TABLE_MAX).read_to_string(&mut text).ok()?;
-    (u64::try_from(length).ok()? < TABLE_MAX).then_some(text)
-}
-
-fn socket(line: &str, wanted: impl Fn(&str, u16) -> bool) -> Option<u64> {
-    let (local, state) = place(line)?;
-    let inode: u64 = line.split_ascii_whitespace().nth(9)?.parse().ok()?;
-    (inode != 0 && wanted(state, local)).then_some(inode)
-}
-
-/// The local port and the state of a connection.
-fn place(line: &str) -> Option<(u16, &str)> {
-    let mut fields = line.split_ascii_whitespace();
-    let local = u16::from_str_radix(fields.nth(1)?.rsplit(':').next()?, 16).ok()?;
-    Some((local, fields.nth(1)?))
-}
 
 /// The processes of each process group.
 pub fn groups() -> BTreeMap<u32, Vec<u32>> {
@@ -105,6 +28,30 @@ pub fn groups() -> BTreeMap<u32, Vec<u32>> {
 fn group(stat: &[u8]) -> Option<u32> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(2)?.parse().ok()
+}
+
+/// `PF_EXITING` of the kernel.
+const EXITING: u64 = 4;
+
+/// Whether a process has begun to end, or has ended: all of its threads have, from before its connections are closed, and so before anybody sees them
+/// end. Of one that cannot be looked at nothing is known, and it is taken to live.
+pub fn is_ending(pid: u32) -> bool {
+    let is_gone =
+        |error: &io::Error| error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH);
+    let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(threads) => threads,
+        Err(error) => return is_gone(&error),
+    };
+    threads.take(DESCRIPTORS_MAX).all(|thread| match thread.and_then(|thread| fs::read(thread.path().join("stat"))) {
+        Ok(stat) => flags(&stat).is_some_and(|flags| flags & EXITING != 0),
+        Err(error) => is_gone(&error),
+    })
+}
+
+/// The kernel's flags of a thread, in its `stat`: the ninth field.
+fn flags(stat: &[u8]) -> Option<u64> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace().nth(6)?.parse().ok()
 }
 
 /// Whether a process has one of these sockets. `None` when its descriptors may not be seen.
@@ -215,7 +162,7 @@ fn resident(statm: &str) -> Option<u64> {
 pub mod fuzzing {
     //! The kernel's tables, from any bytes.
 
-    use super::{group, moved_in, names, proportional, resident, socket, socket_number, times_in};
+    use super::{group, moved_in, names, proportional, resident, socket_number, times_in};
 
     /// Each in turn.
     pub fn texts(data: &[u8]) {
@@ -225,7 +172,6 @@ pub mod fuzzing {
         let _ = group(data);
         let text = String::from_utf8_lossy(data);
         for line in text.lines() {
-            let _ = socket(line, |_, _| true).inspect(|inode| assert_ne!(*inode, 0));
             let _ = socket_number(std::path::Path::new(line));
         }
         let _ = (names(&text, "ino:1"), resident(&text), moved_in(&text), proportional(&text));
@@ -240,12 +186,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_kernels_table_is_read() {
-        let listening = "   0: 00000000000000000000000000000000:1F40 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0 0 10 0";
-        assert_eq!(socket(listening, |state, port| state == LISTEN && port == 8000), Some(4242));
-        assert_eq!(socket(listening, |_, port| port == 8001), None);
-        let waiting = "   1: 0100007F:1F40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1";
-        assert_eq!(socket(waiting, |_, _| true), None, "nobody has accepted it");
+    fn a_process_that_was_killed_is_ending_before_anybody_has_collected_it() {
+        assert!(!is_ending(std::process::id()));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!is_ending(child.id()));
+        child.kill().unwrap();
+        while !is_ending(child.id()) {
+            std::thread::yield_now(); // it is not on its way before the kernel has it run
+        }
+        child.wait().unwrap();
+        assert!(is_ending(child.id()), "and none at all has ended");
+        assert_eq!(flags(b"7 (a) b)) S 1 7 7 0 -1 4194308 1"), Some(4_194_308));
     }
 
     #[test]
@@ -257,16 +208,10 @@ mod tests {
     #[test]
     fn this_process_and_its_sockets_are_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let listening = listening_on(port).unwrap();
+        let listening = crate::sockets::listening_on(listener.local_addr().unwrap().port()).unwrap();
         assert_eq!(listening.len(), 1);
         assert_eq!(holds(std::process::id(), &listening), Some(true));
         assert_eq!(holds(std::process::id(), &Inodes::new()), Some(false));
         assert!(groups().values().flatten().any(|pid| *pid == std::process::id()));
-        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert_eq!(accepted_on(&BTreeSet::from([port])).unwrap().len(), 0, "not accepted yet");
-        let _accepted = listener.accept().unwrap();
-        assert_eq!(accepted_on(&BTreeSet::from([port])).unwrap().len(), 1);
-        drop(client);
     }
 }

@@ -6,8 +6,11 @@ mod effects;
 mod events;
 mod gathering;
 mod orders;
+mod pace;
 mod passing;
 mod probe;
+mod queue;
+mod recent;
 mod remote;
 mod report;
 mod resize;
@@ -16,7 +19,7 @@ mod steering;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::mpsc;
@@ -35,12 +38,15 @@ use crate::ipc::servers::{Main, Servers};
 use crate::kernel::Forked;
 use crate::launch::Launcher;
 use crate::log::{Level, Log};
-use crate::machine::{Event, Machine, Moment, Policy, Settings, Wording};
+use crate::machine::{Event, Machine, Moment, Policy, Settings, Sockets, Wording};
 use crate::notify::Said;
+use crate::queue::{Private, Service};
 use crate::remote::{Guard, Refusals};
 use door::Door;
 use gathering::Gathering;
 use probe::Probe;
+use queue::Knocks;
+use recent::Marks;
 use remote::Remote;
 use report::Readings;
 use resize::Resize;
@@ -49,6 +55,9 @@ use steering::Steering;
 
 /// Messages from all channels that may wait for the loop; a worker that says more waits in its own socket.
 const CHANNEL_QUEUE: usize = 256;
+
+/// Clients have so long to take their last answers when all workers have ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// The same for `READY=1`.
 const NOTIFY_QUEUE: usize = 64;
@@ -94,6 +103,10 @@ struct Primary {
     main: Option<Main>,
     servers: Servers,
     passing: Passing,
+    /// Where the primary takes requests.
+    queue: Option<Service>,
+    knocks: Knocks,
+    marks: Marks,
     broker: Broker,
     children: BTreeMap<u32, Child>,
     /// Workers that were forked until now.
@@ -129,6 +142,10 @@ struct Child {
     id: WorkerId,
     /// Its end of Node's channel.
     outbox: Option<Outbox>,
+    /// Its own sockets, where it has some.
+    private: Option<Private>,
+    /// It was seen to accept on one of them.
+    accepts: bool,
     /// The log knows that a message of the worker was too long.
     reported_drop: bool,
     /// The log knows that messages of others for it were dropped.
@@ -152,10 +169,7 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         None => None,
     };
     let main = match config.listen {
-        Some(address) => {
-            let steered = config.balancing == Balancing::Steered;
-            Some(Main::open(address, steered).map_err(|cause| busy("--listen", address, cause))?)
-        }
+        Some(address) => Some(Main::open(address, config.balancing).map_err(|cause| busy("--listen", address, cause))?),
         None => None,
     };
     let cgroups = Cgroups::of_this_process();
@@ -163,10 +177,14 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     let count = count::resolve(config.count, processors);
     let control = control::open(&config.control, config.name.as_deref())?;
     let port = config.listen.map(|address| address.port());
-    let launcher = Launcher::new(config.command.clone(), port, channel).map_err(system("take the command"))?;
+    let mut launcher = Launcher::new(config.command.clone(), port, channel).map_err(system("take the command"))?;
     // As PID 1 orphans fall to us anyway; elsewhere only this way, and then whole trees can be ended.
     let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
 
+    if config.balancing == Balancing::Queue {
+        launcher.limit_descriptors(queue::raise_descriptors());
+    }
+    let queue = queue::start(&config, kind, main.as_ref()).map_err(system("lead requests"))?;
     let remote = remote(&mut config)?;
     let signals = events::Signals::new().map_err(system("watch signals"))?;
     let log = Log::start(config.log_format, config.name.clone()).map_err(system("start the log"))?;
@@ -190,9 +208,12 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
         main,
         servers: Servers::new(config.balancing == Balancing::Passing),
         passing: passing.clone(),
+        queue,
+        knocks: Knocks::default(),
+        marks: Marks::default(),
         broker: Broker::default(),
         children: BTreeMap::new(),
-        forked: 0,
+        forked: first_number(),
         notify: BTreeMap::new(),
         said,
         pending: VecDeque::new(),
@@ -217,9 +238,20 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     primary.greet();
     let inputs = events::Inputs { signals, channel_messages, what_is_said, asked };
     primary.turn(inputs).await;
+    if let Some(queue) = &primary.queue {
+        queue.finish(LAST_ANSWERS).await;
+    }
     primary.servers.unlink_files();
     primary.log.finish();
     Ok(())
+}
+
+/// Workers are numbered from here: with another number at each start, none gets an address that an orphan of the last one still has.
+fn first_number() -> WorkerId {
+    let mut bytes = [0; 3];
+    let _ = getrandom(&mut bytes, GetRandomFlags::empty()); // zero does as well
+    let [high, middle, low] = bytes;
+    u64::from_be_bytes([0, 0, 0, 0, 0, high, middle, low])
 }
 
 /// Who may give orders over the network.
@@ -229,7 +261,7 @@ fn remote(config: &mut Config) -> Result<Remote, StartError> {
     getrandom(&mut secret, GetRandomFlags::empty())
         .map_err(|error| StartError::System { action: "give random bytes", cause: error.into() })?;
     let guard = Guard::new(std::mem::take(&mut config.control_keys), std::mem::take(&mut config.pod_uid), secret);
-    Ok(Remote { guard, told: config.told.take(), taken: 0, refusals: Refusals::default() })
+    Ok(Remote { guard, told: config.told.take(), listed: None, taken: 0, refusals: Refusals::default() })
 }
 
 fn policy(config: &Config, channel: bool, kind: Kind, processors: Processors) -> Policy {
@@ -240,7 +272,11 @@ fn policy(config: &Config, channel: bool, kind: Kind, processors: Processors) ->
         listens: config.listen.is_some(),
         channel,
         stop_group: kind.needs_group_signal(),
-        steered: config.balancing == Balancing::Steered,
+        sockets: match config.balancing {
+            Balancing::Shared | Balancing::Passing => Sockets::Shared,
+            Balancing::Steered => Sockets::PerSlot,
+            Balancing::Queue => Sockets::PerWorker,
+        },
         slow_start: config.slow_start,
         starts_at_once: processors.at_once(),
         seed: u64::from_ne_bytes(seed),

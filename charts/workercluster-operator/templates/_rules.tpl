@@ -17,7 +17,7 @@
 - apiGroups: ["workercluster.dev"]
   resources: [workerclusters/finalizers]
   verbs: [update]
-# The replicas; patch adopts and releases.
+# The replicas; patch adopts and releases, and says which of them are busy.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, patch, delete]

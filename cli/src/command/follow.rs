@@ -135,7 +135,10 @@ impl Follower<'_> {
             known.pod = pod;
         } else if self.pods.len() >= self.arguments.max_log_requests {
             if !std::mem::replace(&mut self.told, true) {
-                eprintln!("{name}, and more, are not followed: {} are; raise --max-log-requests", self.pods.len());
+                super::aside(format_args!(
+                    "{name}, and more, are not followed: {} are; raise --max-log-requests",
+                    self.pods.len()
+                ));
             }
             return Ok(());
         } else {

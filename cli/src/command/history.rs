@@ -38,7 +38,10 @@ pub async fn run(session: &Session, arguments: &History, style: Style) -> Result
     let current = &cluster.status.current_revision;
     let values: Vec<Value> = revisions.iter().map(|revision| as_value(revision, false, current)).collect();
     if revisions.is_empty() {
-        eprintln!("{}: no revision is kept yet: the operator keeps one with the first pod", cluster.name);
+        super::aside(format_args!(
+            "{}: no revision is kept yet: the operator keeps one with the first pod",
+            cluster.name
+        ));
     }
     print(&output(arguments.output, &values, || list(&revisions, current, style, Timestamp::now()))?)
 }

@@ -53,7 +53,7 @@ pub async fn run(session: &Session, arguments: &Logs, style: Style) -> Result<()
         advance(source, &mut logs[source], &mut merge).await?;
     }
     for words in &silent {
-        eprintln!("no log yet of {words}");
+        super::aside(format_args!("no log yet of {words}"));
     }
     if !silent.is_empty() && silent.len() == chosen.len() {
         return Err(Error::NotDone(format!("no pod of {} has a log yet", cluster.name)));

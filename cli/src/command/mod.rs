@@ -81,6 +81,12 @@ fn output<T: Serialize>(output: Output, value: &T, text: impl FnOnce() -> String
     }
 }
 
+/// A line for the person who reads, on standard error; lost where nobody does (`eprintln!` ends the program there).
+pub fn aside(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Prints; a reader that has gone away (`| head`) is no fault.
 fn print(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<(), Error> {
     use std::io::Write;

@@ -45,7 +45,7 @@ pub async fn run(session: &Session, arguments: &RolloutStatus, style: Style) -> 
             ))),
             () = &mut hint, if unseen => {
                 unseen = false;
-                eprintln!("does the operator run? kubectl get pods -A -l app.kubernetes.io/name=workercluster-operator");
+                super::aside("does the operator run? kubectl get pods -A -l app.kubernetes.io/name=workercluster-operator");
                 continue;
             }
             change = changes.next() => change,
@@ -70,7 +70,7 @@ pub async fn run(session: &Session, arguments: &RolloutStatus, style: Style) -> 
                 }
                 // Said once; the watch is taken up again by itself.
                 if !std::mem::replace(&mut away, true) {
-                    eprintln!("the API server is away, waiting for it: {error}");
+                    super::aside(format_args!("the API server is away, waiting for it: {error}"));
                 }
             }
         }

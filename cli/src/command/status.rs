@@ -47,7 +47,7 @@ async fn list(session: &Session, arguments: &Status, style: Style) -> Result<(),
             } else {
                 format!("namespace {}", session.namespace)
             };
-            eprintln!("no WorkerClusters in {place}");
+            super::aside(format_args!("no WorkerClusters in {place}"));
             return Ok(());
         }
         return print(&render::list(&clusters, arguments.all_namespaces, style, Timestamp::now()));

@@ -34,9 +34,9 @@ pub async fn run(session: &Session, arguments: &Undo, style: Style) -> Result<()
 fn warn(cluster: &Cluster, dry_run: bool) {
     if let Some(keeper) = cluster.keeper {
         let will = if dry_run { "would" } else { "will" };
-        eprintln!(
+        super::aside(format_args!(
             "warning: {} is kept by {keeper}, which {will} write its own spec again: undo it at its source, too",
             cluster.name
-        );
+        ));
     }
 }

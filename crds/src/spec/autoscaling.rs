@@ -28,14 +28,17 @@ fn one() -> i32 {
     1
 }
 
-/// One metric: exactly one of `cpu` and `queue`.
+/// One metric: exactly one of `cpu`, `requests` and `queue`.
 #[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.cpu) != has(self.queue)").message("set exactly one of cpu and queue"))]
+#[x_kube(validation = Rule::new("(has(self.cpu) ? 1 : 0) + (has(self.requests) ? 1 : 0) + (has(self.queue) ? 1 : 0) == 1").message("set exactly one of cpu, requests and queue"))]
 pub struct Metric {
     /// Processor time of the ready replicas, as a HorizontalPodAutoscaler reckons it. Default: not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<CpuMetric>,
+    /// Requests that replicas have, or that wait in them; needs `http.balancing: Queue`. Default: not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<RequestsMetric>,
     /// Items in a queue for each replica. Default: not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueMetric>,
@@ -49,6 +52,17 @@ pub struct CpuMetric {
     /// needs `resources.requests.cpu`. No default; 70 is a good start.
     #[schemars(range(min = 1, max = 10000))]
     pub target_utilization: i32,
+}
+
+/// Requests against the places that the workers have for them.
+#[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestsMetric {
+    /// Target: requests that wait or are with a worker, in percent of those that the workers of a replica may have at a time
+    /// (`http.maxInFlightPerWorker` times workers, or times `workers.adaptive.max`). A mean over 60 seconds, and over 6 where it rises to twice what
+    /// there is. No default; 70 is a good start.
+    #[schemars(range(min = 1, max = 1000))]
+    pub target_in_flight_percent: i32,
 }
 
 /// The length of a queue: exactly one of `redisList` and `redisStream`.

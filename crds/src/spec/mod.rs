@@ -11,7 +11,7 @@ mod workers;
 pub use amount::Amount;
 pub use autoscaling::{Autoscaling, CpuMetric, Metric, QueueMetric, RedisListSource, RedisStreamSource, SecretKey};
 pub use disruption::{Disruption, NodeLoss, PodReplacementPolicy};
-pub use http::{Balancing, Http};
+pub use http::{Affinity, Balancing, Http, SingleFlight};
 use kube::{CustomResource, KubeSchema};
 pub use rollout::Rollout;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,18 @@ use crate::{status::WorkerClusterStatus, template::PodTemplate};
     validation = Rule::new("!has(self.spec.http) || !has(self.spec.http.slowStartSeconds) || self.spec.http.slowStartSeconds == 0 || self.spec.http.balancing == 'Steered'")
         .message("slowStartSeconds needs balancing Steered: otherwise whoever is free takes the next connection")
         .field_path(".spec.http.slowStartSeconds"),
+    validation = Rule::new("!has(self.spec.http) || self.spec.http.balancing == 'Queue' || !(has(self.spec.http.maxInFlightPerWorker) || has(self.spec.http.queue) || (has(self.spec.http.trustForwarded) && self.spec.http.trustForwarded) || has(self.spec.http.readyPath) || has(self.spec.http.singleFlight) || has(self.spec.http.affinity))")
+        .message("maxInFlightPerWorker, queue, trustForwarded, readyPath, singleFlight and affinity need balancing Queue: otherwise the primary sees connections, and no requests")
+        .field_path(".spec.http.balancing"),
+    validation = Rule::new("!has(self.spec.autoscaling) || !self.spec.autoscaling.metrics.exists(m, has(m.requests)) || (has(self.spec.http) && self.spec.http.balancing == 'Queue')")
+        .message("the metric requests needs http.balancing Queue: otherwise the primary sees connections, and no requests")
+        .field_path(".spec.autoscaling.metrics"),
+    validation = Rule::new("self.spec.workers.ready != 'Http' || (has(self.spec.http) && self.spec.http.balancing == 'Queue')")
+        .message("ready Http needs http.balancing Queue: otherwise a request cannot be sent to one worker")
+        .field_path(".spec.workers.ready"),
+    validation = Rule::new("!has(self.spec.workers.recycle) || !has(self.spec.workers.recycle.requests) || (has(self.spec.http) && self.spec.http.balancing == 'Queue')")
+        .message("recycle.requests needs http.balancing Queue: otherwise nobody counts a worker's requests")
+        .field_path(".spec.workers.recycle.requests"),
     validation = Rule::new("!self.spec.workers.shutdownMessage || self.spec.workers.ipc != 'None'")
         .message("the message `shutdown` goes over Node's channel: set workers.ipc to Auto or Node, or remove shutdownMessage")
         .field_path(".spec.workers.shutdownMessage"),

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("self.min <= self.max").message("min must not be more than max"))]
 pub struct Adaptive {
     /// Never fewer workers. No default.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 1024), extend("format" = "int32"))]
+    // the API server knows no format of 16 bits, and warns of it
     pub min: u16,
     /// Never more workers. No default.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 1024), extend("format" = "int32"))]
+    // the API server knows no format of 16 bits, and warns of it
     pub max: u16,
 }
 
@@ -28,6 +30,10 @@ pub struct Recycle {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub age_seconds: Option<i64>,
+    /// After so many requests, less up to a tenth of them; needs `http.balancing: Queue`. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests: Option<i64>,
 }
 
 /// When a worker counts as hung. It is killed then, with the work that it has.

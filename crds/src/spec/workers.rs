@@ -18,7 +18,7 @@ pub struct Workers {
     pub count: WorkerCount,
     /// What shows that a worker is ready. `Auto`: Node's `listening` message, or `READY=1` (`sd_notify`), or, where neither comes,
     /// being alive for `startupSeconds`. `Listening`: only a listening socket. `Notify`: only `READY=1` or `process.send('ready')`.
-    /// `Immediate`: being forked. Default Auto.
+    /// `Http`: a good answer to a request for `http.readyPath`; needs `http.balancing: Queue`. `Immediate`: being forked. Default Auto.
     pub ready: Ready,
     /// Seconds, from 0 to 86400, after which a worker that is alive counts as ready, where `ready: Auto` finds nothing better. For a program that takes
     /// its time: a fresh worker that is to take another's place has ten times as long to get ready, and 30 at the least. Default 1.
@@ -152,6 +152,7 @@ pub enum Ready {
     Listening,
     Notify,
     Immediate,
+    Http,
 }
 
 /// The channel between primary and workers.

@@ -9,7 +9,13 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{ApiError, ApiServer, CALL_DEADLINE};
-use crate::decide::replicas::Removal;
+use crate::{
+    decide::replicas::Removal,
+    view::{
+        PodView,
+        protection::{Protected, Protection},
+    },
+};
 
 /// What became of a delete.
 #[derive(Debug)]
@@ -140,7 +146,16 @@ impl ApiServer {
         self.write("patch", "pods", api.patch(name, &params, &Patch::Strategic(patch))).await
     }
 
-    /// Takes our owner reference off a pod, if it is still the one that was looked at.
+    /// Merges annotations into those of a pod, if it is still the one that was looked at, and as it was.
+    pub async fn annotate_pod(&self, namespace: &str, pod: &PodView, annotations: &Value) -> Result<Pod, ApiError> {
+        let version = pod.version.to_string();
+        let patch = json!({"metadata": {"uid": &*pod.uid, "resourceVersion": version, "annotations": annotations}});
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+        let api = Api::<Pod>::namespaced(self.client(), namespace);
+        self.write("patch", "pods", api.patch(&pod.name, &params, &Patch::Merge(patch))).await
+    }
+
+    /// Takes our owner reference off a pod, and what we have said of it, if it is still the one that was looked at.
     pub async fn release_pod(
         &self,
         namespace: &str,
@@ -148,9 +163,14 @@ impl ApiServer {
         uid: &str,
         version: &str,
         owner_uid: &str,
+        protection: Protection,
     ) -> Result<(), ApiError> {
         let references = json!([{"$patch": "delete", "uid": owner_uid}]);
-        let patch = json!({"metadata": {"uid": uid, "resourceVersion": version, "ownerReferences": references}});
+        let mut meta = json!({"uid": uid, "resourceVersion": version, "ownerReferences": references});
+        if protection.state() == Protected::Ours {
+            meta["annotations"] = protection.take_back();
+        }
+        let patch = json!({"metadata": meta});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
         let api = Api::<Pod>::namespaced(self.client(), namespace);
         self.write("patch", "pods", api.patch(name, &params, &Patch::Strategic(patch))).await.map(drop)

@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::text::short_hash;
 
 /// What a primary is to be told: only what differs from the defaults, so that one of an older version is not told of fields that it does not
-/// know and the user does not use.
+/// know and the user does not use. Without peers: they come and go, and whether the settings have reached a replica is another question.
 pub fn wanted(workers: &Workers, drained: bool, reload: Option<WantedReload>) -> Wanted {
-    let wanted = Wanted { revision: String::new(), workers: live(workers), drained, reload };
+    let wanted = Wanted { revision: String::new(), workers: live(workers), drained, reload, peers: None };
     // Strings, numbers and booleans only: there is no error.
     let text = serde_json::to_string(&wanted).unwrap_or_default();
     Wanted { revision: short_hash(&[&text]), ..wanted }
@@ -41,6 +41,7 @@ fn live(workers: &Workers) -> LiveWorkers {
         }),
         recycle: workers.recycle.as_ref().map(|recycle| LiveRecycle {
             memory: recycle.memory.clone(),
+            requests: recycle.requests.and_then(|requests| requests.try_into().ok()),
             age_seconds: recycle.age_seconds.and_then(|age| age.try_into().ok()),
         }),
     }
@@ -68,6 +69,7 @@ pub fn environment(workers: &Workers) -> Vec<(&'static str, String)> {
     }
     if let Some(recycle) = &workers.recycle {
         environment.extend(recycle.memory.iter().map(|memory| ("RECYCLE_MEMORY", memory.clone())));
+        environment.extend(recycle.requests.iter().map(|requests| ("RECYCLE_REQUESTS", requests.to_string())));
         environment.extend(recycle.age_seconds.iter().map(|age| ("RECYCLE_AGE_SECONDS", age.to_string())));
     }
     environment

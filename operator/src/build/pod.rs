@@ -1,6 +1,7 @@
 //! A replica's pod: the user's template with the primary put in front of the command.
 
-use crds::{Balancing, Ipc, Ready, WorkerClusterSpec, WorkerMetrics, names};
+use crds::{Balancing, Http, Ipc, Ready, WorkerClusterSpec, WorkerMetrics, names};
+use k8s_openapi::api::core::v1::{EnvVar, PodSpec};
 use primary_protocol::ADMIN_PORT;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +36,12 @@ pub struct Control<'a> {
 pub const ENDPOINTS_DELAY_SECONDS: i64 = 5;
 /// Seconds that the primary has for itself when the workers' time is over.
 const LAST_SECONDS: i64 = 5;
+/// Names of the primary's settings begin with it.
+const PREFIX: &str = "WORKERCLUSTER_";
+/// Where it listens, how it hands on what comes, and that it takes requests itself.
+const LISTEN: &str = "LISTEN";
+const BALANCING: &str = "BALANCING";
+const QUEUE: &str = "queue";
 /// Labels of the nodes that the primary's binary can run on.
 const NODE_LABELS: [(&str, &str); 2] = [("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "amd64")];
 
@@ -111,13 +118,13 @@ fn wrap(worker: &mut Map<String, Value>, spec: &WorkerClusterSpec, valid: &Valid
 
 /// The primary's settings. The environment and not flags, so that `ps` and the logs show the user's own command.
 fn environment(spec: &WorkerClusterSpec, control: Option<&Control<'_>>) -> Vec<Value> {
-    let variable = |name: &str, value: String| json!({"name": format!("WORKERCLUSTER_{name}"), "value": value});
     let workers = &spec.workers;
     let ready = match workers.ready {
         Ready::Auto => "auto",
         Ready::Listening => "listening",
         Ready::Notify => "notify",
         Ready::Immediate => "immediate",
+        Ready::Http => "http",
     };
     let ipc = match workers.ipc {
         Ipc::Auto => "auto",
@@ -149,17 +156,66 @@ fn environment(spec: &WorkerClusterSpec, control: Option<&Control<'_>>) -> Vec<V
         environment.extend(control.reload.map(|reload| variable("RELOAD_ID", reload.to_owned())));
     }
     if let Some(http) = &spec.http {
-        match http.balancing {
-            Balancing::Shared => {}
-            Balancing::Steered => environment.push(variable("BALANCING", "steered".into())),
-            Balancing::Passing => environment.push(variable("BALANCING", "passing".into())),
-        }
-        if http.slow_start_seconds > 0 {
-            environment.push(variable("SLOW_START_SECONDS", http.slow_start_seconds.to_string()));
-        }
-        environment.insert(0, variable("LISTEN", format!("[::]:{}", http.port)));
+        environment.extend(serving(http));
+        environment.insert(0, variable(LISTEN, format!("[::]:{}", http.port)));
     }
     environment
+}
+
+/// What of `spec.http` the primary goes by, beside the port.
+fn serving(http: &Http) -> Vec<Value> {
+    let mut environment = Vec::new();
+    match http.balancing {
+        Balancing::Shared => {}
+        Balancing::Steered => environment.push(variable(BALANCING, "steered".into())),
+        Balancing::Passing => environment.push(variable(BALANCING, "passing".into())),
+        Balancing::Queue => environment.push(variable(BALANCING, QUEUE.into())),
+    }
+    if http.slow_start_seconds > 0 {
+        environment.push(variable("SLOW_START_SECONDS", http.slow_start_seconds.to_string()));
+    }
+    let queue = http.queue.as_ref();
+    let numbers = [
+        ("MAX_IN_FLIGHT_PER_WORKER", http.max_in_flight_per_worker),
+        ("QUEUE_MAX_WAITING", queue.map(|queue| queue.max_waiting)),
+        ("QUEUE_MAX_WAIT_SECONDS", queue.map(|queue| queue.max_wait_seconds)),
+    ];
+    environment.extend(numbers.into_iter().filter_map(|(name, value)| Some(variable(name, value?.to_string()))));
+    if http.trust_forwarded {
+        environment.push(variable("TRUST_FORWARDED", "true".into()));
+    }
+    environment.extend(http.ready_path.iter().map(|path| variable("READY_PATH", path.clone())));
+    if let Some(single_flight) = &http.single_flight {
+        // No path has a comma.
+        environment.push(variable("SINGLE_FLIGHT", single_flight.paths.join(",")));
+        if single_flight.share_credentials {
+            environment.push(variable("SHARE_CREDENTIALS", "true".into()));
+        }
+    }
+    environment.extend(http.affinity.iter().map(|affinity| variable("AFFINITY_COOKIE", affinity.cookie.clone())));
+    environment
+}
+
+/// A setting of the primary.
+fn variable(name: &str, value: String) -> Value {
+    json!({"name": format!("{PREFIX}{name}"), "value": Value::String(value)})
+}
+
+/// The port on which a pod's primary takes requests itself (`balancing: Queue`), as the pod was made, whatever the spec has become since; `None`
+/// where it does not.
+pub fn queue_port(pod: &PodSpec) -> Option<u16> {
+    let worker = pod.containers.iter().find(|container| container.env.iter().flatten().any(is_listen))?;
+    // Of two variables of one name the last one holds.
+    let value = |name: &str| {
+        let mut variables = worker.env.iter().flatten().rev();
+        variables.find(|variable| variable.name.strip_prefix(PREFIX) == Some(name))?.value.as_deref()
+    };
+    let (_, port) = value(LISTEN)?.rsplit_once(':')?;
+    port.parse().ok().filter(|_| value(BALANCING) == Some(QUEUE))
+}
+
+fn is_listen(variable: &EnvVar) -> bool {
+    variable.name.strip_prefix(PREFIX) == Some(LISTEN)
 }
 
 /// Copies the primary into the pod. It has the worker's own resources, so that the pod's effective request and class of service stay
@@ -266,6 +322,7 @@ mod tests {
             (json!({"port": 8000, "balancing": "Steered"}), Some("steered"), None),
             (json!({"port": 8000, "balancing": "Steered", "slowStartSeconds": 30}), Some("steered"), Some("30")),
             (json!({"port": 8000, "balancing": "Passing"}), Some("passing"), None),
+            (json!({"port": 8000, "balancing": "Queue"}), Some("queue"), None),
         ] {
             let given = |name| setting(&json!({"http": http}), name);
             assert_eq!(given("LISTEN").as_deref(), Some("[::]:8000"), "{http}");
@@ -273,6 +330,43 @@ mod tests {
             assert_eq!(given("SLOW_START_SECONDS").as_deref(), slow_start, "{http}");
         }
         assert_eq!(setting(&json!({}), "BALANCING"), None, "nothing is listened on");
+    }
+
+    #[test]
+    fn what_is_wanted_of_requests_reaches_the_primary_as_its_flags_take_it() {
+        for (http, name, value) in [
+            (json!({}), "MAX_IN_FLIGHT_PER_WORKER", None),
+            (json!({"maxInFlightPerWorker": 8}), "MAX_IN_FLIGHT_PER_WORKER", Some("8")),
+            (json!({"queue": {"maxWaiting": 5}}), "QUEUE_MAX_WAITING", Some("5")),
+            (json!({"queue": {"maxWaiting": 5}}), "QUEUE_MAX_WAIT_SECONDS", Some("30")),
+            (json!({"trustForwarded": true}), "TRUST_FORWARDED", Some("true")),
+            (json!({"readyPath": "/healthz"}), "READY_PATH", Some("/healthz")),
+            (json!({}), "SINGLE_FLIGHT", None),
+            (json!({"singleFlight": {"paths": ["/a"]}}), "SINGLE_FLIGHT", Some("/a")),
+            (json!({"singleFlight": {"paths": ["/a", "/b/*"]}}), "SINGLE_FLIGHT", Some("/a,/b/*")),
+            (json!({"singleFlight": {"paths": ["/a"]}}), "SHARE_CREDENTIALS", None),
+            (json!({"singleFlight": {"paths": ["/a"], "shareCredentials": true}}), "SHARE_CREDENTIALS", Some("true")),
+            (json!({}), "AFFINITY_COOKIE", None),
+            (json!({"affinity": {"cookie": "worker.id"}}), "AFFINITY_COOKIE", Some("worker.id")),
+        ] {
+            let mut whole = json!({"port": 8000, "balancing": "Queue"});
+            whole.as_object_mut().unwrap().extend(http.as_object().unwrap().clone());
+            assert_eq!(setting(&json!({"http": whole}), name).as_deref(), value, "{http}");
+        }
+    }
+
+    #[test]
+    fn a_pod_tells_on_which_port_its_primary_takes_requests() {
+        let port = |http: &Value| {
+            let whole = json!({"template": {"spec": {"containers": [{"name": "worker", "command": ["x"]}, {"name": "side"}]}}, "http": http});
+            let pod = built(&serde_json::from_value(whole).unwrap());
+            queue_port(&serde_json::from_value(pod["spec"].clone()).unwrap())
+        };
+        assert_eq!(port(&json!({"port": 8000, "balancing": "Queue"})), Some(8000));
+        for other in [json!({"port": 8000}), json!({"port": 8000, "balancing": "Steered"}), Value::Null] {
+            assert_eq!(port(&other), None, "{other}");
+        }
+        assert_eq!(queue_port(&PodSpec::default()), None);
     }
 
     #[test]

@@ -17,8 +17,7 @@ pub fn wishes(spec: &WorkerClusterSpec) -> Value {
     live::take_out(&mut workers);
     let mut wishes = json!({"template": spec.template, "workers": workers});
     if let Some(http) = &spec.http {
-        wishes["http"] =
-            differing(http, &Http { port: 0, balancing: crds::Balancing::default(), slow_start_seconds: 0 });
+        wishes["http"] = differing(http, &Http::on(0));
     }
     if spec.node_loss != NodeLoss::default() {
         wishes["nodeLoss"] = json!(spec.node_loss);
@@ -136,7 +135,7 @@ mod tests {
     fn what_reaches_pods_that_run_is_no_part_of_it_and_stays_when_another_comes_back() {
         let mut live = spec();
         live.workers.count = crds::WorkerCount::Fixed(7);
-        live.workers.recycle = Some(crds::Recycle { memory: Some("256Mi".into()), age_seconds: None });
+        live.workers.recycle = Some(crds::Recycle { memory: Some("256Mi".into()), age_seconds: None, requests: None });
         assert_eq!(revision(&live), revision(&spec()));
         let back = restored(&live, &wishes(&spec())).unwrap();
         assert_eq!(back.workers, live.workers);
@@ -155,12 +154,23 @@ mod tests {
         let mut metrics = spec();
         metrics.workers.metrics = crds::WorkerMetrics::PromClient;
         let mut port = spec();
-        port.http = Some(Http { port: 9000, balancing: crds::Balancing::Shared, slow_start_seconds: 0 });
+        port.http = Some(Http::on(9000));
         let mut steered = spec();
-        steered.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 0 });
+        steered.http = Some(Http { balancing: crds::Balancing::Steered, slow_start_seconds: 0, ..Http::on(8000) });
         let mut slow = spec();
-        slow.http = Some(Http { port: 8000, balancing: crds::Balancing::Steered, slow_start_seconds: 30 });
-        let all = [spec(), template, workers, startup, message, metrics, port, steered, slow];
+        slow.http = Some(Http { balancing: crds::Balancing::Steered, slow_start_seconds: 30, ..Http::on(8000) });
+        let queue = || Http { balancing: crds::Balancing::Queue, ..Http::on(8000) };
+        let paths = |share_credentials| crds::SingleFlight { paths: vec!["/a".into()], share_credentials };
+        let affinity = Some(crds::Affinity { cookie: "worker".into() });
+        let queues = [
+            queue(),
+            Http { single_flight: Some(paths(false)), ..queue() },
+            Http { single_flight: Some(paths(true)), ..queue() },
+            Http { affinity, ..queue() },
+        ];
+        let queues = queues.map(|http| crds::WorkerClusterSpec { http: Some(http), ..spec() });
+        let all = [spec(), template, workers, startup, message, metrics, port, steered, slow].into_iter().chain(queues);
+        let all: Vec<_> = all.collect();
         assert_eq!(all.iter().map(revision).collect::<std::collections::BTreeSet<_>>().len(), all.len());
     }
 

@@ -26,11 +26,9 @@ pub enum Orphans {
 /// it they would go too.
 pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<Orphans, ApiError> {
     let pods = context.cache.pods.of(key);
-    let orphan = |pod: &PodView| pod.controller.is_none() && pod.revision.is_some();
     let damaged =
         |pod: &PodView| pod.controller.as_deref() == Some(uid) && pod.labels == Labels::Damaged && pod.is_active();
-    let taken: Vec<&PodView> =
-        pods.iter().map(AsRef::as_ref).filter(|pod| !pod.deleting && (orphan(pod) || damaged(pod))).collect();
+    let taken: Vec<&PodView> = pods.iter().map(AsRef::as_ref).filter(|pod| pod.is_orphan() || damaged(pod)).collect();
     if taken.is_empty() {
         return Ok(Orphans::Taken);
     }
@@ -40,14 +38,19 @@ pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<Orphans, Ap
     let mut left = Orphans::Taken;
     let mut slots: BTreeSet<u32> = pods.iter().filter(|pod| pod.is_active()).filter_map(|pod| pod.slot).collect();
     for seen in taken {
+        let mark = context.cache.pods.mark();
         let Some(pod) = context.api.pod(&key.namespace, &seen.name).await? else {
             context.cache.pods.remove_written(&seen.uid);
             continue;
         };
         let Some(live) = PodView::read(&pod) else { continue };
+        if live.cluster != *key.name {
+            left = Orphans::Left; // another's by its label: the watch says so to both
+            continue;
+        }
         if live.uid != seen.uid || live.deleting || live.controller != seen.controller {
             // It may be ours already, by a patch whose answer was lost: no decision may rest on the older view.
-            context.cache.pods.put_written(key, live);
+            context.cache.pods.put_written(key, live, mark);
             continue;
         }
         let free = (0..u32::MAX).find(|slot| !slots.contains(slot));
@@ -61,7 +64,7 @@ pub async fn pods(context: &Context, key: &Key, uid: &str) -> Result<Orphans, Ap
             Ok(adopted) => {
                 tracing::info!(cluster = %key, pod = live.name, "pod adopted, or given its labels back");
                 if let Some(adopted) = PodView::read(&adopted) {
-                    context.cache.pods.put_written(key, adopted);
+                    context.cache.pods.put_written(key, adopted, mark);
                 }
             }
             Err(error) if matches!(error.code(), Some(404 | 409 | 422)) => left = Orphans::Left, // it changed meanwhile

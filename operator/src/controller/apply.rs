@@ -129,11 +129,12 @@ async fn create(
 async fn create_one(context: &Context, seen: &Seen, target: &Target, pod: &NewPod) -> Created {
     let place = pod_context(context, seen, &target.hash, &target.image);
     let body = build::pod::build(&target.spec, &target.valid, &place, &pod.name, pod.slot);
+    let mark = context.cache.pods.mark();
     let result = context.api.create_pod(&seen.namespace, &body, false).await;
     let (label, created) = match result {
         Ok(pod) => {
             if let Some(view) = PodView::read(&pod) {
-                context.cache.pods.put_written(&seen.key, view);
+                context.cache.pods.put_written(&seen.key, view, mark);
             }
             ("created", Created::Yes)
         }
@@ -150,6 +151,7 @@ async fn create_one(context: &Context, seen: &Seen, target: &Target, pod: &NewPo
 
 /// The name is taken: by our own earlier create, whose answer was lost, or by a stranger.
 async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiError) -> Created {
+    let mark = context.cache.pods.mark();
     let found = match context.api.pod(&seen.namespace, &pod.name).await {
         Ok(Some(found)) => found,
         Ok(None) => return Created::Failed(conflict), // gone again: the next look decides anew
@@ -159,7 +161,7 @@ async fn existing(context: &Context, seen: &Seen, pod: &NewPod, conflict: ApiErr
     match PodView::read(&found) {
         Some(view) if ours && view.cluster == seen.name => {
             let uid = view.uid.clone();
-            context.cache.pods.put_written(&seen.key, view);
+            context.cache.pods.put_written(&seen.key, view, mark);
             let taken_in = context.cache.pods.of(&seen.key).iter().any(|pod| pod.uid == uid);
             if taken_in { Created::Before } else { Created::Failed(conflict) }
         }
@@ -184,23 +186,20 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut
         }
         let (batch, later) = rest.split_at(left.min(DELETES_AT_A_TIME).min(rest.len()));
         rest = later;
-        let results = join_all(batch.iter().map(|removal| context.api.delete_pod(&seen.namespace, removal))).await;
+        let results = join_all(batch.iter().map(|removal| delete_one(context, seen, removal))).await;
         pass.wrote(batch.len());
         for (removal, result) in batch.iter().zip(results) {
             match result {
-                Ok(Deleted::Ending(pod)) => {
-                    if let Some(view) = PodView::read(&pod) {
-                        context.cache.pods.put_written(&seen.key, view);
-                    }
-                }
-                Ok(Deleted::Gone) => context.cache.pods.remove_written(&removal.uid),
-                Err(error) if error.code() == Some(409) => {
-                    outcome.requeue = Some(SOON); // it changed since the decision: the watch says how
+                Ok(true) => {}
+                Ok(false) => {
+                    outcome.requeue = Some(SOON);
                     continue;
                 }
                 Err(error) => {
                     // It may be gone all the same: who decides again without a look takes another in its place, as soon as the order has changed.
-                    context.memory(&seen.key, |memory| memory.doubtful |= error.is_doubtful());
+                    if error.is_doubtful() {
+                        context.memory(&seen.key, |memory| memory.doubt(&removal.uid, Instant::now()));
+                    }
                     outcome.error = Some(error);
                     continue;
                 }
@@ -212,4 +211,33 @@ async fn delete(context: &Context, seen: &Seen, removals: &[Removal], pass: &mut
             return;
         }
     }
+}
+
+/// Whether it is deleted; `false` where it has changed since the decision.
+async fn delete_one(context: &Context, seen: &Seen, removal: &Removal) -> Result<bool, ApiError> {
+    let pods = &context.cache.pods;
+    let mark = pods.mark();
+    match context.api.delete_pod(&seen.namespace, removal).await {
+        Ok(Deleted::Ending(pod)) => match PodView::read(&pod) {
+            Some(view) => pods.put_written(&seen.key, view, mark),
+            None => pods.remove_written(&removal.uid), // without its label it is ours no more
+        },
+        Ok(Deleted::Gone) => pods.remove_written(&removal.uid),
+        Err(error) if error.code() == Some(409) => {
+            // Perhaps by our own delete, that arrived twice: the watch may not know it yet, and the next decision must.
+            match context.api.pod(&seen.namespace, &removal.name).await {
+                Ok(Some(pod)) if pod.metadata.uid.as_deref() == Some(&removal.uid) => {
+                    // Under another label it is the watch that tells both.
+                    if let Some(view) = PodView::read(&pod).filter(|view| view.cluster == seen.name) {
+                        pods.put_written(&seen.key, view, mark);
+                    }
+                }
+                Ok(_) => pods.remove_written(&removal.uid),
+                Err(_) => context.memory(&seen.key, |memory| memory.doubtful = true),
+            }
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(true)
 }

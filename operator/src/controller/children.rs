@@ -129,7 +129,8 @@ pub fn keep<K: kube::Resource + serde::Serialize>(
         written => written?,
     };
     if let Some(view) = object_view(&written) {
-        table(&context.cache, kind).put_written(&seen.key, view);
+        let table = table(&context.cache, kind);
+        table.put_written(&seen.key, view, table.mark());
     }
     Ok(())
 }

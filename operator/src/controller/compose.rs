@@ -30,6 +30,8 @@ pub struct Facts<'a> {
     pub wanted: i32,
     /// What pods are built from, if there is anything.
     pub target: Option<&'a Target>,
+    /// That is not what the spec asks for.
+    pub given_up: bool,
     pub decision: &'a Decision,
     pub outcome: &'a Outcome,
     /// Why the spec's revision could not be kept, where the API server will refuse it again.
@@ -160,7 +162,7 @@ fn progress(
         updated_available: count(updated.iter().filter(|pod| pod.is_available(min_ready, seen.wall)).count()),
         outdated: count(active.len() - updated.len()),
         wanted: facts.wanted,
-        paused: rollout.paused || seen.nodes.outage().is_some(),
+        paused: rollout.paused || facts.given_up || seen.nodes.outage().is_some(),
         was_paused: had_reason(before, status::PAUSED) || had_reason(before, status::NODES_LOST),
         deadline: seconds(rollout.progress_deadline_seconds),
         now: seen.wall,

@@ -1,7 +1,7 @@
 //! What all reconciles share, and what is remembered of each WorkerCluster between two of them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant as StdInstant},
@@ -11,7 +11,12 @@ use crds::{RolloutStatus, WorkerCluster};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::{sync::watch, time::Instant};
 
-use super::{check::Verdict, events::Events, observe::Seen, retire::Retiring};
+use super::{
+    check::Verdict,
+    events::Events,
+    observe::Seen,
+    retire::{Retiring, is_idle},
+};
 use crate::{
     api::{ApiError, ApiServer},
     decide::{autoscale::History, backoff::Backoff, complaints, deaths::Deaths},
@@ -74,6 +79,8 @@ pub struct Memory {
     uid: Option<String>,
     /// A create or a delete may have been done without our knowing: the watch may be behind, so that the next decision looks past it.
     pub doubtful: bool,
+    /// UIDs of pods whose delete had no answer, and when: it may still arrive.
+    asked: BTreeMap<Arc<str>, StdInstant>,
     /// Pods of a predecessor have been looked at past the watch.
     pub looked: bool,
     /// Reconciles that failed in a row, and when the next may begin.
@@ -105,12 +112,28 @@ pub struct Memory {
     pub unreadable: Option<i64>,
 }
 
+/// A delete that had no answer has come to its end after this time: what our own deadline of 10 s cut off is ended by the API server after 60 s
+/// (`--request-timeout`).
+const DELETE_ARRIVES: Duration = Duration::from_secs(70);
+
 /// Names of strangers that are remembered of one WorkerCluster.
 const STRANGERS_LIMIT: usize = 1000;
 
 // === impl Memory ===
 
 impl Memory {
+    /// A delete had no answer.
+    pub fn doubt(&mut self, uid: &Arc<str>, now: StdInstant) {
+        self.doubtful = true;
+        self.asked.insert(uid.clone(), now);
+    }
+
+    /// Pods that may still be deleted by what was asked before.
+    pub fn asked(&mut self, now: StdInstant) -> BTreeSet<Arc<str>> {
+        self.asked.retain(|_, at| now.saturating_duration_since(*at) < DELETE_ARRIVES);
+        self.asked.keys().cloned().collect()
+    }
+
     /// A pod that is not ours has this name.
     pub fn hold_name(&mut self, name: &str, uid: String) {
         if self.strangers.len() >= STRANGERS_LIMIT {
@@ -161,7 +184,9 @@ impl Context {
         };
         self.memory(key, |memory| {
             if memory.uid != watched.metadata.uid {
-                *memory = Memory { uid: watched.metadata.uid.clone(), ..Memory::default() };
+                // What may have been done for its predecessor is its own now, as an orphan.
+                let doubtful = memory.doubtful;
+                *memory = Memory { uid: watched.metadata.uid.clone(), doubtful, ..Memory::default() };
             }
             if let Some(written) = &memory.written {
                 if written.metadata.uid == watched.metadata.uid && version(written) > version(watched) {
@@ -242,9 +267,9 @@ fn digest(readings: &Readings, max_age: Duration, now: Instant) -> u64 {
             (now.saturating_duration_since(*at) > max_age).hash(&mut hasher);
             (stats.workers.ready, stats.workers.desired, stats.workers.restarts).hash(&mut hasher);
             (stats.deaths.exited, stats.deaths.crashed).hash(&mut hasher);
+            // Whom it knows is seen to by the readers, and is nobody's news.
             stats.told.as_ref().map(|told| (&told.revision, &told.reload)).hash(&mut hasher);
-            let waits = stats.listeners.iter().any(|listener| listener.queue_depth.is_some_and(|depth| depth > 0));
-            (stats.drained, stats.drained && stats.workers.busy == Some(0) && !waits).hash(&mut hasher);
+            (stats.drained, is_idle(stats)).hash(&mut hasher);
             stats.reload.as_ref().map(|reload| (reload.number, reload.ended, &reload.failure)).hash(&mut hasher);
             for warning in &stats.warnings {
                 (warning.reason, &warning.message).hash(&mut hasher);

@@ -14,6 +14,7 @@ mod happenings;
 mod observe;
 mod orders;
 mod pace;
+pub mod protect;
 mod release;
 mod report;
 mod retire;
@@ -110,10 +111,12 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
     }
     let wanted = scaling.as_ref().map_or(seen.cluster.spec.replicas, |scaling| scaling.desired);
     let checked = check::check(context, &seen).await;
-    let revisions::Settled { target, unkept, later } = revisions::settle(context, &seen, &checked).await;
+    let revisions::Settled { target, given_up, unkept, later } = revisions::settle(context, &seen, &checked).await;
     let revision = target.as_ref().map_or_else(|| build::revision(&seen.cluster.spec), |target| target.hash.clone());
+    observe::again(context, &mut seen);
     let hold = context.back_off(&seen, wanted, &revision).or(seen.orphaned.then_some(FIRST_RETRY));
     let count = usize::try_from(wanted).unwrap_or(0);
+    let asked = context.memory(&key, |memory| memory.asked(std::time::Instant::now()));
     let decision = match &target {
         Some(target) => replicas::decide(&replicas::Input {
             cluster: &seen.name,
@@ -121,10 +124,11 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             wanted: count,
             revision: &target.hash,
             strategy: replicas::Strategy::of(&seen.cluster.spec, count),
-            paused: seen.cluster.spec.rollout.paused,
+            paused: seen.cluster.spec.rollout.paused || given_up,
             pods: &seen.owned(),
             holder: &|name| seen.holder(name),
-            busy: &|uid| seen.busy(uid),
+            load: &|uid| seen.load(uid),
+            asked: &|uid| asked.contains(uid),
             standing: &|pod| retire::standing(&seen, pod),
             hold,
             nodes: &seen.nodes,
@@ -155,6 +159,7 @@ async fn steps(object: &Object, context: &Context) -> Result<Action, Error> {
             scaling: scaling.as_ref(),
             wanted,
             target: target.as_ref(),
+            given_up,
             decision: &decision,
             outcome: &outcome,
             told,

@@ -1,6 +1,10 @@
 //! Everything that one decision reads, gathered at one moment: the only place that looks at the cluster.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant as StdInstant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant as StdInstant,
+};
 
 use crds::{QueueMetric, WorkerCluster};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -16,7 +20,7 @@ use super::{
 };
 use crate::{
     api::ApiError,
-    decide::nodes::Breaker,
+    decide::{load::Load, nodes::Breaker},
     signal::{PodTarget, QueueSource, Readings, Targets, Trouble},
     view::{Key, Phase, PodView},
 };
@@ -79,8 +83,7 @@ impl Seen {
 
     /// What a pod's primary said a moment ago.
     pub fn stats(&self, pod_uid: &str) -> Option<&Stats> {
-        let (stats, at) = self.readings.pods.get(pod_uid)?.stats.as_ref()?;
-        (self.now.saturating_duration_since(*at) <= self.stats_max_age).then_some(stats)
+        self.readings.pods.get(pod_uid)?.recent(self.now, self.stats_max_age)
     }
 
     /// What is wrong with a primary's answers, where the pod should have one by now.
@@ -90,9 +93,9 @@ impl Seen {
         self.readings.pods.get(&pod.uid)?.trouble().filter(|_| !starts)
     }
 
-    /// Whether a worker of the pod holds work; `None` where it is not known.
-    pub fn busy(&self, pod_uid: &str) -> Option<bool> {
-        Some(self.stats(pod_uid)?.workers.busy? > 0)
+    /// How much work the pod holds.
+    pub fn load(&self, pod_uid: &str) -> Load {
+        Load::of(self.stats(pod_uid))
     }
 }
 
@@ -143,6 +146,22 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     };
     publish(context, &mut seen);
     Ok(seen)
+}
+
+/// Looks again before a decision: writing what comes before it may have taken seconds.
+pub fn again(context: &Context, seen: &mut Seen) {
+    (seen.wall, seen.now) = (Timestamp::now(), Instant::now());
+    seen.readings = context.signals.readings(&seen.key);
+    let pods = context.cache.pods.of(&seen.key);
+    let same =
+        pods.len() == seen.pods.len() && pods.iter().zip(&seen.pods).all(|(now, before)| Arc::ptr_eq(now, before));
+    if !same {
+        // Those of before were asked about, and may be such as can never be taken.
+        let known: BTreeSet<&str> = seen.pods.iter().filter(|pod| pod.is_orphan()).map(|pod| &*pod.uid).collect();
+        seen.orphaned |= pods.iter().any(|pod| pod.is_orphan() && !known.contains(&*pod.uid));
+        seen.pods = pods;
+        publish(context, seen);
+    }
 }
 
 /// Says what is to be read, and what the primaries are to be told.

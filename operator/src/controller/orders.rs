@@ -2,17 +2,24 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
 use crds::{ReloadStatus, WorkerCluster, names};
-use primary_protocol::{Stats, remote::WantedReload};
+use primary_protocol::{
+    Stats,
+    remote::{Peer, Wanted, WantedReload},
+};
 
 use super::retire::Retiring;
 use crate::{
     build::live::wanted,
-    decide::reload::{self, Plan, Replica},
-    signal::{Order, OrderError, Readings},
+    decide::{
+        peers::Circle,
+        reload::{self, Plan, Replica},
+    },
+    signal::{Order, OrderError, Readings, may_be_dialled},
     status::Settings,
     text::short_hash,
     view::PodView,
@@ -49,15 +56,33 @@ pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, retir
     });
     let fresh = wanted(workers, false, reload.clone()).revision.into();
     let chosen: HashSet<&str> = plan.iter().flat_map(|plan| &plan.ordered).map(String::as_str).collect();
-    // Four at the most: most pods are told the same.
-    let mut made: HashMap<(bool, bool), Arc<Order>> = HashMap::new();
-    let mut order = |drained: bool, reloads: bool| {
-        let reload = reload.clone().filter(|_| reloads);
-        made.entry((drained, reloads)).or_insert_with(|| Order::new(&wanted(workers, drained, reload)).into()).clone()
-    };
     let drained = |pod: &PodView| pod.drain || retiring.contains_key(&pod.uid);
-    let by_pod = active.iter().map(|pod| (pod.uid.clone(), order(drained(pod), chosen.contains(&*pod.uid)))).collect();
+    // Who is to leave is on the list as such: it still has clients, whose workers may be others', as its own may be those of clients that come elsewhere.
+    let known = active.iter().filter(|pod| pod.is_ready() || drained(pod));
+    let circle = Circle::of(known.filter_map(|pod| Some(Peer { leaving: drained(pod), ..peer(pod)? })).collect());
+    // Four for each part of the circle at the most: most pods are told the same.
+    let mut made: HashMap<(bool, bool, Option<usize>), Arc<Order>> = HashMap::new();
+    let mut order = |pod: &PodView| {
+        let (drained, reloads) = (drained(pod), chosen.contains(&*pod.uid));
+        // Who does not serve yet is told as well: when it serves it knows the others already.
+        let part = pod.queue_port.and_then(|_| circle.part(&pod.uid));
+        let write = || {
+            let reload = reload.clone().filter(|_| reloads);
+            let peers = part.map(|(_, peers)| peers.clone());
+            Order::new(&Wanted { peers, ..wanted(workers, drained, reload) }).into()
+        };
+        made.entry((drained, reloads, part.map(|(number, _)| number))).or_insert_with(write).clone()
+    };
+    let by_pod = active.iter().map(|pod| (pod.uid.clone(), order(pod))).collect();
     Orders { by_pod, public_key: None, fresh, reload, plan }
+}
+
+/// A pod as the others know it; `None` where its primary takes no requests itself, or where it cannot be. It goes by how the pod was made: while
+/// `http` changes there are pods of both kinds.
+fn peer(pod: &PodView) -> Option<Peer> {
+    // What operators do not dial for the API server's word primaries are not sent to either.
+    let ip = pod.ip.filter(|ip| may_be_dialled(*ip))?;
+    Some(Peer { id: pod.uid.to_string(), address: SocketAddr::new(ip, pod.queue_port?), leaving: false })
 }
 
 fn replica<'a>(readings: &'a Readings, pod: &'a PodView) -> Replica<'a> {
@@ -100,8 +125,10 @@ impl Orders {
             let Some(reading) = readings.pods.get(&pod.uid) else { continue };
             let (Some((stats, _)), Some(order)) = (&reading.stats, self.by_pod.get(&pod.uid)) else { continue };
             all += 1;
-            // A refusal of what is not wanted any more, or was done after all, is none.
-            match (&stats.told, &reading.order, order.is_news_to(stats)) {
+            // A refusal of what is not wanted any more, or was done after all, is none. Who does not trust this operator knows of no peers either.
+            let distrusts = matches!(reading.order, Some(OrderError::Distrusted(_)));
+            let is_new = if distrusts { order.is_news_to(stats) } else { order.has_settings_new_to(stats) };
+            match (&stats.told, &reading.order, is_new) {
                 (None, ..) => deaf += 1,
                 (Some(_), _, false) => told += 1,
                 (Some(_), Some(OrderError::Refused(message) | OrderError::Distrusted(message)), true) => {
@@ -129,7 +156,10 @@ impl Orders {
 
 #[cfg(test)]
 mod tests {
+    use primary_protocol::remote::Peers;
+
     use super::*;
+    use crate::signal::PodReading;
     use crate::view::pod::tests::pod;
 
     fn cluster(annotations: &[(&str, &str)]) -> WorkerCluster {
@@ -147,6 +177,84 @@ mod tests {
         assert_eq!(orders.by_pod[&pod("b").uid].revision, orders.fresh);
         assert_ne!(orders.by_pod[&drained.uid].revision, orders.fresh);
         assert_eq!(orders.by_pod[&pod("c").uid], orders.by_pod[&drained.uid]);
+    }
+
+    /// What a pod's primary is told of others.
+    fn peers(orders: &Orders, pod: &PodView) -> Option<Peers> {
+        serde_json::from_slice::<Wanted>(&orders.by_pod[&pod.uid].body).unwrap().peers
+    }
+
+    fn queue(name: &str) -> PodView {
+        PodView { queue_port: Some(8000), ..pod(name) }
+    }
+
+    #[test]
+    fn primaries_that_take_requests_know_who_of_them_serves() {
+        let drained = PodView { drain: true, ..queue("d") };
+        let loopback = PodView { ip: "127.0.0.1".parse().ok(), ..queue("l") };
+        let shared = pod("s");
+        let others = [drained, queue("n").not_ready(), PodView { ip: None, ..queue("i") }, loopback, queue("r")];
+        let (a, b) = (queue("a"), PodView { queue_port: Some(9000), ..queue("b") });
+        let ending = queue("e").deleting();
+        let all: Vec<&PodView> = [&b, &a, &shared, &ending].into_iter().chain(&others).collect();
+        let retiring = Retiring::from([(queue("r").uid, tokio::time::Instant::now())]);
+        let orders = of(&cluster(&[]), &all, &Readings::default(), &retiring);
+        let told = peers(&orders, &a).unwrap();
+        let members: Vec<_> =
+            told.members.iter().map(|peer| (&*peer.id, peer.address.to_string(), peer.leaving)).collect();
+        let one = |uid, port, leaving| (uid, format!("198.18.0.9:{port}"), leaving);
+        let expected = [("uid-a", 8000, false), ("uid-b", 9000, false), ("uid-d", 8000, true), ("uid-r", 8000, true)];
+        assert_eq!(members, expected.map(|(uid, port, leaving)| one(uid, port, leaving)));
+        assert_eq!(told.all, 2);
+        for other in &others {
+            assert_eq!(peers(&orders, other).as_ref(), Some(&told), "{}", other.name);
+        }
+        assert_eq!(peers(&orders, &shared), None, "it takes no requests");
+        assert!(Arc::ptr_eq(&orders.by_pod[&a.uid], &orders.by_pod[&b.uid]));
+    }
+
+    #[test]
+    fn who_serves_is_no_setting_and_is_told_also_where_nobody_does() {
+        let (a, b) = (queue("a"), queue("b").not_ready());
+        let of = |pods: &[&PodView]| of(&cluster(&[]), pods, &Readings::default(), &Retiring::new());
+        let (one, both, none) = (of(&[&a, &b]), of(&[&a, &queue("b")]), of(&[&b]));
+        for orders in [&one, &both, &none] {
+            assert_eq!(orders.by_pod[&b.uid].revision, orders.fresh, "a fresh one has these settings, and no list yet");
+        }
+        let names = [&one, &both, &none].map(|orders| orders.by_pod[&b.uid].peers.clone().unwrap());
+        assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
+        assert_eq!(peers(&none, &b).unwrap().members, []);
+    }
+
+    #[test]
+    fn settings_have_reached_a_primary_whomever_it_knows() {
+        let a = queue("a");
+        let orders = of(&cluster(&[]), &[&a], &Readings::default(), &Retiring::new());
+        let readings = |told: &str, order: Option<OrderError>| {
+            let stats = serde_json::json!({
+                "version": 1, "primaryVersion": "x", "uptimeMilliseconds": 1000, "state": "Serving",
+                "workers": {"desired": 1, "ready": 1, "running": 1, "restarts": 0},
+                "deaths": {"exited": 0, "crashed": 0, "neverReady": 0, "outOfMemory": 0}, "told": {"revision": told}
+            });
+            let mut reading = PodReading::default();
+            reading.stats = Some((Arc::new(serde_json::from_value(stats).unwrap()), tokio::time::Instant::now()));
+            reading.order = order;
+            Readings { pods: Arc::new([(a.uid.clone(), reading)].into()), ..Readings::default() }
+        };
+        let refused = || Some(OrderError::Refused("peers: not known".into()));
+        for (told, order, reached) in [
+            (&*orders.fresh, None, Some(1)),
+            (&*orders.fresh, refused(), Some(1)),
+            ("other", None, Some(0)),
+            ("other", refused(), None),
+        ] {
+            let readings = readings(told, order);
+            let found = match orders.settings(&[&a], &readings) {
+                Settings::Told { told, deaf: 0, all: 1 } => Some(told),
+                _ => None,
+            };
+            assert_eq!(found, reached, "{told}");
+        }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! service to look at it.
 
 use super::context::Context;
-use crate::{api::ApiError, view::Key};
+use crate::{
+    api::ApiError,
+    view::{Key, protection::Protection},
+};
 use crds::names;
 
 /// Lets go what the watch has found astray, after a live look.
@@ -28,7 +31,8 @@ async fn pod(context: &Context, key: &Key, uid: &str, pod_uid: &str, name: &str)
         return Ok(());
     }
     let version = meta.resource_version.as_deref().unwrap_or_default();
-    match context.api.release_pod(&key.namespace, name, pod_uid, version, uid).await {
+    let protection = Protection::read(|name| meta.annotations.as_ref()?.get(name));
+    match context.api.release_pod(&key.namespace, name, pod_uid, version, uid, protection).await {
         Ok(()) => {
             tracing::info!(cluster = %key, pod = name, "pod released: its label names this WorkerCluster no more");
             Ok(())

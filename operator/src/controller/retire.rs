@@ -13,7 +13,7 @@ use super::{
     observe::{self, Seen},
 };
 use crate::{
-    decide::{replicas::Decision, retire::Standing},
+    decide::{load::Load, replicas::Decision, retire::Standing},
     signal::OrderError,
     view::PodView,
 };
@@ -23,27 +23,30 @@ pub type Retiring = BTreeMap<Arc<str>, Instant>;
 
 /// Where a pod stands.
 pub fn standing(seen: &Seen, pod: &PodView) -> Standing {
-    if !seen.orders.by_pod.contains_key(&pod.uid) {
+    let Some(order) = seen.orders.by_pod.get(&pod.uid) else {
         return Standing::Out; // nobody is told anything
-    }
+    };
     let stats = seen.stats(&pod.uid);
     if let Some(since) = seen.retiring.get(&pod.uid) {
         let since = seen.now.saturating_duration_since(*since);
         return Standing::Retiring { since, left: !pod.is_ready(), idle: stats.is_some_and(is_idle) };
     }
     let Some(reading) = seen.readings.pods.get(&pod.uid) else {
-        return if pod.is_ready() && pod.ip.is_some() { Standing::Unheard } else { Standing::Out };
+        // Also one that is not ready: it may serve out since before this term, and must not be ended for that. An attempt that fails is a reading.
+        return if pod.ip.is_some() { Standing::Unheard } else { Standing::Out };
     };
-    let refuses = matches!(reading.order, Some(OrderError::Refused(_) | OrderError::Distrusted(_)));
+    // A refusal of what is not wanted any more is none.
+    let is_new = stats.is_some_and(|stats| order.is_news_to(stats));
+    let refuses = is_new && matches!(reading.order, Some(OrderError::Refused(_) | OrderError::Distrusted(_)));
     // One that was called back just now is not ready yet, and serves. Where nothing is listened on nobody could say when it is idle.
-    let serves = |stats: &Stats| stats.told.is_some() && stats.workers.ready > 0 && stats.workers.busy.is_some();
+    let serves =
+        |stats: &Stats| stats.told.is_some() && stats.workers.ready > 0 && Load::of(Some(stats)) != Load::Unknown;
     if stats.is_some_and(serves) && !refuses && !pod.drain { Standing::Serving } else { Standing::Out }
 }
 
-/// Whether nobody uses the replica any more.
-fn is_idle(stats: &Stats) -> bool {
-    let waiting = stats.listeners.iter().any(|listener| listener.queue_depth.is_some_and(|depth| depth > 0));
-    stats.drained && stats.workers.busy == Some(0) && !waiting
+/// Whether nobody uses the replica any more, as its primary says since it was told to retire.
+pub fn is_idle(stats: &Stats) -> bool {
+    stats.drained && Load::of(Some(stats)).is_idle()
 }
 
 /// Has those that are to retire told so, and those that were and are wanted again. Gives what there is to tell of it.

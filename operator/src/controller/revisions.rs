@@ -48,6 +48,8 @@ struct Kept {
 /// What came of it.
 pub struct Settled {
     pub target: Option<Target>,
+    /// The target is not the spec's own: what is missing is made of it, and nobody is replaced by it.
+    pub given_up: bool,
     /// What could not be done: the spec's revision could not be kept, and the one before is the target.
     pub unkept: Option<ApiError>,
     /// What can be done later.
@@ -116,7 +118,8 @@ pub async fn settle(context: &Context, seen: &Seen, checked: &Checked) -> Settle
         Some(Target { hash: target.hash, number: target.number, image: target.image, spec, valid })
     });
     let later = tidy(context, seen, &place, &kept, &plan.forget, &doubles).await.err();
-    Settled { target, unkept, later }
+    let given_up = target.as_ref().is_some_and(|target| target.hash != hash);
+    Settled { target, given_up, unkept, later }
 }
 
 /// Has the target stored, with its number and image, before the first pod of it.

@@ -2,7 +2,9 @@
 
 use super::{context::Context, observe::Seen};
 use crate::{
-    decide::autoscale::{self, Decision, History, Input, Metric, Now, Policy, Reading, Ready, ReadyStatus, Sample},
+    decide::autoscale::{
+        self, Decision, Demand, History, Input, Metric, Now, Policy, Reading, Ready, ReadyStatus, Sample,
+    },
     view::{Phase, PodView, Readiness},
 };
 
@@ -77,6 +79,7 @@ fn sampled(seen: &Seen, pod: &PodView) -> autoscale::Pod {
         started: pod.started,
         request: pod.cpu_request.clone(),
         sample: seen.readings.pods.get(&pod.uid).map_or(Sample::Missing, |reading| reading.sample(seen.now)),
+        requests: seen.readings.pods.get(&pod.uid).map_or(Demand::Missing, |reading| reading.demand(seen.now)),
         trouble: seen.trouble(pod).map(|trouble| trouble.message.clone()),
     }
 }

@@ -32,11 +32,12 @@ pub struct Told(BTreeMap<&'static str, Option<Instant>>);
 const NOT_GONE: Duration = Duration::from_secs(60);
 
 /// Every reason, to find those that were told before.
-const ALL: [WarningReason; 9] = [
+const ALL: [WarningReason; 10] = [
     WarningReason::CommandNotFound,
     WarningReason::OutOfMemory,
     WarningReason::CrashLoop,
     WarningReason::NeverReady,
+    WarningReason::TlsBehindQueue,
     WarningReason::Hung,
     WarningReason::PortBoundByWorker,
     WarningReason::OverMemory,
@@ -54,15 +55,17 @@ fn rank(reason: WarningReason) -> (u8, &'static str) {
         // A slot of a replica serves nobody, or all of them.
         WarningReason::CrashLoop => (2, "CrashLoop"),
         WarningReason::NeverReady => (3, "NeverReady"),
+        // Workers serve, and no request reaches them.
+        WarningReason::TlsBehindQueue => (4, "TlsBehindQueue"),
         // Work of one worker was lost.
-        WarningReason::Hung => (4, "WorkersHung"),
+        WarningReason::Hung => (5, "WorkersHung"),
         // All that comes is served, by fewer workers than are asked for.
-        WarningReason::PortBoundByWorker => (5, "PortBoundByWorker"),
+        WarningReason::PortBoundByWorker => (6, "PortBoundByWorker"),
         // Workers are replaced before anything is lost.
-        WarningReason::OverMemory => (6, "WorkersOverMemory"),
+        WarningReason::OverMemory => (7, "WorkersOverMemory"),
         // Whatever a newer primary means, it is more than what is so from the first moment and does no harm to most programs.
-        WarningReason::Unknown => (7, "WorkersWarn"),
-        WarningReason::ChannelSwallowed => (8, "ChannelSwallowed"),
+        WarningReason::Unknown => (8, "WorkersWarn"),
+        WarningReason::ChannelSwallowed => (9, "ChannelSwallowed"),
     }
 }
 
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn every_reason_has_a_severity_and_a_name_of_its_own() {
         let ranks: Vec<u8> = ALL.into_iter().map(|reason| rank(reason).0).collect();
-        assert_eq!(ranks, (0..9).collect::<Vec<u8>>());
+        assert_eq!(ranks, (0..10).collect::<Vec<u8>>());
         let names: std::collections::BTreeSet<_> = ALL.into_iter().map(|reason| rank(reason).1).collect();
         assert_eq!(names.len(), ALL.len());
     }

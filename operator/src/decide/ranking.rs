@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::load::Load;
 use crate::view::{Phase, PodView, Readiness};
 
 /// What the order reads beside the pod itself.
@@ -13,21 +14,34 @@ pub struct Ranked<'a> {
     pub available: bool,
     /// Of a revision that is not the current one.
     pub outdated: bool,
-    /// Told to serve out, and else in service: it can be called back.
-    pub retiring: bool,
-    /// Whether a worker holds work; `None` where that is not known, which counts as busy.
-    pub busy: Option<bool>,
+    /// What was done so that it goes.
+    pub going: Going,
+    /// How much work it holds.
+    pub load: Load,
     /// Pods of the same WorkerCluster on the same node.
     pub together: usize,
 }
 
-/// Compares two pods: `Less` goes first. A ReplicaSet's order (kubernetes `ActivePodsWithRanks`) with ranks added: what a
-/// user asks to go first, not available, retiring already, old revision, and idle before busy. Who retires is not ready by our own word, so it
-/// ranks as what it would be without: one that cannot serve goes before it.
+/// What was done so that a pod goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Going {
+    /// Nothing.
+    No,
+    /// Told to serve out, and else in service: it can be called back.
+    Retiring,
+    /// Its deletion was asked for, and had no answer.
+    Asked,
+}
+
+/// Compares two pods: `Less` goes first. A ReplicaSet's order (kubernetes `ActivePodsWithRanks`) with ranks added: whose deletion may still
+/// arrive (any other would go beside it), what a user asks to go first, not available, retiring already, old revision, idle before busy, and, of
+/// equal cost, who holds fewer requests. Who retires is not ready by our own word, so it ranks as what it would be without: one that cannot serve
+/// goes before it.
 pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
     let key = |ranked: &Ranked<'_>| {
-        let pod = ranked.pod;
+        let (pod, retiring) = (ranked.pod, ranked.going == Going::Retiring);
         (
+            ranked.going != Going::Asked,
             !pod.delete_first,
             pod.node.is_some(),
             match pod.phase {
@@ -35,12 +49,13 @@ pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
                 Phase::Unknown => 1,
                 _ => 2,
             },
-            pod.is_ready() || ranked.retiring,
-            ranked.available || ranked.retiring,
-            !ranked.retiring,
+            pod.is_ready() || retiring,
+            ranked.available || retiring,
+            !retiring,
             !ranked.outdated,
-            ranked.busy.unwrap_or(true),
+            !ranked.load.is_idle(),
             pod.deletion_cost,
+            ranked.load.weight(),
             std::cmp::Reverse(ranked.together),
         )
     };
@@ -84,7 +99,7 @@ mod tests {
     use crate::view::pod::tests::pod;
 
     fn ranked(pod: &PodView) -> Ranked<'_> {
-        Ranked { pod, available: true, outdated: false, retiring: false, busy: Some(false), together: 1 }
+        Ranked { pod, available: true, outdated: false, going: Going::No, load: Load::Idle, together: 1 }
     }
 
     fn now() -> Timestamp {
@@ -112,11 +127,36 @@ mod tests {
     }
 
     #[test]
+    fn whose_deletion_may_still_arrive_goes_before_all_others() {
+        let (a, b) = (pod("a"), PodView { delete_first: true, ..pod("b").not_ready() });
+        let asked = Ranked { going: Going::Asked, load: Load::Unknown, ..ranked(&a) };
+        assert_eq!(order(&asked, &ranked(&b), now()), Ordering::Less);
+    }
+
+    #[test]
     fn idle_goes_before_busy_and_unknown_counts_as_busy() {
         let (a, b) = (pod("a"), pod("b"));
-        let idle = Ranked { busy: Some(false), ..ranked(&b) };
-        let unknown = Ranked { busy: None, ..ranked(&a) };
+        let idle = Ranked { load: Load::Idle, ..ranked(&b) };
+        let unknown = Ranked { load: Load::Unknown, ..ranked(&a) };
         assert_eq!(order(&idle, &unknown, now()), Ordering::Less);
+    }
+
+    #[test]
+    fn who_holds_fewest_requests_goes_first_however_many_are_on_its_node() {
+        let (a, b, c) = (pod("a"), pod("b"), pod("c"));
+        let few = Ranked { load: Load::Requests(3), ..ranked(&b) };
+        let many = Ranked { load: Load::Requests(4), together: 9, ..ranked(&a) };
+        let unknown = Ranked { load: Load::Unknown, ..ranked(&c) };
+        let names = |order: Vec<&PodView>| order.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(rank(vec![unknown, many, few], now())), ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn a_cost_that_a_user_has_set_decides_over_numbers_of_requests_and_not_over_idleness() {
+        let (cheap, dear) = (PodView { deletion_cost: -1, ..pod("a") }, pod("b"));
+        let busy = |pod, held| Ranked { load: Load::Requests(held), ..ranked(pod) };
+        assert_eq!(order(&busy(&cheap, 9), &busy(&dear, 1), now()), Ordering::Less);
+        assert_eq!(order(&ranked(&dear), &busy(&cheap, 1), now()), Ordering::Less);
     }
 
     #[test]
@@ -133,7 +173,7 @@ mod tests {
     #[test]
     fn who_retires_goes_before_who_serves_and_after_who_cannot() {
         let (a, b, c) = (pod("a").not_ready(), pod("b"), pod("c").not_ready());
-        let retiring = Ranked { available: false, retiring: true, busy: Some(true), ..ranked(&a) };
+        let retiring = Ranked { available: false, going: Going::Retiring, load: Load::Connections, ..ranked(&a) };
         let old = Ranked { outdated: true, ..ranked(&b) };
         let broken = Ranked { available: false, ..ranked(&c) };
         assert_eq!(order(&retiring, &old, now()), Ordering::Less);
@@ -143,25 +183,26 @@ mod tests {
     #[test]
     fn an_old_revision_goes_before_an_idle_new_one() {
         let (a, b) = (pod("a"), pod("b"));
-        let old_busy = Ranked { outdated: true, busy: Some(true), ..ranked(&b) };
+        let old_busy = Ranked { outdated: true, load: Load::Connections, ..ranked(&b) };
         assert_eq!(order(&old_busy, &ranked(&a), now()), Ordering::Less);
     }
 
     prop_compose! {
         fn any_pod()(uid in "[a-d]{1,2}", node in any::<bool>(), phase in 0..3u8, ready in any::<bool>(), since in 0i64..1_000_000,
-                     cost in -2i64..3, restarts in 0..3i32, first in any::<bool>(), available in any::<bool>(), outdated in any::<bool>(), retiring in any::<bool>(), busy in any::<Option<bool>>(), together in 0usize..3)
-                     -> (PodView, bool, bool, bool, Option<bool>, usize) {
+                     cost in -2i64..3, restarts in 0..3i32, first in any::<bool>(), available in any::<bool>(), outdated in any::<bool>(), going in 0usize..3, load in 0u64..5, together in 0usize..3)
+                     -> (PodView, bool, bool, Going, Load, usize) {
             let phase = [Phase::Pending, Phase::Unknown, Phase::Running][usize::from(phase)];
             let mut pod = pod(&uid).node(node.then_some("n")).phase(phase);
             if ready { pod = pod.ready_since(since); }
-            (PodView { deletion_cost: cost, restarts, delete_first: first, ..pod }, available, outdated, retiring, busy, together)
+            let load = match load { 0 => Load::Idle, 1 => Load::Connections, 2 => Load::Unknown, held => Load::Requests(held) };
+            (PodView { deletion_cost: cost, restarts, delete_first: first, ..pod }, available, outdated, [Going::No, Going::Retiring, Going::Asked][going], load, together)
         }
     }
 
     proptest! {
         #[test]
         fn the_order_is_total_and_transitive(pods in proptest::collection::vec(any_pod(), 3)) {
-            let of = |i: usize| { let (pod, available, outdated, retiring, busy, together) = &pods[i]; Ranked { pod, available: *available, outdated: *outdated, retiring: *retiring, busy: *busy, together: *together } };
+            let of = |i: usize| { let (pod, available, outdated, going, load, together) = &pods[i]; Ranked { pod, available: *available, outdated: *outdated, going: *going, load: *load, together: *together } };
             let cmp = |a: usize, b: usize| order(&of(a), &of(b), now());
             for (a, b, c) in [(0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1)] {
                 prop_assert_eq!(cmp(a, b), cmp(b, a).reverse());

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn told(reload: Option<&str>) -> Told {
-        Told { revision: "r".into(), reload: reload.map(Into::into) }
+        Told { revision: "r".into(), reload: reload.map(Into::into), peers: None, peers_age_milliseconds: None }
     }
 
     fn reload(ended: bool, failure: Option<&str>) -> Reload {

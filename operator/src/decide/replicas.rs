@@ -11,8 +11,9 @@ use crds::{PodReplacementPolicy, WorkerClusterSpec};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
+    load::Load,
     nodes::Breaker,
-    ranking::{Ranked, rank},
+    ranking::{Going, Ranked, rank},
     retire::{self, Standing, Step},
 };
 use crate::{
@@ -37,8 +38,10 @@ pub struct Input<'a> {
     pub pods: &'a [&'a PodView],
     /// For a name: the UID of the pod that is known to have it.
     pub holder: &'a dyn Fn(&str) -> Option<String>,
-    /// For a pod's UID: whether a worker of it holds work, where that is known.
-    pub busy: &'a dyn Fn(&str) -> Option<bool>,
+    /// For a pod's UID: how much work it holds.
+    pub load: &'a dyn Fn(&str) -> Load,
+    /// For a pod's UID: whether its deletion was asked for, and may still arrive.
+    pub asked: &'a dyn Fn(&str) -> bool,
     /// Whether a pod is in service, and has been told to serve out.
     pub standing: &'a dyn Fn(&PodView) -> Standing,
     /// How long nothing may be created yet (failures).
@@ -278,8 +281,12 @@ fn ranked<'a>(input: &Input<'_>, pods: &Sorted<'a>) -> Vec<&'a PodView> {
         pod,
         available: pod.is_available(input.strategy.min_ready, input.now),
         outdated,
-        retiring: (input.standing)(pod).is_retiring(),
-        busy: (input.busy)(&pod.uid),
+        going: match (input.standing)(pod) {
+            _ if (input.asked)(&pod.uid) => Going::Asked,
+            standing if standing.is_retiring() => Going::Retiring,
+            _ => Going::No,
+        },
+        load: (input.load)(&pod.uid),
         together: on_node.get(pod.node.as_deref().unwrap_or_default()).copied().unwrap_or(0),
     };
     let current = pods.current.iter().map(|pod| entry(pod, false));

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Standing {
     /// In service, and its primary takes orders.
     Serving,
-    /// Ready, and its primary has not been asked yet in this term.
+    /// Its primary has not been asked yet in this term.
     Unheard,
     /// Told to retire.
     Retiring {
@@ -15,7 +15,7 @@ pub enum Standing {
         since: Duration,
         /// Whether it is not ready any more.
         left: bool,
-        /// Whether its primary says that no worker holds a connection, and none waits.
+        /// Whether its primary says that it holds no work: no request and no upgraded connection, or, where it sees no requests, no connection.
         idle: bool,
     },
     /// Not in service, or its primary cannot be told anything, or could not say when it is idle: to be deleted is all there is, and Kubernetes'

@@ -10,11 +10,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use primary_protocol::remote::PEERS_MAX;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use super::{
     news::News,
-    order::{Order, Voice},
+    order::{Change, Order, Voice},
     reading::{PodReading, QueueReading, Readings},
     target::{ClusterKey, PodTarget, QueueSource, Targets},
 };
@@ -43,7 +47,16 @@ struct Entry {
     /// The pods among them: address by UID. Each answer and each publication asks for many of them.
     addresses: HashMap<Arc<str>, IpAddr>,
     readings: Readings,
+    /// When pods were last asked out of turn because of whom they are to know.
+    hastened: Option<Instant>,
 }
+
+/// A replica that comes or goes concerns the list of its part, and some that do not serve yet. Where more are concerned it is many replicas at once,
+/// as in a rollout, and the next round tells them: no primary is told such a thing more often than it is asked anyway.
+const HASTY_PEERS: usize = 2 * PEERS_MAX;
+/// Neither does a replica that is ready and not ready by turns have the others told without end: the next round, at most a second later, knows how it
+/// ended.
+const PEERS_PAUSE: Duration = Duration::from_millis(200);
 
 // === impl Handle ===
 
@@ -72,11 +85,21 @@ impl Handle {
             Arc::make_mut(&mut entry.readings.pods).retain(|uid, _| !moved(uid));
         }
         entry.addresses = addresses;
-        let told = |pod: &&PodTarget| {
-            let before = entry.targets.orders.get(&pod.uid);
-            before.is_some() && before != targets.orders.get(&pod.uid)
+        let changed = |change: Change| {
+            let is = |pod: &&PodTarget| {
+                let orders = entry.targets.orders.get(&pod.uid).zip(targets.orders.get(&pod.uid));
+                orders.is_some_and(|(before, after)| after.change_from(before) == change)
+            };
+            targets.pods.iter().filter(is).cloned().collect::<Vec<_>>()
         };
-        self.board.change(targets.pods.iter().filter(told).cloned().collect());
+        let (mut hasty, peers) = (changed(Change::Settings), changed(Change::Peers));
+        let now = Instant::now();
+        let rested = entry.hastened.is_none_or(|at| now.saturating_duration_since(at) >= PEERS_PAUSE);
+        if rested && (1..=HASTY_PEERS).contains(&peers.len()) {
+            entry.hastened = Some(now);
+            hasty.extend(peers);
+        }
+        self.board.change(hasty);
         let queues: HashSet<_> = targets.queues.iter().collect();
         entry.readings.queues.retain(|queue, _| queues.contains(queue));
         entry.targets = targets;
@@ -198,5 +221,46 @@ impl Board {
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<ClusterKey, Entry>> {
         self.clusters.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use primary_protocol::remote::{Peers, Wanted};
+
+    use super::*;
+
+    fn pod(number: u8) -> PodTarget {
+        PodTarget { uid: format!("uid-{number}").into(), ip: [198, 18, 0, number].into() }
+    }
+
+    /// So many pods, all of which are told this.
+    fn targets(count: u8, settings: &str, peers: &str) -> Targets {
+        let peers = Some(Peers { revision: peers.into(), ..Peers::default() });
+        let order = Arc::new(Order::new(&Wanted { revision: settings.into(), peers, ..Wanted::default() }));
+        let pods: Vec<_> = (0..count).map(pod).collect();
+        let orders = pods.iter().map(|pod| (pod.uid.clone(), order.clone())).collect();
+        Targets { pods, orders, ..Targets::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settings_are_told_at_once_and_peers_too_unless_they_are_many_or_change_without_end() {
+        let board = Arc::new(Board::default());
+        let handle = Handle::new(board.clone(), watch::channel(None).1);
+        let key = ClusterKey::new("default", "web");
+        let hasty = |count, settings, peers| {
+            handle.publish(&key, targets(count, settings, peers));
+            std::mem::take(&mut *board.changed.lock().unwrap()).len()
+        };
+        assert_eq!(hasty(3, "a", "p"), 0, "they are new, and asked anyway");
+        assert_eq!(hasty(3, "a", "q"), 3);
+        assert_eq!(hasty(3, "a", "q"), 0);
+        assert_eq!(hasty(3, "a", "p"), 0, "a moment later: the round tells them");
+        assert_eq!(hasty(3, "b", "q"), 3, "settings wait for nothing");
+        tokio::time::advance(PEERS_PAUSE).await;
+        assert_eq!(hasty(3, "b", "p"), 3);
+        tokio::time::advance(PEERS_PAUSE).await;
+        let many = u8::try_from(HASTY_PEERS + 1).unwrap();
+        assert_eq!((hasty(many, "b", "p"), hasty(many, "b", "q"), hasty(many, "c", "q")), (0, 0, usize::from(many)));
     }
 }

@@ -92,7 +92,7 @@ pub(super) async fn call(
 
 /// Whether a pod can be at an address. The API server says where pods are, and is not asked to be right: the operator's own host and
 /// the cloud's metadata service are not to be had through it.
-pub(super) fn may_be_dialled(ip: IpAddr) -> bool {
+pub fn may_be_dialled(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             !(ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast())

@@ -26,9 +26,12 @@ mod tests;
 mod witness;
 
 pub use board::Handle;
+pub use connection::may_be_dialled;
 pub use counters::Counters;
 pub use doubt::Trouble;
 pub use order::{Order, OrderError, Voice};
+#[cfg(test)]
+pub use reading::PodReading;
 pub use reading::Readings;
 pub use runner::{Config, new};
 pub use target::{ClusterKey, PodTarget, QueueSource, Targets};

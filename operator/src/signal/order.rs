@@ -1,13 +1,13 @@
 //! Tells a primary what is wanted of it, over the connection on which it was just asked: a nonce first, then the signed order. What it
 //! answers are stats like any other.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::Method;
 use primary_protocol::{
-    Stats,
-    remote::{CONFIG_PATH, NONCE_HEADER, NONCE_PATH, Nonce, POD_HEADER, SIGNATURE_HEADER, Wanted},
+    Stats, Told,
+    remote::{CONFIG_PATH, NONCE_HEADER, NONCE_PATH, Nonce, PEERS_FRESH, POD_HEADER, SIGNATURE_HEADER, Wanted},
 };
 use thiserror::Error;
 use tokio::time::Instant;
@@ -26,10 +26,23 @@ const LONGEST_WORDS: usize = 512;
 /// What is wanted of a pod's primary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Its name; a primary that has carried it out says so.
+    /// The name of the settings in it; a primary that goes by them says so.
     pub revision: Arc<str>,
+    /// The name of the list of peers in it, where there is one; a primary that knows them says so.
+    pub peers: Option<Arc<str>>,
     /// As it is sent.
     pub body: Bytes,
+}
+
+/// How an order differs from the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// By nothing that a primary would have to be told.
+    Nothing,
+    /// Only by whom it knows.
+    Peers,
+    /// By its settings.
+    Settings,
 }
 
 /// Who may tell primaries something, and for how long.
@@ -81,14 +94,39 @@ impl Order {
     /// The order to want this.
     #[must_use]
     pub fn new(wanted: &Wanted) -> Self {
-        // Strings, numbers and booleans: there is no error.
-        Self { revision: wanted.revision.as_str().into(), body: serde_json::to_vec(wanted).unwrap_or_default().into() }
+        Self {
+            revision: wanted.revision.as_str().into(),
+            peers: wanted.peers.as_ref().map(|peers| peers.revision.as_str().into()),
+            // Strings, numbers, addresses and booleans: there is no error.
+            body: serde_json::to_vec(wanted).unwrap_or_default().into(),
+        }
     }
 
-    /// Whether the primary with these stats has still to be told: it takes orders, and its last one was another.
+    /// Whether the primary with these stats has still to be told: it takes orders, and goes by other settings, knows other peers, or is about to forget them.
     #[must_use]
     pub fn is_news_to(&self, stats: &Stats) -> bool {
+        let is_fresh =
+            |told: &Told| told.peers_age_milliseconds.is_none_or(|age| Duration::from_millis(age) < PEERS_FRESH);
+        let knows =
+            |told: &Told| self.peers.is_none() || (told.peers.as_deref() == self.peers.as_deref() && is_fresh(told));
+        self.has_settings_new_to(stats) || stats.told.as_ref().is_some_and(|told| !knows(told))
+    }
+
+    /// Whether that primary goes by other settings. Whom it knows changes with every replica that comes or goes, and is no setting.
+    #[must_use]
+    pub fn has_settings_new_to(&self, stats: &Stats) -> bool {
         stats.told.as_ref().is_some_and(|told| told.revision != *self.revision)
+    }
+
+    /// How it differs from `before`.
+    pub(super) fn change_from(&self, before: &Self) -> Change {
+        if self.revision != before.revision {
+            Change::Settings
+        } else if self.peers == before.peers {
+            Change::Nothing
+        } else {
+            Change::Peers
+        }
     }
 }
 
@@ -143,6 +181,8 @@ fn words(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use primary_protocol::remote::{PEERS_MAX, Peer, Peers, WANTED_MAX};
+
     use super::*;
 
     #[test]
@@ -161,15 +201,56 @@ mod tests {
         assert!(words(&[b'x'; 10_000]).len() <= LONGEST_WORDS);
     }
 
+    fn order(revision: &str, peers: Option<&str>) -> Order {
+        let peers = peers.map(|revision| Peers { revision: revision.into(), ..Peers::default() });
+        Order::new(&Wanted { revision: revision.into(), peers, ..Wanted::default() })
+    }
+
     #[test]
     fn a_primary_is_told_what_it_was_not_told_last() {
-        let order = Order::new(&Wanted { revision: "b".into(), ..Wanted::default() });
         let stats = |told: &str| -> Stats {
             let document = crate::signal::tests::document_with(told);
             serde_json::from_str(&document).unwrap()
         };
-        assert!(order.is_news_to(&stats(r#""told":{"revision":"a"}"#)));
-        assert!(!order.is_news_to(&stats(r#""told":{"revision":"b"}"#)));
-        assert!(!order.is_news_to(&stats(r#""drained":false"#)), "one of an older version takes no orders");
+        let (plain, with_peers) = (order("b", None), order("b", Some("p")));
+        for (told, to_plain, to_peers, settings) in [
+            (r#""told":{"revision":"a"}"#, true, true, true),
+            (r#""told":{"revision":"b"}"#, false, true, false),
+            (r#""told":{"revision":"b","peers":"o"}"#, false, true, false), // who is not to know any keeps what it knows
+            (r#""told":{"revision":"b","peers":"p"}"#, false, false, false),
+            (r#""told":{"revision":"b","peers":"p","peersAgeMilliseconds":19999}"#, false, false, false),
+            (r#""told":{"revision":"b","peers":"p","peersAgeMilliseconds":20000}"#, false, true, false), // else it forgets them
+            (r#""told":{"revision":"a","peers":"p"}"#, true, true, true),
+            (r#""drained":false"#, false, false, false), // one of an older version takes no orders
+        ] {
+            let stats = stats(told);
+            assert_eq!((plain.is_news_to(&stats), with_peers.is_news_to(&stats)), (to_plain, to_peers), "{told}");
+            for order in [&plain, &with_peers] {
+                assert_eq!(order.has_settings_new_to(&stats), settings, "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_list_is_another_matter_than_other_settings() {
+        for (before, after, change) in [
+            (order("a", None), order("a", None), Change::Nothing),
+            (order("a", Some("p")), order("a", Some("q")), Change::Peers),
+            (order("a", None), order("a", Some("p")), Change::Peers),
+            (order("a", Some("p")), order("b", Some("q")), Change::Settings),
+        ] {
+            assert_eq!(after.change_from(&before), change, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_list_fits_into_an_order() {
+        let address = (std::net::Ipv6Addr::from(u128::MAX), u16::MAX).into();
+        let peer =
+            |number: usize| Peer { id: format!("{number:08}-aaaa-bbbb-cccc-0123456789ab"), address, leaving: true };
+        let members = (0..PEERS_MAX).map(peer).collect();
+        let peers = Some(Peers { revision: "p".repeat(64), members, all: u32::MAX });
+        let order = Order::new(&Wanted { revision: "r".repeat(64), peers, ..Wanted::default() });
+        assert!(order.body.len() < WANTED_MAX / 2, "{}", order.body.len());
     }
 }

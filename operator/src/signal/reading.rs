@@ -10,10 +10,11 @@ use super::{
     error::{QueueError, ScrapeError},
     order::OrderError,
     rate::CpuRate,
+    stats::MOST_PLACES,
     target::QueueSource,
     witness::Heard,
 };
-use crate::decide::autoscale::{Reading, Sample};
+use crate::decide::autoscale::{Demand, Reading, Sample};
 
 /// The last readings for one WorkerCluster.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ pub struct PodReading {
     pub stats: Option<(Arc<Stats>, Instant)>,
     /// Processor time, from the last good documents of one and the same primary.
     pub cpu: Option<CpuRate>,
+    /// Requests at a time, as a mean between the last two good documents of one and the same primary.
+    pub requests: Option<f64>,
     /// Why the last attempt failed; `None` where it did not.
     pub failure: Option<Failure>,
     /// Why the last order was not carried out; `None` where it was, or there was none.
@@ -71,6 +74,13 @@ pub struct QueueLength {
 // === impl PodReading ===
 
 impl PodReading {
+    /// The last good document, where it is not older than this.
+    #[must_use]
+    pub fn recent(&self, now: Instant, max_age: Duration) -> Option<&Stats> {
+        let (stats, at) = self.stats.as_ref()?;
+        (now.saturating_duration_since(*at) <= max_age).then_some(stats)
+    }
+
     /// Processor time for the scaling decision.
     #[must_use]
     pub fn sample(&self, now: Instant) -> Sample {
@@ -81,6 +91,24 @@ impl PodReading {
                 window: rate.window,
             },
             None => Sample::Missing,
+        }
+    }
+
+    /// Requests for the scaling decision.
+    #[must_use]
+    pub fn demand(&self, now: Instant) -> Demand {
+        let told = self.stats.as_ref().and_then(|(stats, at)| Some((stats.requests.as_ref()?, at)));
+        match told {
+            Some((told, at)) => Demand::Known {
+                requests: self
+                    .requests
+                    .unwrap_or_else(|| f64::from(told.waiting) + f64::from(told.in_flight))
+                    .min(f64::from(MOST_PLACES)),
+                serves: told.places > 0,
+                places: if told.capacity > 0 { told.capacity } else { told.places },
+                age: now.saturating_duration_since(*at),
+            },
+            None => Demand::Missing,
         }
     }
 
@@ -102,6 +130,7 @@ impl PodReading {
         self.cpu = cpu;
         match heard {
             Ok(Heard { stats, oddity }) => {
+                self.requests = self.stats.as_ref().and_then(|(before, _)| mean_requests(before, &stats));
                 self.stats = Some((Arc::new(stats), now));
                 self.failure = None;
                 match oddity {
@@ -116,6 +145,21 @@ impl PodReading {
             }
         }
     }
+}
+
+/// Milliseconds between two documents of which a mean is taken.
+const SHORTEST_MEAN: u64 = 100;
+
+/// How many requests there were at a time between two documents. `None` for documents of two primaries, or of one moment.
+fn mean_requests(before: &Stats, after: &Stats) -> Option<f64> {
+    let sum = |stats: &Stats| stats.requests.as_ref().map(|requests| requests.demand_milliseconds);
+    let (time, demand) = (
+        // Whole milliseconds say nothing of a shorter time.
+        after.uptime_milliseconds.checked_sub(before.uptime_milliseconds).filter(|time| *time >= SHORTEST_MEAN)?,
+        sum(after)?.checked_sub(sum(before)?)?,
+    );
+    let number = |value: u64| u32::try_from(value).map_or(f64::INFINITY, f64::from);
+    Some(number(demand) / number(time)).filter(|mean| mean.is_finite())
 }
 
 // === impl QueueReading ===

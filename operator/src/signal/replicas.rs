@@ -33,8 +33,9 @@ const PODS_PER_SECOND: usize = 1000;
 /// Most connections that are kept open between two questions; further ones are opened anew each time. With the places, the queue
 /// servers and the API server it stays below the 1024 open files that a container may have by default.
 const MOST_KEPT: usize = 512;
-/// Rounds in which an order that a primary has refused is not given again: it says no to the same words until something changes.
-const REFUSED_REST: u32 = 30;
+/// Rounds in which an order that a primary has refused is not given again, and none at all to one that does not take it for this operator's: it says no
+/// to the same words until something changes.
+const REFUSED_REST: u32 = 10;
 
 /// The loop over all primaries.
 pub(super) struct Replicas {
@@ -61,8 +62,8 @@ struct Probe {
     suspect: bool,
     asking: bool,
     counted: bool,
-    /// Of an order that was refused: its name, and for how many rounds it is not given again.
-    refused: Option<(Arc<str>, u32)>,
+    /// Of an order that was refused: which (`None` for any), and for how many rounds it is not given again.
+    refused: Option<(Option<Arc<Order>>, u32)>,
 }
 
 /// Pods that wait for a place, and how many places there are.
@@ -79,7 +80,7 @@ struct Answer {
     suspect: bool,
     result: Result<Stats, ScrapeError>,
     /// What came of an order, where there was one to give.
-    order: Option<(Arc<str>, Result<(), OrderError>)>,
+    order: Option<(Arc<Order>, Result<(), OrderError>)>,
     connection: Option<Connection>,
     took: Duration,
 }
@@ -151,6 +152,8 @@ impl Replicas {
             let outstanding = self.outstanding.entry(cluster.clone()).or_default();
             for target in pods {
                 let probe = self.probes.entry(target.uid.clone()).or_insert_with(|| Probe::new(&cluster, &target));
+                // Its label may have changed since.
+                probe.cluster.clone_from(&cluster);
                 probe.counted = !probe.suspect && !probe.asking;
                 probe.rest();
                 *outstanding += usize::from(probe.counted);
@@ -230,10 +233,13 @@ impl Replicas {
         let heard = answer.result.and_then(|stats| probe.witness.hear(stats, now));
         self.counters.scraped(heard.as_ref().map_or_else(Some, |heard| heard.oddity.as_ref()), answer.took);
         let cpu = probe.witness.rate();
-        if let Some((revision, order)) = &answer.order {
-            self.counters.ordered(order.as_ref().err());
-            let refused = matches!(order, Err(OrderError::Refused(_)));
-            probe.refused = refused.then(|| (revision.clone(), REFUSED_REST));
+        if let Some((order, outcome)) = &answer.order {
+            self.counters.ordered(outcome.as_ref().err());
+            probe.refused = match outcome {
+                Err(OrderError::Refused(_)) => Some((Some(order.clone()), REFUSED_REST)),
+                Err(OrderError::Distrusted(_)) => Some((None, REFUSED_REST)),
+                _ => None,
+            };
         }
         self.board.update_pod(&probe.cluster, &probe.target, |reading| {
             reading.take(heard, cpu, now);
@@ -273,7 +279,9 @@ impl Probe {
     }
 
     fn has_refused(&self, order: &Order) -> bool {
-        self.refused.as_ref().is_some_and(|(refused, _)| *refused == order.revision)
+        // Another list of peers under the same settings is taken, whatever becomes of those.
+        let is_same = |refused: &Arc<Order>| refused.revision == order.revision && refused.peers == order.peers;
+        self.refused.as_ref().is_some_and(|(refused, _)| refused.as_ref().is_none_or(is_same))
     }
 }
 
@@ -307,9 +315,9 @@ async fn ask(
             Ok((body, open)) => {
                 // The newest words count, so that what was told is seen at once.
                 (result, connection) = (stats::decode(&body), open);
-                outcome = Some((order.revision.clone(), Ok(())));
+                outcome = Some((order.clone(), Ok(())));
             }
-            Err(error) => outcome = Some((order.revision.clone(), Err(error))),
+            Err(error) => outcome = Some((order.clone(), Err(error))),
         }
     }
     Answer { target, suspect, result, order: outcome, connection, took }

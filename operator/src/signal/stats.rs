@@ -1,6 +1,6 @@
 //! A primary's answer, taken apart with suspicion: whoever owns the pod may answer anything.
 
-use primary_protocol::{Listener, Orders, STATS_VERSION, Slot, SlotState, Stats};
+use primary_protocol::{Listener, Orders, STATS_VERSION, Slot, SlotState, Stats, Times};
 use serde::Deserialize;
 
 use super::error::ScrapeError;
@@ -12,6 +12,8 @@ const MOST_SLOTS: usize = 4096;
 const MOST_LISTENERS: usize = 256;
 /// Most warnings, as the protocol has it.
 const MOST_WARNINGS: usize = 8;
+/// Most requests at a time that count of one replica: its primary has no more clients.
+pub(super) const MOST_PLACES: u32 = 65_536;
 /// Longest message of a warning in bytes, as the protocol has it.
 const LONGEST_MESSAGE: usize = 1024;
 /// Longest other text in bytes: versions, addresses, exit reasons.
@@ -38,6 +40,16 @@ pub(super) fn decode(body: &[u8]) -> Result<Stats, ScrapeError> {
     stats.slots = Verdict::ALL.into_iter().filter_map(|verdict| last_death(&stats, verdict)).collect();
     stats.orders = Orders::default();
     stats.listeners = whole(&stats.listeners).into_iter().collect();
+    if let Some(requests) = &mut stats.requests {
+        (requests.service, requests.wait) = (Times::default(), Times::default());
+        requests.refused.clear();
+        // One that claims more would have all others scaled away.
+        requests.places = requests.places.min(MOST_PLACES);
+        requests.capacity = requests.capacity.min(MOST_PLACES);
+        for held in [&mut requests.waiting, &mut requests.in_flight, &mut requests.upgraded, &mut requests.away] {
+            *held = (*held).min(MOST_PLACES);
+        }
+    }
     Ok(stats)
 }
 
@@ -76,7 +88,8 @@ fn check(stats: &Stats) -> Result<(), &'static str> {
     if failure.is_some_and(|failure| failure.len() > LONGEST_MESSAGE) {
         return Err("the reason of a failed reload is too long");
     }
-    let told = stats.told.iter().flat_map(|told| std::iter::once(&told.revision).chain(&told.reload));
+    let told =
+        stats.told.iter().flat_map(|told| std::iter::once(&told.revision).chain(&told.reload).chain(&told.peers));
     let exits = stats.slots.iter().filter_map(|slot| slot.last_exit.as_ref());
     let mut texts = stats.listeners.iter().map(|listener| &listener.address).chain(exits).chain(told);
     if stats.primary_version.len() > LONGEST_TEXT || texts.any(|text| text.len() > LONGEST_TEXT) {

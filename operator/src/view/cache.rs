@@ -58,6 +58,8 @@ struct Rows<T> {
     gone_order: VecDeque<String>,
     /// Counts our own writes.
     writes: u64,
+    /// Counts lists.
+    lists: u64,
     /// A list lacked what we wrote while it was under way: only another look tells whether that is too new for the list, or gone already.
     doubts: HashSet<Key>,
 }
@@ -78,9 +80,13 @@ struct Gone {
     writes: u64,
 }
 
-/// A moment in the order of our own writes: what a list that begins now cannot show yet was written after it.
+/// A moment in the order of our own writes and of the lists: what a list that begins now cannot show yet was written after it, and a write that
+/// begins now may have been undone before a list that is taken in meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Mark(u64);
+pub struct Mark {
+    writes: u64,
+    lists: u64,
+}
 
 /// How many ended objects are remembered; more than the watch can lag behind in practice.
 const GONE_LIMIT: usize = 10_000;
@@ -141,6 +147,7 @@ impl<T> Default for Table<T> {
             gone: HashMap::new(),
             gone_order: VecDeque::new(),
             writes: 0,
+            lists: 0,
             doubts: HashSet::new(),
         }))
     }
@@ -156,17 +163,21 @@ impl<T: Stored> Table<T> {
         self.rows().put(key, object, None)
     }
 
-    /// Takes in what the answer to a write of ours shows, unless something newer is known.
-    pub fn put_written(&self, key: &Key, object: T) {
+    /// Takes in what the answer to a write of ours that began at `mark` shows, unless something newer is known.
+    pub fn put_written(&self, key: &Key, object: T, mark: Mark) {
         let mut rows = self.rows();
-        rows.writes += 1;
-        let written = Some(rows.writes);
-        rows.put(key, object, written);
+        if rows.lists != mark.lists && !rows.places.contains_key(object.uid()) {
+            // Written, and ended again before the list: the watch goes on after that, and will say nothing of it.
+            rows.doubts.insert(key.clone());
+        }
+        rows.put_anew(key, object);
     }
 
     /// The watch says that an object is gone, or has lost its label; `version` is that of its end.
     pub fn remove(&self, uid: &str, version: u64) -> Option<Key> {
-        self.rows().remove(uid, version)
+        let mut rows = self.rows();
+        // A label that was lost and has come back since: this is not the end.
+        if rows.version(uid).is_some_and(|known| known > version) { None } else { rows.remove(uid, version) }
     }
 
     /// The answer to a delete of ours says that there is no such object any more.
@@ -176,22 +187,24 @@ impl<T: Stored> Table<T> {
         rows.remove(uid, u64::MAX);
     }
 
-    /// For [`Self::relist`]: taken before the list is asked for.
+    /// For [`Self::relist`] and [`Self::put_written`]: taken before the call.
     pub fn mark(&self) -> Mark {
-        Mark(self.rows().writes)
+        let rows = self.rows();
+        Mark { writes: rows.writes, lists: rows.lists }
     }
 
     /// A list that was asked for at `mark` showed `listed` and nothing else: what it lacks is gone, unless we wrote it since.
     /// Returns the WorkerClusters concerned.
     pub fn relist(&self, namespace: Option<&str>, mark: Mark, listed: Vec<(Key, T)>) -> Vec<Key> {
         let mut rows = self.rows();
+        rows.lists += 1;
         let uids: HashSet<&str> = listed.iter().map(|(_, object)| object.uid()).collect();
         let in_scope = |key: &Key| namespace.is_none_or(|namespace| namespace == &*key.namespace);
         let (mut missing, mut crossed) = (Vec::new(), Vec::new());
         for (key, objects) in rows.objects.iter().filter(|(key, _)| in_scope(key)) {
             for row in objects.values().filter(|row| !uids.contains(row.object.uid())) {
                 match row.written {
-                    Some(write) if write > mark.0 => crossed.push(key.clone()),
+                    Some(write) if write > mark.writes => crossed.push(key.clone()),
                     _ => missing.push((row.object.uid().to_owned(), row.object.version())),
                 }
             }
@@ -201,7 +214,7 @@ impl<T: Stored> Table<T> {
         rows.doubts.extend(crossed);
         for (key, object) in listed {
             // The list knows better than an old end, but not better than one that we brought about since.
-            if rows.gone.get(object.uid()).is_some_and(|gone| gone.writes <= mark.0) {
+            if rows.gone.get(object.uid()).is_some_and(|gone| gone.writes <= mark.writes) {
                 rows.gone.remove(object.uid());
             }
             touched.push(key.clone());
@@ -220,19 +233,28 @@ impl<T: Stored> Table<T> {
     /// A list of one WorkerCluster's objects at `version`, asked for while nothing of it was written: what it lacks and is not newer is gone.
     pub fn look(&self, key: &Key, version: u64, listed: Vec<T>) {
         let mut rows = self.rows();
-        let there = |row: &Row<T>| listed.iter().any(|object| object.uid() == row.object.uid());
+        let there: HashSet<&str> = listed.iter().map(Stored::uid).collect();
         let objects = rows.objects.get(key).into_iter().flat_map(BTreeMap::values);
-        let gone: Vec<(String, u64)> = objects
-            .filter(|row| row.object.version() <= version && !there(row))
-            .map(|row| (row.object.uid().to_owned(), row.object.version()))
-            .collect();
-        for (uid, last) in gone {
-            rows.remove(&uid, last);
+        let gone = objects.filter(|row| row.object.version() <= version && !there.contains(row.object.uid()));
+        let gone: Vec<String> = gone.map(|row| row.object.uid().to_owned()).collect();
+        // As what we brought about: neither a line that the watch still holds back, nor a list that began before, may bring it back.
+        rows.writes += 1;
+        for uid in gone {
+            rows.remove(&uid, version);
         }
-        drop(rows);
         for object in listed {
-            self.put_written(key, object);
+            rows.put_anew(key, object);
         }
+    }
+
+    /// Objects of this sort, by WorkerCluster.
+    pub fn chosen(&self, wanted: impl Fn(&T) -> bool) -> Vec<(Key, Vec<Arc<T>>)> {
+        let rows = self.rows();
+        let of = |objects: &BTreeMap<String, Row<T>>| -> Vec<Arc<T>> {
+            objects.values().filter(|row| wanted(&row.object)).map(|row| row.object.clone()).collect()
+        };
+        let all = rows.objects.iter().map(|(key, objects)| (key.clone(), of(objects)));
+        all.filter(|(_, objects)| !objects.is_empty()).collect()
     }
 
     /// The objects that carry the WorkerCluster's label, in the order of their names.
@@ -246,6 +268,17 @@ impl<T: Stored> Table<T> {
 }
 
 impl<T: Stored> Rows<T> {
+    fn version(&self, uid: &str) -> Option<u64> {
+        let (key, name) = self.places.get(uid)?;
+        Some(self.objects.get(key)?.get(name)?.object.version())
+    }
+
+    /// As what a write of ours brought.
+    fn put_anew(&mut self, key: &Key, object: T) -> Vec<Key> {
+        self.writes += 1;
+        self.put(key, object, Some(self.writes))
+    }
+
     fn put(&mut self, key: &Key, object: T, written: Option<u64>) -> Vec<Key> {
         let (uid, name) = (object.uid().to_owned(), object.name().to_owned());
         if self.gone.get(&uid).is_some_and(|gone| object.version() <= gone.version) {
@@ -323,9 +356,21 @@ mod tests {
     #[test]
     fn an_older_event_does_not_undo_what_a_write_showed() {
         let cache = Cache::default();
-        cache.pods.put_written(&key(), pod("a").version(5).deleting());
+        cache.pods.put_written(&key(), pod("a").version(5).deleting(), cache.pods.mark());
         cache.pods.put(&key(), pod("a").version(4));
         assert!(cache.pods.of(&key())[0].deleting);
+    }
+
+    #[test]
+    fn objects_of_one_sort_are_found_in_all_workerclusters_that_have_some() {
+        let (cache, other) = (Cache::default(), Key::new("default", "other"));
+        for name in ["a", "b"] {
+            cache.pods.put(&key(), pod(name));
+        }
+        cache.pods.put(&other, pod("c"));
+        let found = cache.pods.chosen(|pod| pod.name != "c" && pod.name != "a");
+        let names: Vec<_> = found.iter().map(|(key, pods)| (key, pods.len(), &*pods[0].name)).collect();
+        assert_eq!(names, [(&key(), 1, "b")]);
     }
 
     #[test]
@@ -376,9 +421,9 @@ mod tests {
     #[test]
     fn a_new_list_does_not_drop_what_we_wrote_after_it_was_asked_for() {
         let cache = Cache::default();
-        cache.pods.put_written(&key(), pod("before").version(5));
+        cache.pods.put_written(&key(), pod("before").version(5), cache.pods.mark());
         let mark = cache.pods.mark();
-        cache.pods.put_written(&key(), pod("after").version(20));
+        cache.pods.put_written(&key(), pod("after").version(20), cache.pods.mark());
         cache.pods.relist(None, mark, Vec::new());
         assert_eq!(names(&cache, &key()), ["after"]);
     }
@@ -388,13 +433,49 @@ mod tests {
         let cache = Cache::default();
         cache.pods.put(&key(), pod("a").version(5));
         let mark = cache.pods.mark();
-        cache.pods.put_written(&key(), pod("a").version(6).deleting());
-        cache.pods.put_written(&key(), pod("newer").version(9));
+        cache.pods.put_written(&key(), pod("a").version(6).deleting(), cache.pods.mark());
+        cache.pods.put_written(&key(), pod("newer").version(9), cache.pods.mark());
         // It was gone when the list was made, and the watch goes on after that.
         assert_eq!(cache.pods.relist(None, mark, Vec::new()), [key()]);
         assert!(cache.pods.take_doubt(&key()) && !cache.pods.take_doubt(&key()));
         cache.pods.look(&key(), 8, vec![pod("b").version(7)]);
         assert_eq!(names(&cache, &key()), ["b", "newer"]);
+    }
+
+    #[test]
+    fn what_a_look_found_gone_comes_back_by_no_older_line_and_by_no_list_that_began_before() {
+        let cache = Cache::default();
+        cache.pods.put(&key(), pod("a").version(5));
+        let mark = cache.pods.mark();
+        cache.pods.look(&key(), 10, vec![pod("b").version(6)]);
+        cache.pods.put(&key(), pod("a").version(7));
+        assert_eq!(names(&cache, &key()), ["b"]);
+        cache.pods.relist(None, mark, vec![(key(), pod("a").version(5)), (key(), pod("b").version(6))]);
+        assert_eq!(names(&cache, &key()), ["b"]);
+        cache.pods.put(&key(), pod("a").version(11));
+        assert_eq!(names(&cache, &key()), ["a", "b"], "its label came back");
+    }
+
+    #[test]
+    fn what_was_written_before_a_list_and_is_answered_after_it_is_looked_at() {
+        let cache = Cache::default();
+        let written = cache.pods.mark();
+        cache.pods.relist(None, cache.pods.mark(), Vec::new());
+        cache.pods.put_written(&key(), pod("a").version(6), written);
+        assert!(cache.pods.take_doubt(&key()));
+        cache.pods.look(&key(), 10, Vec::new());
+        assert_eq!(names(&cache, &key()), [""; 0]);
+        cache.pods.put_written(&key(), pod("b").version(12), cache.pods.mark());
+        assert!(!cache.pods.take_doubt(&key()), "no list came between");
+    }
+
+    #[test]
+    fn a_label_that_came_back_is_not_lost_again_by_a_late_line() {
+        let cache = Cache::default();
+        cache.pods.put(&key(), pod("a").version(8));
+        assert_eq!(cache.pods.remove("uid-a", 7), None);
+        assert_eq!(names(&cache, &key()), ["a"]);
+        assert_eq!(cache.pods.remove("uid-a", 9), Some(key()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod memory_kill;
 pub mod nodes;
 pub mod pod;
+pub mod protection;
 mod restart;
 pub mod watch;
 

@@ -9,8 +9,11 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::memory_kill::MemoryKill;
-use crate::decide::autoscale::{CpuRequest, worker_cpu_request};
+use super::{memory_kill::MemoryKill, protection::Protection};
+use crate::{
+    build::pod::queue_port,
+    decide::autoscale::{CpuRequest, worker_cpu_request},
+};
 
 /// A scheduler that knows of a pod says within moments where it goes or why it cannot; one that has many to place takes some seconds.
 const OVERLOOKED_AFTER: Duration = Duration::from_secs(15);
@@ -56,6 +59,10 @@ pub struct PodView {
     pub primary_image: Option<String>,
     /// Processor request of the worker container.
     pub cpu_request: CpuRequest,
+    /// The port on which its primary takes requests itself; `None` where it does not.
+    pub queue_port: Option<u16>,
+    /// What keeps the autoscalers of nodes from taking it away.
+    pub protection: Protection,
 }
 
 /// Whether a pod has the labels that it was made with.
@@ -146,7 +153,14 @@ impl PodView {
             memory_kill: MemoryKill::read(pod),
             primary_image: pod.spec.as_ref().and_then(primary_image),
             cpu_request: worker_cpu_request(&pod.spec.clone().unwrap_or_default()),
+            queue_port: pod.spec.as_ref().and_then(queue_port),
+            protection: Protection::read(annotation),
         })
+    }
+
+    /// Of a WorkerCluster, and controlled by nobody: it may be taken.
+    pub fn is_orphan(&self) -> bool {
+        self.controller.is_none() && self.revision.is_some() && !self.deleting
     }
 
     /// Not ended and not ending.
@@ -267,6 +281,7 @@ fn sentence(reason: &str, message: Option<&str>) -> String {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::view::protection::Protected;
 
     /// A running, ready pod of revision `r1`, to be changed by the methods below.
     pub fn pod(name: &str) -> PodView {
@@ -295,6 +310,8 @@ pub mod tests {
             memory_kill: None,
             primary_image: None,
             cpu_request: CpuRequest::Millicores(100),
+            queue_port: None,
+            protection: Protection::default(),
         }
     }
 
@@ -344,6 +361,23 @@ pub mod tests {
         assert_eq!(view.trouble.as_deref(), Some("container worker: ImagePullBackOff: no such image"));
         assert_eq!(view.cpu_request, CpuRequest::Millicores(250));
         assert_eq!(view.controller.as_deref(), Some("o"));
+    }
+
+    #[test]
+    fn a_pod_tells_where_its_primary_takes_requests_and_that_it_was_said_to_be_busy() {
+        let pod = |balancing: &str, annotations: serde_json::Value| {
+            let pod = serde_json::json!({
+                "metadata": {"name": "web-1", "uid": "u", "resourceVersion": "7", "labels": {"workercluster.dev/name": "web"}, "annotations": annotations},
+                "spec": {"containers": [{"name": "side", "env": [{"name": "PORT", "value": "1"}]}, {"name": "worker", "env": [
+                    {"name": "WORKERCLUSTER_LISTEN", "value": "[::]:8000"}, {"name": "WORKERCLUSTER_BALANCING", "value": balancing}]}]}
+            });
+            let view = PodView::read(&serde_json::from_value(pod).unwrap()).unwrap();
+            (view.queue_port, view.protection.state())
+        };
+        let none = serde_json::json!({});
+        assert_eq!(pod("queue", none.clone()), (Some(8000), Protected::Free));
+        assert_eq!(pod("steered", none), (None, Protected::Free));
+        assert_eq!(pod("queue", serde_json::json!({"workercluster.dev/busy": ""})).1, Protected::Ours);
     }
 
     #[test]

@@ -10,9 +10,28 @@ const workers = Number(process.env.WORKERS || 0);
 // So many rounds of a hash: a fixed amount of work, not of time, which two workers on one core would both see pass.
 const work = Number(process.env.WORK || 0);
 
+// 100 MB, as quickly as they are taken.
+function large(response) {
+  const piece = Buffer.alloc(100000, 'x');
+  response.writeHead(200, { 'Content-Length': String(1000 * piece.length) });
+  let left = 1000;
+  const write = () => {
+    while (left > 0) if ((left--, !response.write(piece))) return response.once('drain', write);
+    response.end();
+  };
+  write();
+}
+
 function serve() {
   const headers = { 'Content-Type': 'text/plain', 'Content-Length': '12', 'X-Worker': String(process.pid) };
   const server = http.createServer((request, response) => {
+    // Blocks the whole process, as a program does that parses something large.
+    if (request.url === '/block') for (const until = Date.now() + 50; Date.now() < until; );
+    if (request.url === '/large') return large(response);
+    if (request.method === 'POST') {
+      request.resume();
+      return request.on('end', () => response.writeHead(200, headers).end('hello world\n'));
+    }
     if (work > 0) crypto.pbkdf2Sync('bench', 'salt', work, 32, 'sha256');
     response.writeHead(200, headers);
     response.end('hello world\n');

@@ -1,7 +1,10 @@
 """A side that runs: where it listens, who its workers are, and its end."""
 
+import contextlib
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -69,7 +72,7 @@ class Running:
         def look():
             if self.process.poll() is not None:
                 raise processes.Stuck(f"{self.side.name} ended at once with {self.process.returncode}:\n{self.log()[-2000:]}")
-            return len(self.serving()) >= workers
+            return len(self.serving()) >= workers and listens(self.port)
 
         try:
             processes.until(f"{workers} workers of {self.side.name}", PATIENCE, look)
@@ -81,6 +84,9 @@ class Running:
 
     def stop(self):
         processes.end(self.process)
+        # Its children, where it ended by itself and left them behind: all are of its session's group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def waited(self):
@@ -97,6 +103,12 @@ class Running:
 
     def __exit__(self, *_):
         self.stop()
+
+
+def listens(port):
+    """A proxy before the workers may be later than they are."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def as_user(user):

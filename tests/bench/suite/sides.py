@@ -10,7 +10,7 @@ from .rows import ROOT
 from .running import PEERS, PROGRAMS, Running
 
 BIN = PEERS / "venv/bin"
-PRIMARY = Path(os.environ.get("PRIMARY", ROOT / "target/release/primary"))
+PRIMARY = Path(os.environ.get("PRIMARY", ROOT / "target/dist/primary"))
 
 
 class Side:
@@ -93,6 +93,11 @@ WSGI = [
     Side("gunicorn", lambda port, workers: GUNICORN + ["-w", workers, "-b", f"127.0.0.1:{port}", "wsgi:app"]),
     Side("uWSGI", lambda port, workers: UWSGI + ["--http-socket", f"127.0.0.1:{port}", "--processes", workers, "--listen", 4096]),
 ]
+
+# Puma's own cluster, and a Puma of one thread in each of our slots, with its one request at a time.
+PUMA_WORDS = ["puma", "--quiet", "-C", "puma.rb"]
+PUMA = Side("Puma's cluster", lambda port, workers: PUMA_WORDS, environment=lambda workers: {"WORKERS": str(workers)})
+OURS_PUMA = ours("primary, queue, Puma", PUMA_WORDS, ["--balancing", "queue", "--max-in-flight-per-worker", "1"])
 
 
 def has_uwsgi():

@@ -10,7 +10,7 @@ const { spawn } = require('node:child_process');
 const { setTimeout: sleep } = require('node:timers/promises');
 
 const [kills, workers, ownStarts, pause] = process.argv.slice(2).map(Number);
-const hungAfter = 5000;
+const hungAfter = 20000;
 
 // One request on a connection of its own: the text of a whole 200.
 function get(port, path) {

@@ -5,6 +5,7 @@
 //! within a version. A reader ignores what it does not know. No data is `None`, never zero.
 
 pub mod remote;
+mod requests;
 mod shown;
 mod usage;
 
@@ -13,8 +14,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use remote::Told;
+pub use requests::{Recent, Requests, Times};
 pub use shown::{Shown, ShownWorker};
-pub use usage::Usage;
+pub use usage::{Answering, Usage};
 
 /// The version of [`Stats`] that this crate writes.
 pub const STATS_VERSION: u32 = 1;
@@ -69,6 +71,9 @@ pub struct Stats {
     /// How many orders came over the network.
     #[serde(default)]
     pub orders: Orders,
+    /// The requests, where the primary takes them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
 }
 
 /// Orders that came over the network since the primary started.
@@ -91,6 +96,8 @@ pub struct Replaced {
     pub over_memory: u64,
     /// For their age.
     pub over_age: u64,
+    /// For the number of requests that they had answered.
+    pub over_requests: u64,
     /// Found hung, and killed.
     pub hung: u64,
 }
@@ -252,6 +259,8 @@ pub enum ReadyEvidence {
     Notify,
     /// It holds a listening socket of its own on the port.
     OwnSocket,
+    /// It answered a request that asked whether it is ready (`ready: Http`).
+    Http,
     /// It was alive for the start-up time, and nothing better was to be had.
     Alive,
     /// Nothing was asked of it (`ready: Immediate`).
@@ -284,6 +293,8 @@ pub enum WarningReason {
     CommandNotFound,
     /// The command swallows Node's channel (`npm start`).
     ChannelSwallowed,
+    /// Workers speak TLS where the primary gives them requests in plain HTTP (`balancing: Queue`).
+    TlsBehindQueue,
     /// Workers made no progress, and were killed.
     Hung,
     /// Workers pass their memory limit again and again, and are replaced.

@@ -5,6 +5,9 @@
 //! Three headers go with it: the pod's UID, a nonce that this primary gave for this one use (`GET /v1/nonce`), and the signature
 //! over [`signed_text`]. No clock is compared: a nonce is as old as the primary's own clock says.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Where a [`Wanted`] is put.
@@ -57,6 +60,37 @@ pub struct Wanted {
     /// The last reload that was ordered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<WantedReload>,
+    /// The replicas that serve, where they help each other (`balancing: Queue`). They come and go, and are no part of what `revision` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Peers>,
+}
+
+/// Never more peers than this are told to one primary.
+pub const PEERS_MAX: usize = 64;
+
+/// The replicas that serve at the moment, itself among them or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Peers {
+    /// Names this list: another for any other. At most 64 letters.
+    pub revision: String,
+    /// All of them, or where there are more than [`PEERS_MAX`] the part of them that this one belongs to; by id.
+    pub members: Vec<Peer>,
+    /// How many replicas served when this part changed last, also where not all are told.
+    pub all: u32,
+}
+
+/// A replica that takes requests of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Peer {
+    /// The pod's UID.
+    pub id: String,
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// It is to serve nobody new: it may ask others, and gets of them who comes back to one of its workers.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leaving: bool,
 }
 
 /// A reload: carried out once for each id.
@@ -144,6 +178,9 @@ pub struct LiveRecycle {
     /// Above so much memory, as in `256Mi`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
+    /// After so many requests; needs `balancing: Queue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
     /// At this age, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
@@ -169,7 +206,19 @@ pub struct Told {
     /// The reload that was ordered last, or that it was started after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<String>,
+    /// [`Peers::revision`] of the replicas that it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<String>,
+    /// Milliseconds since it was told them. It forgets them after [`PEERS_LEASE`], and is told again after [`PEERS_FRESH`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers_age_milliseconds: Option<u64>,
 }
+
+/// A list of peers that is not told again within this time counts no more: an address may be another pod's by then.
+pub const PEERS_LEASE: Duration = Duration::from_secs(60);
+
+/// A list of peers that is older is told again.
+pub const PEERS_FRESH: Duration = Duration::from_secs(20);
 
 /// Bytes in hexadecimal.
 #[must_use]
@@ -211,9 +260,9 @@ mod tests {
     fn what_is_as_by_default_is_left_out_and_what_is_unknown_is_refused() {
         let wanted = Wanted { revision: "r".into(), ..Wanted::default() };
         assert_eq!(serde_json::to_string(&wanted).unwrap(), r#"{"revision":"r"}"#);
-        let newer = r#"{"revision":"r","workers":{"recycle":{"requests":5}}}"#;
+        let newer = r#"{"revision":"r","workers":{"recycle":{"cows":5}}}"#;
         let error = serde_json::from_str::<Wanted>(newer).unwrap_err().to_string();
-        assert!(error.contains("requests"), "{error}");
+        assert!(error.contains("cows"), "{error}");
         let given = r#"{"revision":"r","workers":{"count":3,"adaptive":{"min":1,"max":2}},"drained":true,"reload":{"id":"a","atOnce":2}}"#;
         let wanted: Wanted = serde_json::from_str(given).unwrap();
         assert_eq!(serde_json::to_string(&wanted).unwrap(), given);

@@ -15,4 +15,20 @@ pub struct Usage {
     /// Connections that it holds. Missing where that cannot be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
+    /// Its requests, where the primary gives them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Answering>,
+}
+
+/// What one worker has of the requests that the primary gives out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answering {
+    /// Those that it has.
+    pub in_flight: u32,
+    /// Those that it has answered.
+    pub served: u64,
+    /// For how long it has had none. Missing where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_milliseconds: Option<u64>,
 }

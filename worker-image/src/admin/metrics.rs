@@ -1,8 +1,9 @@
 //! The stats as Prometheus text. Series are for slots and verdicts, so that their number does not grow with restarts.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use primary_protocol::{Shown, SlotState, Stats};
+use primary_protocol::{Requests, Shown, SlotState, Stats, Times};
 
 use crate::proc;
 use crate::remote::Refusal;
@@ -51,6 +52,7 @@ pub fn text(shown: &Shown) -> String {
         ("reload", replaced.reloaded),
         ("over_memory", replaced.over_memory),
         ("over_age", replaced.over_age),
+        ("over_requests", replaced.over_requests),
         ("hung", replaced.hung),
     ] {
         page.sample("worker_replacements_total", &format!("reason=\"{reason}\""), number);
@@ -83,6 +85,9 @@ pub fn text(shown: &Shown) -> String {
             page.sample("listener_backlog", &address_label(&listener.address), backlog.into());
         }
     }
+    if let Some(requests) = &stats.requests {
+        page.requests(requests);
+    }
     page.family("orders_total", "counter", "Orders over the network that were carried out.");
     page.sample("orders_total", "", stats.orders.taken);
     page.family("orders_refused_total", "counter", "Orders over the network that were refused, by reason.");
@@ -103,6 +108,70 @@ pub fn text(shown: &Shown) -> String {
 }
 
 impl Page {
+    fn requests(&mut self, requests: &Requests) {
+        self.family("requests", "gauge", "Requests: waiting for a worker, with one, or of another protocol by now.");
+        self.sample("requests", "state=\"waiting\"", requests.waiting.into());
+        self.sample("requests", "state=\"in_flight\"", requests.in_flight.into());
+        self.sample("requests", "state=\"upgraded\"", requests.upgraded.into());
+        self.family("request_places", "gauge", "Requests that ready workers may have at a time.");
+        self.sample("request_places", "", requests.places.into());
+        self.family("requests_oldest_seconds", "gauge", "For how long the request has waited that has waited longest.");
+        self.ratio("requests_oldest_seconds", "", requests.oldest_milliseconds.unwrap_or_default(), 1000.0);
+        self.family("requests_total", "counter", "Requests that came.");
+        self.sample("requests_total", "", requests.arrived);
+        for (name, help, count) in [
+            (
+                "requests_returned_total",
+                "Requests given to another worker because the first one died.",
+                requests.returned,
+            ),
+            ("requests_left_total", "Requests whose client left while they waited.", requests.left),
+            (
+                "requests_cut_total",
+                "Requests whose worker died when the client had a part of the answer.",
+                requests.cut,
+            ),
+            (
+                "requests_roamed_total",
+                "Requests given to other replicas, since no worker was free here.",
+                requests.roamed,
+            ),
+            (
+                "requests_merged_total",
+                "Requests answered with the answer to another one that was the same.",
+                requests.merged,
+            ),
+            (
+                "requests_alone_total",
+                "Requests that were another replica's, which could not be reached.",
+                requests.alone,
+            ),
+        ] {
+            self.family(name, "counter", help);
+            self.sample(name, "", count);
+        }
+        self.family("requests_refused_total", "counter", "Requests that the primary answered itself, by reason.");
+        for reason in ["full", "late", "deadly"] {
+            let count = requests.refused.get(reason).copied().unwrap_or_default();
+            self.sample("requests_refused_total", &format!("reason=\"{reason}\""), count);
+        }
+        self.histogram("request_seconds", "For how long workers had requests.", &requests.service);
+        self.histogram("request_wait_seconds", "For how long requests waited for a worker.", &requests.wait);
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, times: &Times) {
+        self.family(name, "histogram", help);
+        let mut sum = 0_u64;
+        let bounds =
+            times.bounds_milliseconds.iter().map(|bound| Duration::from_millis(*bound).as_secs_f64().to_string());
+        for (bound, count) in bounds.chain(["+Inf".to_string()]).zip(&times.counts) {
+            sum = sum.saturating_add(*count);
+            self.sample(&format!("{name}_bucket"), &format!("le=\"{bound}\""), sum);
+        }
+        self.ratio(&format!("{name}_sum"), "", times.sum_milliseconds, 1000.0);
+        self.sample(&format!("{name}_count"), "", sum);
+    }
+
     fn container(&mut self, stats: &Stats) {
         if let Some(cpu) = &stats.cpu {
             self.family("container_cpu_seconds_total", "counter", "Processor time of the container.");

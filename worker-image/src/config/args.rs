@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(super) enum Ready {
     Immediate,
     /// It listens: by Node's cluster module, on a socket of its own, or by polling the inherited one
     Listening,
+    /// With `--balancing queue`: a good answer (2xx or 3xx) to a GET for --ready-path
+    Http,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -37,6 +40,7 @@ impl From<Ready> for ReadyRule {
             Ready::Notify => Self::Notify,
             Ready::Immediate => Self::Immediate,
             Ready::Listening => Self::Listening,
+            Ready::Http => Self::Http,
         }
     }
 }
@@ -99,13 +103,35 @@ pub(super) struct RunArgs {
     /// Open this listening socket and share it among the workers
     #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// How new connections come to workers: all accept from one socket; each has its own, and none gets any while it drains; or the primary
-    /// accepts, and hands them over Node's channel
+    /// How new connections come to workers: all accept from one socket; each has its own, and none gets any while it drains; the primary
+    /// accepts, and hands them over Node's channel; or the primary takes requests of HTTP/1.1, and gives each to the worker that is free next
     #[arg(long, env = "WORKERCLUSTER_BALANCING", value_enum, default_value = "shared", ignore_case = true)]
     pub balancing: Balancing,
     /// With `--balancing steered`: for so long a fresh worker gets fewer new connections than the others, at first a quarter of theirs
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_SLOW_START_SECONDS", default_value = "0", value_parser = values::seconds)]
     pub slow_start_seconds: Duration,
+    /// With `--balancing queue`: so many requests may be with one worker at a time; 64 for Node programs and 1 for others unless given
+    #[arg(long, value_name = "COUNT", env = "WORKERCLUSTER_MAX_IN_FLIGHT_PER_WORKER")]
+    pub max_in_flight_per_worker: Option<NonZeroU32>,
+    /// With `--balancing queue`: so many requests may wait for a worker; more are told to come again (503)
+    #[arg(long, value_name = "COUNT", env = "WORKERCLUSTER_QUEUE_MAX_WAITING", default_value = "1000")]
+    pub queue_max_waiting: NonZeroU32,
+    /// With `--balancing queue`: for so long a request may wait, then it is told to come again (503)
+    #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_QUEUE_MAX_WAIT_SECONDS", default_value = "30", value_parser = values::timeout)]
+    pub queue_max_wait_seconds: Duration,
+    /// With `--balancing queue`: believe what X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and Forwarded say, as behind an ingress that sets them
+    #[arg(long, env = "WORKERCLUSTER_TRUST_FORWARDED")]
+    pub trust_forwarded: bool,
+    /// With `--balancing queue`: requests for these paths that are the same, and come while one of them is on its way, get that one's answer;
+    /// paths with commas, each as it is or with /* at its end for all below it
+    #[arg(long, value_name = "PATHS", env = "WORKERCLUSTER_SINGLE_FLIGHT", value_delimiter = ',', value_parser = values::path)]
+    pub single_flight: Vec<String>,
+    /// With --single-flight: also where the answer has Set-Cookie, or Cache-Control with private or no-store
+    #[arg(long, env = "WORKERCLUSTER_SHARE_CREDENTIALS")]
+    pub share_credentials: bool,
+    /// With `--balancing queue`: set this cookie, with which a client comes back to the worker that answered it first, for as long as that lives
+    #[arg(long, value_name = "NAME", env = "WORKERCLUSTER_AFFINITY_COOKIE", value_parser = values::cookie)]
+    pub affinity_cookie: Option<String>,
     /// Serve /livez, /readyz, /metrics and /v1/stats here; off unless given
     #[arg(long, value_name = "ADDR:PORT", env = "WORKERCLUSTER_ADMIN")]
     pub admin: Option<SocketAddr>,
@@ -130,6 +156,9 @@ pub(super) struct RunArgs {
     /// What makes a worker ready
     #[arg(long, env = "WORKERCLUSTER_READY", value_enum, default_value = "auto", ignore_case = true)]
     pub ready: Ready,
+    /// With `--ready http`: the path that a worker is asked for until it gives a good answer
+    #[arg(long, value_name = "PATH", env = "WORKERCLUSTER_READY_PATH", default_value = "/", value_parser = values::path)]
+    pub ready_path: String,
     /// Alive that long counts as ready when nothing better is to be had
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_STARTUP_SECONDS", default_value = "1", value_parser = values::seconds)]
     pub startup_seconds: Duration,
@@ -167,6 +196,9 @@ pub(super) struct RunArgs {
     /// Replace a worker of this age, less up to a tenth of it, so that not all go at once
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_RECYCLE_AGE_SECONDS", value_parser = values::age)]
     pub recycle_age_seconds: Option<Duration>,
+    /// With `--balancing queue`: replace a worker after so many requests, less up to a tenth of them
+    #[arg(long, value_name = "COUNT", env = "WORKERCLUSTER_RECYCLE_REQUESTS")]
+    pub recycle_requests: Option<NonZeroU64>,
     /// Kill a ready worker that sent no WATCHDOG=1 for this long after it had begun to, or that moved no byte and used
     /// no processor time while work waited for it; off unless given
     #[arg(long, value_name = "SECONDS", env = "WORKERCLUSTER_HANG_TIMEOUT_SECONDS", value_parser = values::timeout)]

@@ -40,12 +40,14 @@ pub fn report(config: &Config, processors: Processors) -> Result<String, Command
         ReadyRule::Notify => "READY=1 or process.send('ready')".to_string(),
         ReadyRule::Immediate => "at once".to_string(),
         ReadyRule::Listening => "listening".to_string(),
+        ReadyRule::Http => format!("a good answer to GET {}", config.ready_path),
     };
     line("ready", ready);
     let balancing = match config.balancing {
         Balancing::Shared => "all workers accept from one socket",
         Balancing::Steered => "a socket for each worker",
         Balancing::Passing => "the primary accepts, and hands over Node's channel",
+        Balancing::Queue => "the primary takes requests, and gives each to the worker that is free next",
     };
     line("balancing", balancing.to_string());
     let channel = match (config.gives_channel(kind), kind == Kind::PackageRunner && config.ipc != Ipc::None) {
@@ -75,7 +77,8 @@ fn recycling(recycle: &Recycle, limit: Option<u64>) -> String {
     let full = recycle.container_percent.zip(limit).map(|(percent, limit)| {
         format!("at {percent} % of the container's {} the largest that has grown by half", mebibytes(limit))
     });
-    let rules: Vec<String> = [memory, age, full].into_iter().flatten().collect();
+    let requests = recycle.requests.map(|requests| format!("after {requests} requests"));
+    let rules: Vec<String> = [memory, age, requests, full].into_iter().flatten().collect();
     let rules = if rules.is_empty() { "never".to_string() } else { rules.join(", ") };
     match (recycle.container_percent, limit) {
         (Some(percent), None) => {
@@ -95,7 +98,12 @@ mod tests {
 
     #[test]
     fn the_rule_about_the_container_is_told_where_it_holds_and_where_it_does_not() {
-        let own = Recycle { memory: Some(300 << 20), container_percent: None, age: Some(Duration::from_secs(60)) };
+        let own = Recycle {
+            memory: Some(300 << 20),
+            container_percent: None,
+            age: Some(Duration::from_secs(60)),
+            requests: None,
+        };
         let container = Recycle { container_percent: Some(85), ..Recycle::default() };
         let full = "at 85 % of the container's 1024 MiB the largest that has grown by half";
         for (recycle, limit, expected) in [

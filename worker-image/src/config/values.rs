@@ -88,6 +88,22 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "give a size of at least 1Mi, as in 256Mi, 1Gi or 200M".to_string())
 }
 
+/// What stands in a request's first line.
+pub fn path(text: &str) -> Result<String, String> {
+    let plain = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    plain
+        .then(|| text.to_string())
+        .ok_or_else(|| "give a path that begins with / and has no spaces, as /healthz".to_string())
+}
+
+/// The name of a cookie.
+pub fn cookie(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let good = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+    good.then(|| text.to_string())
+        .ok_or_else(|| "give the name of a cookie: from 1 to 64 letters, digits, _, . and -, as `worker`".to_string())
+}
+
 pub fn signal(text: &str) -> Result<i32, String> {
     signal_number(text)
         .ok_or_else(|| "give the name of a signal that can end a program, as SIGABRT or QUIT".to_string())

@@ -16,6 +16,7 @@ use super::document::{Document, Task};
 use super::logs;
 use super::socket::{self, Found};
 use super::table;
+use crate::say;
 
 /// An answer is never longer: 1024 workers are some 300 KB.
 const MAX_ANSWER: usize = 8 << 20;
@@ -114,12 +115,7 @@ fn show(shown: &Shown, json: bool) -> Result<(), CtlError> {
     } else {
         table::text(shown)
     };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads has seen enough, as `head` has.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CtlError::Refused(error.to_string())),
-        _ => Ok(()),
-    }
+    say::print(text).map(drop).map_err(|error| CtlError::Refused(error.to_string()))
 }
 
 /// Draws until it is interrupted; once, where nobody looks on.
@@ -154,7 +150,7 @@ async fn await_reload(ctl: &Ctl, mut shown: Shown) -> Result<(), CtlError> {
         if said != Some(news) {
             let old =
                 if finishing > 0 { format!(", {finishing} old ones finish what they have") } else { String::new() };
-            eprintln!("{} of {} workers are fresh{old}", reload.done, reload.slots);
+            say::aside(format_args!("{} of {} workers are fresh{old}", reload.done, reload.slots));
             (said, moved) = (Some(news), tokio::time::Instant::now());
         }
         match reload.failure {

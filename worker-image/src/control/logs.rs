@@ -2,12 +2,13 @@
 //! are where that leads, and where that is no file, whoever holds the other end has them.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client::CtlError;
+use crate::say;
 
 /// How often a file is looked at that is followed.
 const EVERY: Duration = Duration::from_millis(200);
@@ -32,7 +33,7 @@ pub async fn run(primary_pid: u32, lines: usize, follow: bool) -> Result<(), Ctl
             Ok(output) if outputs.iter().all(|(_, other)| *other != output.1) => outputs.push(output),
             Ok(_) => {}
             Err(error) if none => return Err(error),
-            Err(error) => eprintln!("{error}; here is the rest"),
+            Err(error) => say::aside(format_args!("{error}; here is the rest")),
         }
     }
     let outputs: Vec<PathBuf> = outputs.into_iter().map(|(output, _)| output).collect();
@@ -114,12 +115,7 @@ fn last_lines(text: &[u8], lines: usize) -> &[u8] {
 
 /// `false` where nobody reads any more.
 fn print(text: &[u8]) -> Result<bool, CtlError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(CtlError::Refused(error.to_string())),
-    }
+    say::print(text).map_err(|error| CtlError::Refused(error.to_string()))
 }
 
 #[cfg(test)]

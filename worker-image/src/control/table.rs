@@ -31,11 +31,14 @@ pub fn text(shown: &Shown) -> String {
         let backlog = listener.backlog.map_or_else(|| "?".to_string(), |backlog| backlog.to_string());
         let _ = writeln!(text, "listening on {}: {depth} of {backlog} connections wait", listener.address);
     }
+    requests(shown, &mut text);
     reload(shown, &mut text);
     let width = shown.processes.iter().map(|worker| worker.state.len()).fold(STATE_WIDTH, usize::max);
+    let answering = if shown.stats.requests.is_some() { Some(["REQ", "IDLE", "SERVED"]) } else { None };
+    let answering = answering.map(|[has, idle, served]| format!(" {has:>4} {idle:>7} {served:>9}")).unwrap_or_default();
     let _ = writeln!(
         text,
-        "\n{:>4} {:>8} {:<width$} {:>7} {:>5} {:>10} {:>5} {:>8}",
+        "\n{:>4} {:>8} {:<width$} {:>7} {:>5} {:>10} {:>5} {:>8}{answering}",
         "SLOT", "PID", "STATE", "AGE", "CPU", "MEMORY", "CONN", "RESTARTS"
     );
     for slot in &shown.stats.slots {
@@ -53,6 +56,24 @@ pub fn text(shown: &Shown) -> String {
     text
 }
 
+/// What waits and what workers have, where the primary takes requests itself.
+fn requests(shown: &Shown, text: &mut String) {
+    let Some(requests) = &shown.stats.requests else { return };
+    let oldest = requests.oldest_milliseconds.map(|oldest| format!(", the oldest for {oldest} ms")).unwrap_or_default();
+    let upgraded = if requests.upgraded > 0 { format!(", {} upgraded", requests.upgraded) } else { String::new() };
+    let _ = writeln!(
+        text,
+        "requests: {} wait{oldest}, {} of {} places taken{upgraded}{}; {} came, {} again after a death, {} refused",
+        requests.waiting,
+        requests.in_flight,
+        requests.places,
+        requests.recent.map(|recent| format!("; {recent}")).unwrap_or_default(),
+        requests.arrived,
+        requests.returned,
+        requests.refused.values().sum::<u64>(),
+    );
+}
+
 fn resources(shown: &Shown, text: &mut String) {
     if let Some(memory) = &shown.stats.memory {
         let limit = memory.limit_bytes.map(|limit| format!(" of {}", bytes(limit))).unwrap_or_default();
@@ -65,6 +86,7 @@ fn resources(shown: &Shown, text: &mut String) {
         (replaced.reloaded, "reloaded"),
         (replaced.over_memory, "over memory"),
         (replaced.over_age, "over age"),
+        (replaced.over_requests, "over their requests"),
         (replaced.hung, "hung"),
     ];
     let parts: Vec<String> =
@@ -97,9 +119,14 @@ fn line(worker: &ShownWorker, restarts: u64, width: usize, text: &mut String) {
     let cpu = worker.usage.cpu_percent.map_or_else(|| "-".to_string(), |percent| format!("{percent:.0}%"));
     let memory = worker.usage.memory_bytes.map_or_else(|| "-".to_string(), bytes);
     let connections = worker.usage.connections.map_or_else(|| "-".to_string(), |connections| connections.to_string());
+    let answering = worker.usage.requests.map(|own| {
+        let idle = own.idle_milliseconds.map_or_else(|| "-".to_string(), age);
+        format!(" {:>4} {idle:>7} {:>9}", own.in_flight, own.served)
+    });
+    let answering = answering.unwrap_or_default();
     let _ = writeln!(
         text,
-        "{:>4} {:>8} {:<width$} {:>7} {cpu:>5} {memory:>10} {connections:>5} {restarts:>8}",
+        "{:>4} {:>8} {:<width$} {:>7} {cpu:>5} {memory:>10} {connections:>5} {restarts:>8}{answering}",
         worker.slot,
         worker.pid,
         worker.state,
@@ -132,6 +159,8 @@ pub fn age(milliseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use primary_protocol::{Answering, Recent, Requests};
+
     use super::*;
 
     #[test]
@@ -167,8 +196,20 @@ mod tests {
             ]
         }))
         .unwrap();
+        assert!(!text(&shown).contains("SERVED"), "only where there is something to show");
+        let mut shown: Shown = shown;
+        let answering = |in_flight, idle_milliseconds| Some(Answering { in_flight, served: 12, idle_milliseconds });
+        shown.processes[0].usage.requests = answering(3, None);
+        shown.processes[1].usage.requests = answering(0, Some(61_000));
+        let recent = Recent { per_second: 312.4, service_milliseconds: Some(3.12), wait_milliseconds: None };
+        shown.stats.requests =
+            Some(Requests { waiting: 1, in_flight: 3, places: 4, recent: Some(recent), ..Requests::default() });
         let text = text(&shown);
         for words in [
+            "requests: 1 wait, 3 of 4 places taken; 312.4 a second, 3.1 ms each; 0 came",
+            "CONN RESTARTS  REQ    IDLE    SERVED",
+            "    1        0    3       -        12",
+            "    0    1m1s        12",
             "web (process 7): Serving, 1 of 2 workers ready, 1 busy, 3 restarts, up 1m1s",
             "listening on [::]:8000: 4 of 4096 connections wait",
             "replaced: 2 over memory",

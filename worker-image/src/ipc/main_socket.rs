@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::config::Balancing;
 use crate::kernel::MEMBERS_MAX;
 use crate::listener::{self, Queue};
 
@@ -23,16 +24,15 @@ impl Main {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn open(address: SocketAddr, steered: bool) -> io::Result<Self> {
-        let socket = listener::open_dual(address, steered)?;
+    pub fn open(address: SocketAddr, balancing: Balancing) -> io::Result<Self> {
+        let steered = balancing == Balancing::Steered;
+        if balancing == Balancing::Queue {
+            // The one that stays allows workers' own beside it, and so would not find that the port is taken.
+            drop(listener::open_dual(address, false)?);
+        }
+        let socket = listener::open_dual(address, steered || balancing == Balancing::Queue)?;
         let address = listener::local_address(&socket).unwrap_or(address);
         Ok(Self { sockets: vec![Arc::new(socket)], address, steered })
-    }
-
-    /// One socket for all.
-    #[cfg(test)]
-    pub fn shared(socket: Arc<OwnedFd>, address: SocketAddr) -> Self {
-        Self { sockets: vec![socket], address, steered: false }
     }
 
     /// Opens what is missing up to a slot's own socket. They are opened in the order of their numbers, which is how the kernel counts them, and

@@ -98,21 +98,31 @@ pub fn wants_main(query: &Query, main_port: u16) -> bool {
     by_port || fd == i64::from(FIRST_INHERITED_FD)
 }
 
+/// The main socket, as one worker has it.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Where the primary's is bound.
+    pub address: SocketAddr,
+    /// What the worker gets for it.
+    pub socket: Arc<OwnedFd>,
+    /// The primary's.
+    pub first: Arc<OwnedFd>,
+}
+
 impl Servers {
     /// None yet. With `passing`, workers get the connections and not the listening sockets, but for UDP, which has none.
     pub fn new(passing: bool) -> Self {
         Self { passing, ..Self::default() }
     }
 
-    /// Answers a worker that wants to listen. Any address with the main socket's port means the main socket, or, of several, that of the worker's
-    /// slot.
-    pub fn answer(&mut self, pid: u32, query: &Query, main: Option<(&Main, u32)>) -> Answer {
+    /// Answers a worker that wants to listen. Any address with the main socket's port means the main socket, or that of the worker.
+    pub fn answer(&mut self, pid: u32, query: &Query, main: Option<&Own>) -> Answer {
         let port = query.port.unwrap_or(-1);
         let fd = query.fd.unwrap_or(-1);
         let kind = query.address_type;
         let key = key(query);
-        let own = main.map(|(main, slot)| main.of(slot));
-        let wants_main = main.map(|(main, _)| main).filter(|main| wants_main(query, main.address.port()));
+        let own = main.map(|main| &main.socket);
+        let wants_main = main.filter(|main| wants_main(query, main.address.port()));
         let identity = match wants_main {
             Some(main) => {
                 Identity { address: None, port: i64::from(main.address.port()), kind: "main", fd: -1, index: 0 }
@@ -158,7 +168,7 @@ impl Servers {
         pid: u32,
         identity: &Identity,
         query: &Query,
-        main: Option<&Main>,
+        main: Option<&Own>,
     ) -> Result<&Server, Errno> {
         let holds = self.held.get(&pid).is_some_and(|held| held.values().any(|one| one == identity));
         if holds && !query.address_type.is_udp() {
@@ -170,7 +180,7 @@ impl Servers {
             }
             let opened = match main {
                 Some(main) => Server {
-                    socket: Arc::clone(main.of(1)),
+                    socket: Arc::clone(&main.first),
                     name: main.address.to_string(),
                     is_tcp: true,
                     data: None,
@@ -339,15 +349,15 @@ mod tests {
     fn a_server_that_was_closed_can_listen_again_and_a_second_one_cannot() {
         let socket = Arc::new(listener::open_dual("127.0.0.1:0".parse().unwrap(), false).unwrap());
         let address = listener::local_address(&socket).unwrap();
-        let main = Main::shared(socket, address);
+        let own = Own { address, socket: socket.clone(), first: socket };
         let rest = format!(r#""port":{},"addressType":4"#, address.port());
         let mut servers = Servers::default();
-        assert_eq!(port(&servers.answer(1, &query(1, 0, &rest), Some((&main, 1)))), address.port());
-        assert!(text(&servers.answer(1, &query(2, 1, &rest), Some((&main, 1)))).contains(r#""errno":-98"#));
+        assert_eq!(port(&servers.answer(1, &query(1, 0, &rest), Some(&own))), address.port());
+        assert!(text(&servers.answer(1, &query(2, 1, &rest), Some(&own))).contains(r#""errno":-98"#));
         let key = format!("null:{}:4:-1:0", address.port());
         servers.close(1, &key);
-        assert_eq!(port(&servers.answer(1, &query(3, 2, &rest), Some((&main, 1)))), address.port());
-        assert_eq!(port(&servers.answer(2, &query(1, 0, r#""fd":3,"port":-1"#), Some((&main, 1)))), address.port());
+        assert_eq!(port(&servers.answer(1, &query(3, 2, &rest), Some(&own))), address.port());
+        assert_eq!(port(&servers.answer(2, &query(1, 0, r#""fd":3,"port":-1"#), Some(&own))), address.port());
         assert_eq!(servers.listeners().count(), 0, "the main socket is not one of these");
     }
 

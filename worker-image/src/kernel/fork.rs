@@ -12,7 +12,7 @@ use std::ptr;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, setpgid};
+use rustix::process::{Pid, Rlimit, setpgid};
 
 /// The first descriptor that a worker inherits beside the three standard ones, as systemd numbers them.
 pub const FIRST_INHERITED_FD: RawFd = 3;
@@ -38,17 +38,25 @@ pub struct Program {
     announce_pid: bool,
     /// What to write to the worker's `/proc/self/oom_score_adj`, if anything.
     oom_score: Option<CString>,
+    /// How many descriptors the worker may have, where that is not what the primary may.
+    descriptors: Option<Rlimit>,
 }
 
 impl Program {
     /// A program at `path` (already resolved) with its arguments, the first of them its own name.
     pub fn new(path: CString, arguments: Vec<CString>, environment: Vec<CString>) -> Self {
-        Self { path, arguments, environment, announce_pid: false, oom_score: None }
+        Self { path, arguments, environment, announce_pid: false, oom_score: None, descriptors: None }
     }
 
     /// Adds `LISTEN_PID` with the worker's own process id.
     pub fn announcing_pid(mut self, announce: bool) -> Self {
         self.announce_pid = announce;
+        self
+    }
+
+    /// Sets how many descriptors the worker may have.
+    pub fn with_descriptors(mut self, limit: Option<Rlimit>) -> Self {
+        self.descriptors = limit;
         self
     }
 
@@ -109,6 +117,10 @@ pub fn fork(program: &Program, inherited: &[BorrowedFd<'_>], stdin: Option<Borro
         stdin: stdin.map(|fd| fd.as_raw_fd()),
         report: report.as_raw_fd(),
         oom_score: program.oom_score.as_deref(),
+        descriptors: program.descriptors.as_ref().map(|limit| libc::rlimit {
+            rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
+        }),
         parent: rustix::process::getpid(),
     };
 
@@ -157,6 +169,7 @@ struct Child<'a> {
     stdin: Option<RawFd>,
     report: RawFd,
     oom_score: Option<&'a CStr>,
+    descriptors: Option<libc::rlimit>,
     parent: Pid,
 }
 
@@ -185,6 +198,9 @@ impl Child<'_> {
                     libc::write(fd, score.as_ptr().cast(), score.count_bytes());
                     libc::close(fd);
                 }
+            }
+            if let Some(limit) = &self.descriptors {
+                libc::setrlimit(libc::RLIMIT_NOFILE, ptr::from_ref(limit));
             }
             if let Some(fd) = self.stdin {
                 libc::dup2(fd, libc::STDIN_FILENO);

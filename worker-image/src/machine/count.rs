@@ -42,8 +42,14 @@ impl Machine {
         }
     }
 
-    /// Takes in how busy the workers were; `waiting` connections were not accepted yet.
-    pub(super) fn adapt(&mut self, waiting: Option<u32>, now: Moment) {
+    /// How many workers there are to be at the most.
+    pub fn most_workers(&self) -> u32 {
+        self.settings.adaptive.map_or(self.settings.count, |bounds| bounds.max.max(bounds.min))
+    }
+
+    /// Takes in how busy the workers were; `waiting` connections were not accepted yet. Where the primary gives out requests, `taken` says how many
+    /// of their places are taken, in percent of one worker's: one that waits for others uses no processor, and is busy all the same.
+    pub(super) fn adapt(&mut self, waiting: Option<u32>, taken: Option<u32>, now: Moment) {
         let Some(bounds) = self.settings.adaptive else { return };
         let ready = self.slots.iter().filter(|slot| slot.is_ready()).count();
         let loads: Vec<f64> = self.slots.iter().filter_map(Slot::load).collect();
@@ -53,7 +59,7 @@ impl Machine {
             (self.adaptation.busy_since, self.adaptation.idle_since) = (None, None);
             return;
         }
-        let total: f64 = loads.iter().sum();
+        let total = loads.iter().sum::<f64>().max(f64::from(taken.unwrap_or_default()) / 100.0);
         let waits = waiting.is_some_and(|waiting| waiting > 0);
         let busy = waits || total / f64::from(desired) > BUSY;
         let idle = !waits && desired > 1 && total / f64::from(desired - 1) < IDLE;

@@ -78,10 +78,10 @@ pub enum Event {
         /// Workers get the same signal.
         signal: i32,
     },
-    /// Nobody waits in the accept queue of a slot whose worker is to leave.
-    SlotEmptied {
-        /// The number of the slot.
-        slot: u32,
+    /// Nobody waits any more for a worker that is to leave.
+    NobodyWaits {
+        /// Which.
+        pid: u32,
     },
     /// After [`Effect::CloseDoor`]: somebody still waits to be accepted.
     StillWaiting {

@@ -24,7 +24,7 @@ impl Machine {
     }
 
     /// Until when a worker that is asked to leave now may finish.
-    fn drain_deadline(&self, now: Moment) -> Moment {
+    pub(super) fn drain_deadline(&self, now: Moment) -> Moment {
         let deadline = now + self.settings.drain;
         self.stop.map_or(deadline, |plan| plan.deadline.min(deadline).max(now))
     }

@@ -5,11 +5,14 @@ use std::time::Duration;
 use primary_protocol::ReadyEvidence;
 
 use super::slot::{Channel, Phase, Place, Readiness, Slot, Successor, Vacancy, Worker};
-use super::{CHANNEL_SILENT_FACTOR, Change, Effect, Machine, Moment, NEVER_READY, Note, ReadyRule, SETTLED};
+use super::{CHANNEL_SILENT_FACTOR, Change, Effect, Machine, Moment, NEVER_READY, Note, ReadyRule, SETTLED, Sockets};
 
 /// Whether a worker was seen to serve, and not only to live.
 fn shows_service(evidence: ReadyEvidence) -> bool {
-    matches!(evidence, ReadyEvidence::Listening | ReadyEvidence::Notify | ReadyEvidence::OwnSocket)
+    matches!(
+        evidence,
+        ReadyEvidence::Listening | ReadyEvidence::Notify | ReadyEvidence::OwnSocket | ReadyEvidence::Http
+    )
 }
 
 impl ReadyRule {
@@ -17,6 +20,7 @@ impl ReadyRule {
         match self {
             Self::Auto | Self::Immediate => true,
             Self::Notify => evidence == ReadyEvidence::Notify,
+            Self::Http => evidence == ReadyEvidence::Http,
             Self::Listening => matches!(evidence, ReadyEvidence::Listening | ReadyEvidence::OwnSocket),
         }
     }
@@ -100,7 +104,9 @@ impl Machine {
 
     /// How long a worker has to be alive to be ready for nothing better; `None` if something better is to be had.
     pub(super) fn alive_suffices_after(&self, worker: &Worker) -> Option<Duration> {
-        if self.policy.ready != ReadyRule::Auto || self.port.wants_own_socket() {
+        // Of a worker with sockets of its own it is seen whether it accepts.
+        let seen = self.port.wants_own_socket() || self.policy.sockets == Sockets::PerWorker;
+        if self.policy.ready != ReadyRule::Auto || seen {
             return None;
         }
         match worker.channel {

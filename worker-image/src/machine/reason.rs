@@ -11,6 +11,8 @@ pub enum Reason {
     OverMemory,
     /// It has lived for as long as it may.
     OverAge,
+    /// It has answered as many requests as it may.
+    OverRequests,
     /// It makes no progress.
     Hung,
     /// Fewer workers are wanted.
@@ -28,7 +30,7 @@ pub enum Reason {
 impl Reason {
     /// Whether processes that the worker leaves behind may finish as well, until its deadline.
     pub(super) fn spares_group(self) -> bool {
-        matches!(self, Self::Reload | Self::OverMemory | Self::OverAge | Self::Surplus | Self::Drained | Self::Stop)
+        !matches!(self, Self::Hung | Self::Trial | Self::ByItself)
     }
 
     /// In words, for people.
@@ -37,6 +39,7 @@ impl Reason {
             Self::Reload => "reload",
             Self::OverMemory => "over its memory limit",
             Self::OverAge => "over its age limit",
+            Self::OverRequests => "over its number of requests",
             Self::Hung => "hung",
             Self::Surplus => "fewer workers are wanted",
             Self::Drained => "drained by order",
@@ -53,6 +56,7 @@ pub(super) fn count(reason: Reason, replaced: &mut Replaced) {
         Reason::Reload => replaced.reloaded += 1,
         Reason::OverMemory => replaced.over_memory += 1,
         Reason::OverAge => replaced.over_age += 1,
+        Reason::OverRequests => replaced.over_requests += 1,
         Reason::Hung => replaced.hung += 1,
         Reason::Surplus | Reason::Drained | Reason::Trial | Reason::ByItself | Reason::Stop => {}
     }

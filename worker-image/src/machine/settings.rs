@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{Backoff, ReadyRule};
 
 /// What the machine goes by for as long as it lives.
-#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// What makes a worker ready.
@@ -16,14 +15,25 @@ pub struct Policy {
     pub channel: bool,
     /// Whether the signal to stop goes to a worker's whole group (its command is a shell around the program).
     pub stop_group: bool,
-    /// Whether each slot has a listening socket of its own, so that new connections can be kept from one worker.
-    pub steered: bool,
-    /// With [`Self::steered`]: for so long a fresh worker gets fewer new connections than the others. Zero for the same from the start.
+    /// Where workers find their connections.
+    pub sockets: Sockets,
+    /// With [`Sockets::PerSlot`]: for so long a fresh worker gets fewer new connections than the others. Zero for the same from the start.
     pub slow_start: Duration,
     /// So many workers start at a time, as many as there are processors: more would only make each other slow.
     pub starts_at_once: u32,
     /// Where the jitter starts from.
     pub seed: u64,
+}
+
+/// Where workers find their connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// All in the same socket, or they are handed to them: who leaves leaves nobody waiting behind.
+    Shared,
+    /// Each slot has a listening socket of its own, so that new connections can be kept from one worker.
+    PerSlot,
+    /// Each worker has one of its own, to which only the primary connects, with one request at a time.
+    PerWorker,
 }
 
 /// What the machine goes by until it is told otherwise; changed as a whole by [`super::Order::Configure`].
@@ -78,9 +88,11 @@ pub struct Recycle {
     pub container_percent: Option<u32>,
     /// It has lived this long, less up to [`AGE_JITTER`] of it, so that workers of one age do not all go at once.
     pub age: Option<Duration>,
+    /// It has answered so many requests, less up to [`AGE_JITTER`] of them.
+    pub requests: Option<u64>,
 }
 
-/// See [`Recycle::age`]: the share of it that jitter takes away at the most.
+/// See [`Recycle::age`] and [`Recycle::requests`]: the share of it that jitter takes away at the most.
 pub const AGE_JITTER: f64 = 0.1;
 
 impl Settings {

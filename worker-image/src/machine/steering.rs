@@ -3,7 +3,19 @@
 use std::time::Duration;
 
 use super::slot::{Leaving, Phase, Slot, Vacancy};
-use super::{Effect, Machine, Moment, Reason};
+use super::{Effect, Machine, Moment, Reason, Sockets};
+
+/// See [`Machine::last_words`].
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A worker that leaves, and is not told before nobody waits for it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// The number of its slot.
+    pub slot: u32,
+    /// Its process.
+    pub pid: u32,
+}
 
 /// A worker that has been ready for long enough has this share of new connections, a fresh one less.
 const FULL: u32 = 4;
@@ -30,14 +42,15 @@ impl Machine {
             _ => None,
         };
         let steps = |since: Moment| (1..FULL).map(move |quarters| since + self.policy.slow_start * quarters / FULL);
-        let steered = self.slots.iter().filter(|_| self.policy.steered && !self.policy.slow_start.is_zero());
+        let steered =
+            self.slots.iter().filter(|_| self.policy.sockets == Sockets::PerSlot && !self.policy.slow_start.is_zero());
         steered.filter_map(since).flat_map(steps).filter(|at| *at > self.shares_at).min()
     }
 
     /// Says so when other slots than before are to get new connections. Where nobody is ready, all are in which somebody will be.
     pub(super) fn advance_steering(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.shares_at = now;
-        if !self.policy.steered || self.is_draining() {
+        if self.policy.sockets != Sockets::PerSlot || self.is_draining() {
             return;
         }
         let ready = |slot: &Slot| Some(Share { slot: slot.number, weight: self.share(slot.ready_for(now)?) });
@@ -55,6 +68,11 @@ impl Machine {
         }
     }
 
+    /// The workers that are ready.
+    pub fn ready(&self) -> impl Iterator<Item = u32> {
+        self.slots.iter().filter(|slot| slot.is_ready()).filter_map(Slot::incumbent).map(|worker| worker.pid)
+    }
+
     /// The workers that are to get connections, where the primary hands them over: those that are ready, and where nobody is, whoever comes up
     /// first.
     pub fn receivers(&self) -> impl Iterator<Item = u32> {
@@ -66,9 +84,18 @@ impl Machine {
     /// Until when a worker that leaves now may still accept who waits for it alone. Where another takes its place, or all share a socket, nobody
     /// waits for it alone.
     pub(super) fn untold_until(&self, reason: Reason, was_ready: bool, now: Moment) -> Option<Moment> {
-        let alone = matches!(reason, Reason::Drained | Reason::Surplus);
-        // One that accepts nobody for so long is told all the same.
-        (self.policy.steered && alone && was_ready).then_some(now + self.settings.drain / 2)
+        let until = match self.policy.sockets {
+            Sockets::Shared => return None,
+            // One that accepts nobody for so long is told all the same.
+            Sockets::PerSlot => now + self.settings.drain / 2,
+            // As long as it has requests, whatever it leaves for.
+            Sockets::PerWorker => self.drain_deadline(now).saturating_sub(self.last_words()).max(now),
+        };
+        let alone = match self.policy.sockets {
+            Sockets::PerWorker => reason != Reason::Hung,
+            _ => matches!(reason, Reason::Drained | Reason::Surplus),
+        };
+        (alone && was_ready).then_some(until)
     }
 
     /// Whether somebody accepts who comes in on a slot's own socket, or will.
@@ -78,16 +105,23 @@ impl Machine {
         self.stop.is_some() || self.slots.iter().any(|slot| slot.number == number && !gone(slot))
     }
 
-    pub(super) fn untold(&self) -> Vec<u32> {
-        let waits = |slot: &&Slot| slot.leaving.iter().any(|leaving| leaving.untold_until.is_some());
-        self.slots.iter().filter(waits).map(|slot| slot.number).collect()
+    /// A worker that is busy until its time is over is told this long before it, so that it can end by itself.
+    pub(super) fn last_words(&self) -> Duration {
+        LAST_WORDS.min(self.settings.drain / 5)
     }
 
-    pub(super) fn on_slot_emptied(&mut self, number: u32, now: Moment) {
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.number == number) {
-            for leaving in &mut slot.leaving {
-                leaving.untold_until = leaving.untold_until.map(|until| until.min(now));
-            }
+    pub(super) fn untold(&self) -> Vec<Untold> {
+        let of = |slot: &'_ Slot| {
+            let untold = slot.leaving.iter().filter(|leaving| leaving.untold_until.is_some());
+            untold.map(|leaving| Untold { slot: slot.number, pid: leaving.worker.pid }).collect::<Vec<_>>()
+        };
+        self.slots.iter().flat_map(of).collect()
+    }
+
+    pub(super) fn on_nobody_waits(&mut self, pid: u32, now: Moment) {
+        let leaving = self.slots.iter_mut().flat_map(|slot| &mut slot.leaving);
+        for leaving in leaving.filter(|leaving| leaving.worker.pid == pid) {
+            leaving.untold_until = leaving.untold_until.map(|until| until.min(now));
         }
     }
 

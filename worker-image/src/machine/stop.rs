@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::slot::{Phase, Vacancy};
-use super::{Effect, Machine, Moment, Note, Reason};
+use super::{Effect, Machine, Moment, Note, Reason, Sockets};
 
 /// After a SIGKILL the kernel needs a moment; a process in uninterruptible sleep may need for ever, and is not waited for.
 pub(super) const KILL_GRACE: Duration = Duration::from_secs(2);
@@ -93,8 +93,9 @@ impl Machine {
     /// So many still wait. As long as they become fewer, somebody accepts them.
     pub(super) fn on_still_waiting(&mut self, connections: u32, now: Moment) {
         let share = self.settings.drain / SHARE;
-        if let Some(StopPlan { phase: StopPhase::Emptying { stalls_at, fewest, .. }, .. }) = &mut self.stop
+        if let Some(StopPlan { phase: StopPhase::Emptying { until, stalls_at, fewest }, .. }) = &mut self.stop
             && connections < *fewest
+            && *stalls_at < *until
         {
             *fewest = connections;
             *stalls_at = now + share;
@@ -122,6 +123,10 @@ impl Machine {
         if phase != StopPhase::Draining {
             return;
         }
+        let told_by = match self.policy.sockets {
+            Sockets::PerWorker => plan.deadline.saturating_sub(self.last_words()).max(now),
+            Sockets::Shared | Sockets::PerSlot => now,
+        };
         for index in 0..self.slots.len() {
             self.slots[index].renewal = None;
             self.dismiss_successor(index, Reason::Stop, now, effects);
@@ -129,7 +134,7 @@ impl Machine {
             // Nothing stops later than the replica.
             for leaving in &mut self.slots[index].leaving {
                 leaving.deadline = leaving.deadline.min(plan.deadline);
-                leaving.untold_until = leaving.untold_until.map(|until| until.min(now));
+                leaving.untold_until = leaving.untold_until.map(|until| until.min(told_by));
             }
         }
         let ended = self.slots.iter().all(|slot| slot.is_deserted() && matches!(slot.phase, Phase::Empty(_)));
@@ -146,11 +151,15 @@ impl Machine {
             StopPhase::Serving if now < plan.drain_at => StopPhase::Serving,
             StopPhase::Serving if served && now < plan.deadline => {
                 let left = plan.deadline.saturating_sub(now);
-                StopPhase::Emptying {
-                    until: now + left * (SHARE - 1) / SHARE,
-                    stalls_at: now + left / SHARE,
-                    fewest: u32::MAX,
-                }
+                let (until, stalls_at) = match self.policy.sockets {
+                    Sockets::Shared | Sockets::PerSlot => (now + left * (SHARE - 1) / SHARE, now + left / SHARE),
+                    // The primary holds requests itself, and each of them is answered first, however long workers take.
+                    Sockets::PerWorker => {
+                        let until = now + left.saturating_sub(self.last_words());
+                        (until, until)
+                    }
+                };
+                StopPhase::Emptying { until, stalls_at, fewest: u32::MAX }
             }
             StopPhase::Emptying { until, stalls_at, .. } if now < until.min(stalls_at).min(plan.deadline) => plan.phase,
             _ => StopPhase::Draining,

@@ -26,7 +26,7 @@ pub(super) fn policy() -> Policy {
         listens: true,
         channel: false,
         stop_group: false,
-        steered: false,
+        sockets: Sockets::Shared,
         slow_start: Duration::ZERO,
         starts_at_once: u32::MAX,
         seed: 1,

@@ -18,8 +18,12 @@ pub struct Watch {
     pub samples: bool,
     /// Whether the accept queues are to be looked at until nobody waits in them.
     pub emptying: bool,
-    /// Slots whose own accept queue is to be looked at, because their worker is to leave when nobody waits in it.
-    pub untold: Vec<u32>,
+    /// Workers that are to leave when nobody waits for them any more.
+    pub untold: Vec<super::Untold>,
+    /// Workers with sockets of their own that are not ready yet.
+    pub unproven: Vec<u32>,
+    /// All workers have been told to leave, and none comes any more.
+    pub nobody_comes: bool,
 }
 
 /// One process of the user's command, as the machine sees it.
@@ -104,6 +108,11 @@ impl Machine {
         let (samples, emptying) = (self.wants_samples(), self.is_emptying());
         let mut watch = Watch { samples, emptying, ..Watch::default() };
         watch.untold = self.untold();
+        watch.nobody_comes = self.is_draining();
+        if self.policy.sockets == super::Sockets::PerWorker {
+            let starting = self.slots.iter().flat_map(Slot::starting);
+            watch.unproven = starting.map(|worker| worker.pid).collect();
+        }
         let listening = self.policy.ready == super::ReadyRule::Listening;
         for slot in &self.slots {
             for worker in slot.starting() {

@@ -36,6 +36,9 @@ pub struct Samples {
     pub memory_limit: Option<u64>,
     /// Connections that no worker has accepted yet. `None` where nobody knows.
     pub waiting: Option<u32>,
+    /// Places that are taken by requests, in percent of one worker's: 150 where one has as many as it may, and another half of that. `None` where nobody
+    /// knows.
+    pub taken: Option<u32>,
 }
 
 /// What was read of one worker.
@@ -55,6 +58,8 @@ pub struct Sample {
     pub unread: Option<bool>,
     /// Connections that wait for it alone. `None` where all workers take from the same queues.
     pub waiting: Option<u32>,
+    /// Requests that it has answered. `None` where nobody counts them.
+    pub served: Option<u64>,
 }
 
 /// What is known of a worker from samples.
@@ -100,7 +105,7 @@ impl Vitals {
     /// As people and the operator are told it; percent to a tenth.
     pub fn usage(&self) -> Usage {
         let cpu_percent = self.load.map(|load| (load * 1000.0).round() / 10.0);
-        Usage { memory_bytes: self.memory, cpu_percent, connections: None }
+        Usage { memory_bytes: self.memory, cpu_percent, ..Usage::default() }
     }
 
     /// How long the worker has been without a sign of life, or stuck with work in flight.
@@ -131,10 +136,11 @@ impl Machine {
                 worker.vitals.take(sample, waiting || sample.unread == Some(true), now);
             }
         }
-        self.adapt(samples.waiting, now);
+        self.adapt(samples.waiting, samples.taken, now);
         for index in 0..self.slots.len() {
             self.settle_memory(index, now);
             self.judge_memory(index, now, effects);
+            self.judge_requests(index, samples, now);
         }
         self.judge_container(samples, now, effects);
     }
@@ -187,7 +193,8 @@ impl Machine {
         // Where the container has no limit of memory, it is never full.
         let container = recycle.container_percent.is_some() && self.limited != Some(false);
         let memory = recycle.memory.is_some() || container;
-        self.settings.hang.is_some() || memory || self.settings.adaptive.is_some()
+        let requests = recycle.requests.is_some();
+        self.settings.hang.is_some() || memory || requests || self.settings.adaptive.is_some()
     }
 
     fn judge_memory(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
@@ -199,6 +206,20 @@ impl Machine {
             effects.push(Effect::Change(Change::OverMemory { slot: slot.number, pid: worker.pid, memory, limit }));
             slot.renewal = Some(Renewal::wanted(Reason::OverMemory, now));
             self.over_memory.add(slot.number, now);
+        }
+    }
+
+    /// A worker that has answered as many requests as it may gives way.
+    fn judge_requests(&mut self, index: usize, samples: &Samples, now: Moment) {
+        let Some(most) = self.settings.recycle.requests else { return };
+        let slot = &mut self.slots[index];
+        let Phase::Ready(worker, _) = &slot.phase else { return };
+        let served = samples.workers.iter().find(|sample| sample.pid == worker.pid).and_then(|sample| sample.served);
+        // So small a share of a number that a person wrote is exact enough.
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let spared = (most as f64 * AGE_JITTER * worker.jitter) as u64;
+        if served.is_some_and(|served| served >= most.saturating_sub(spared).max(1)) && slot.renewal.is_none() {
+            slot.renewal = Some(Renewal::wanted(Reason::OverRequests, now));
         }
     }
 

@@ -152,6 +152,9 @@ impl Machine {
                 "it has not sent READY=1 to NOTIFY_SOCKET, nor process.send('ready'). Send it, or set ready: Auto"
                     .to_string()
             }
+            (ReadyRule::Http, _) => {
+                "it gives no good answer (2xx or 3xx) to a request for --ready-path. Look what it answers, or give another path".to_string()
+            }
             (ReadyRule::Listening, _) => "it does not listen. Let it listen, or set ready: Auto or Notify".to_string(),
             (_, Some(port)) if online => format!(
                 "Node's cluster module runs in it, and no server of it listens. Let it listen on port {port}, or set \

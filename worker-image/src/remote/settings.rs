@@ -79,6 +79,7 @@ fn recycle(wanted: &LiveWorkers) -> Result<Recycle, String> {
     Ok(Recycle {
         container_percent: None,
         memory: recycle.memory.as_deref().map(values::bytes).transpose()?,
+        requests: recycle.requests.filter(|requests| *requests > 0),
         age: recycle.age_seconds.map(|age| values::age(&age.to_string())).transpose()?,
     })
 }
@@ -100,7 +101,7 @@ mod tests {
             endpoints_delay: 5 * second,
             backoff: Backoff { initial: second, max: second, reset_after: second },
             hang: Some(Hang { after: second, signal: 1 }),
-            recycle: Recycle { memory: Some(1), container_percent: Some(85), age: None },
+            recycle: Recycle { memory: Some(1), container_percent: Some(85), age: None, requests: None },
         }
     }
 
@@ -134,8 +135,12 @@ mod tests {
             (Duration::from_millis(50), Duration::from_secs(3))
         );
         assert_eq!(settings.hang, Some(Hang { after: Duration::from_secs(9), signal: libc::SIGQUIT }));
-        let recycle =
-            Recycle { memory: Some(256 << 20), container_percent: Some(85), age: Some(Duration::from_secs(3600)) };
+        let recycle = Recycle {
+            memory: Some(256 << 20),
+            container_percent: Some(85),
+            age: Some(Duration::from_secs(3600)),
+            requests: None,
+        };
         assert_eq!(settings.recycle, recycle);
     }
 
@@ -149,7 +154,7 @@ mod tests {
             (r#"{"hang": {"timeoutSeconds": 0}}"#, "workers.hang: give whole seconds"),
             (r#"{"hang": {"timeoutSeconds": 1, "signal": "SIGWHAT"}}"#, "workers.hang: SIGWHAT"),
             (r#"{"recycle": {"memory": "1"}}"#, "workers.recycle: give a size"),
-            (r#"{"recycle": {"requests": 1}}"#, "requests"),
+            (r#"{"recycle": {"cows": 1}}"#, "cows"),
         ] {
             assert!(given(document).is_err_and(|why| why.contains(words)), "{document}: {:?}", given(document));
         }

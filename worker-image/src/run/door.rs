@@ -3,17 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::Primary;
+use super::{Primary, pace};
 use crate::ipc::servers::Main;
 use crate::log::Level;
 use crate::machine::Event;
-use crate::{kernel, listener, proc};
+use crate::{kernel, listener, sockets};
 
-/// How often to look; less often where one look takes long, so that most of the time is left for other things.
+/// How often to look.
 const EVERY: Duration = Duration::from_millis(20);
-
-/// See [`EVERY`]: the next look comes after this many times as long as one took.
-const PAUSE: u32 = 10;
 
 /// What the primary knows of its closed door.
 #[derive(Debug, Default)]
@@ -37,13 +34,13 @@ impl Door {
 
 /// The accepted connections that had bytes to be read when the queues were first seen empty, and still have.
 #[derive(Debug, Default)]
-struct Unread(Option<proc::Inodes>);
+struct Unread(Option<sockets::Inodes>);
 
 impl Unread {
     /// Takes in one look: whether somebody is still outside, and the connections with unread bytes, if that can be seen. Says
     /// whether all that was let in has been read from once. Node closes connections that it has accepted and not read from; what
     /// comes later on them is the next request of a client that goes on for ever.
-    fn settles(&mut self, somebody_waits: bool, unread: Option<proc::Inodes>) -> bool {
+    fn settles(&mut self, somebody_waits: bool, unread: Option<sockets::Inodes>) -> bool {
         if somebody_waits {
             self.0 = None;
             return false;
@@ -65,6 +62,9 @@ impl Primary {
         self.door.closed = true;
         self.door.next = self.door.next.or_else(|| Some(Instant::now()));
         self.servers.unlink_files();
+        if let Some(queue) = &self.queue {
+            queue.close();
+        }
         let main = self.main.iter().flat_map(Main::sockets);
         for socket in main.chain(self.servers.listeners().map(|(_, socket)| socket)) {
             // A unix socket has no segments; nobody finds it without its file.
@@ -97,7 +97,7 @@ impl Primary {
             return;
         }
         let settled = self.look_at_the_door();
-        self.door.next = Some(now + EVERY.max(now.elapsed() * PAUSE));
+        self.door.next = Some(pace::after(now, EVERY));
         if settled {
             self.feed(Event::Emptied);
         } else if let Some(connections) = self.waiting() {
@@ -111,8 +111,9 @@ impl Primary {
         if sockets.peek().is_none() {
             return true; // the program has its own, which the primary cannot close
         }
-        let queued = self.passing.is_busy() || sockets.any(listener::has_waiting);
-        let (half_open, unread) = match proc::at_the_door(&self.ports()) {
+        let held = self.queue.as_ref().is_some_and(|queue| queue.desk.holds_requests());
+        let queued = held || self.passing.is_busy() || sockets.any(listener::has_waiting);
+        let (half_open, unread) = match sockets::at_the_door(&self.ports()) {
             Some((half_open, unread)) => (half_open, Some(unread)),
             None => (false, None),
         };

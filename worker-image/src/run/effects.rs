@@ -13,7 +13,7 @@ use crate::ipc::servers::{Main, wants_main};
 use crate::ipc::tell;
 use crate::launch::Given;
 use crate::log::Level;
-use crate::machine::{Effect, Event};
+use crate::machine::{Effect, Event, Note};
 use crate::{listener, note, notify, reap};
 
 impl Primary {
@@ -37,6 +37,13 @@ impl Primary {
             }
             Effect::Reopen => self.reopen(),
             Effect::Note(note) => {
+                if let Some(queue) = &self.queue {
+                    match note {
+                        Note::Stopping { .. } | Note::Withdrawn => queue.part(true),
+                        Note::Returned => queue.part(false),
+                        _ => {}
+                    }
+                }
                 let line = note::line(&note);
                 self.log.write(line.level, &line.message, &line.fields);
             }
@@ -51,10 +58,16 @@ impl Primary {
     fn fork(&mut self, slot: u32, with_listener: bool) {
         let notify = self.notify_socket(slot);
         self.open_socket_of(slot);
+        let private = match self.private_sockets() {
+            Ok(private) => private,
+            Err(exit) => return self.pending.push_back(Event::ForkFailed { slot, exit }),
+        };
         let inherits = with_listener && !self.is_passing();
-        let listener = self.main.as_ref().filter(|_| inherits).map(|main| main.of(slot).as_fd());
+        let main = self.main.as_ref().filter(|_| inherits).map(|main| main.of(slot).as_fd());
+        let own = private.as_ref().map(|private| private.listener.as_fd());
         let watchdog = self.machine.settings().hang.map(|hang| hang.after);
-        let given = Given { listener, notify: notify.as_deref(), watchdog };
+        let port = private.as_ref().and_then(|private| Some(private.own.as_ref()?.address.port()));
+        let given = Given { listener: own.or(main), port, notify: notify.as_deref(), watchdog };
         let launched = match self.launcher.launch(slot, &given) {
             Ok(launched) => launched,
             Err(exit) => return self.pending.push_back(Event::ForkFailed { slot, exit }),
@@ -68,8 +81,10 @@ impl Primary {
             self.log.write(Level::Warning, &format!("worker {pid} has no channel: {error}"), &[]);
             None
         });
-        self.children
-            .insert(pid, Child { forked: launched.forked, id, outbox, reported_drop: false, reported_flood: false });
+        self.admit_to_queue(id, launched.forked.pid, private.as_ref());
+        let forked = launched.forked;
+        let child = Child { forked, id, outbox, private, accepts: false, reported_drop: false, reported_flood: false };
+        self.children.insert(pid, child);
         self.probe.restart();
         self.pending.push_back(Event::Forked { slot, pid });
     }
@@ -90,7 +105,7 @@ impl Primary {
 
     fn reopen(&mut self) {
         let Some(address) = self.config.listen else { return };
-        match Main::open(address, self.is_steered()) {
+        match Main::open(address, self.config.balancing) {
             Ok(main) => {
                 self.main = Some(main);
                 self.keep_door_closed();
@@ -118,7 +133,7 @@ impl Primary {
     fn open_main_for(&mut self, pid: u32, query: &Query) {
         let wanted = self.config.listen.filter(|address| self.main.is_none() && wants_main(query, address.port()));
         // Where it cannot be opened, somebody else has it, and the worker gets the error that says so.
-        if let Some(main) = wanted.and_then(|address| Main::open(address, self.is_steered()).ok()) {
+        if let Some(main) = wanted.and_then(|address| Main::open(address, self.config.balancing).ok()) {
             self.main = Some(main);
             self.feed(Event::OpenedFor { pid });
         }
@@ -151,8 +166,7 @@ impl Primary {
             FromWorker::Online => self.feed(Event::Online { pid }),
             FromWorker::QueryServer(query) => {
                 self.open_main_for(pid, &query);
-                let slot = self.machine.slot_of(pid).unwrap_or(1);
-                let answer = self.servers.answer(pid, &query, self.main.as_ref().map(|main| (main, slot)));
+                let answer = self.servers.answer(pid, &query, self.main_of(pid).as_ref());
                 self.keep_door_closed();
                 let along = answer.socket.is_some();
                 self.say(pid, answer);
@@ -162,6 +176,7 @@ impl Primary {
                 for socket in self.main.iter().flat_map(Main::sockets) {
                     listener::restore_backlog(socket);
                 }
+                self.note_accepting(pid);
                 self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Listening });
             }
             FromWorker::Ready => self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Notify }),

@@ -114,9 +114,13 @@ impl Primary {
             self.look_at_the_door_if_due();
             self.look_at_untold_if_due();
             self.turn_away_if_due();
+            self.knock_if_due();
             self.send_whole_pages();
             self.sample_if_due();
             self.follow_the_limit_if_due();
+            // Where something is always due the wait above is none, and whoever serves the ports would wait until tokio
+            // ends the turn by itself, after 128 of ours.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -128,12 +132,20 @@ impl Primary {
         }
         let due = self.machine.next_due().map(|due| self.started + due);
         let latest = now + LONGEST_WAIT;
-        [due, self.probe.due(), self.door.due(), self.steering.due(), self.gathering.due(), self.next_sample()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(latest)
-            .min(latest)
+        [
+            due,
+            self.knocks.due(),
+            self.probe.due(),
+            self.door.due(),
+            self.steering.due(),
+            self.gathering.due(),
+            self.next_sample(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(latest)
+        .min(latest)
     }
 
     /// Collects ended processes. SIGCHLD comes once for several.
@@ -159,6 +171,7 @@ impl Primary {
         if let Some(child) = self.children.remove(&pid) {
             self.servers.forget(pid);
             self.passing.ended(child.id);
+            self.forget_in_queue(child.id);
             self.gathering.forget(pid);
             self.broker.forget(pid);
             let exit = child.forked.exec_error().map_or(ended.exit, |error| {

@@ -27,6 +27,7 @@ impl Primary {
 
     /// Has connections go to those who are ready now, and takes in what happened meanwhile at the doors.
     pub(super) fn choose_receivers(&mut self) {
+        self.choose_for_queue();
         if !self.is_passing() {
             return;
         }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use primary_protocol::ReadyEvidence;
 
-use super::Primary;
+use super::{Primary, pace};
 use crate::machine::{Event, Watch};
-use crate::{listener, proc};
+use crate::{listener, proc, sockets};
 
 /// A program's own socket is evidence of readiness, so it is looked for at this rate at first.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -60,10 +60,10 @@ impl Primary {
         if due || self.probe.next.is_none() {
             let longest = if watch.own_socket.is_empty() { LONGEST_INHERITED } else { LONGEST_OWN };
             let wait = (self.probe.since.elapsed() / SHARE).clamp(SHORTEST, longest);
-            self.probe.next = Some(now + wait);
-        }
-        if due {
-            self.look(&watch);
+            if due {
+                self.look(&watch);
+            }
+            self.probe.next = Some(pace::after(now, wait));
         }
     }
 
@@ -79,7 +79,7 @@ impl Primary {
     /// The workers of these that listen on the port with a socket of their own.
     fn binders(&self, workers: &[u32]) -> Vec<u32> {
         let Some(port) = self.launcher.port().filter(|_| !workers.is_empty()) else { return Vec::new() };
-        let listening = proc::listening_on(port).unwrap_or_default();
+        let listening = sockets::listening_on(port).unwrap_or_default();
         if listening.is_empty() {
             return Vec::new();
         }
@@ -101,7 +101,7 @@ impl Primary {
     fn users(&self, workers: &[u32]) -> Vec<u32> {
         let Some(main) = self.main.as_ref().filter(|_| !workers.is_empty()) else { return Vec::new() };
         let sockets: Vec<u64> = main.sockets().filter_map(listener::inode).collect();
-        let accepted = proc::accepted_on(&BTreeSet::from([main.address.port()])).unwrap_or_default();
+        let accepted = sockets::accepted_on(&BTreeSet::from([main.address.port()])).unwrap_or_default();
         let groups = proc::groups();
         let holds = |pid: u32| !accepted.is_empty() && proc::holds(pid, &accepted) == Some(true);
         let uses = |worker: &&u32| {

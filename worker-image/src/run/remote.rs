@@ -1,13 +1,13 @@
 //! Orders of the operator over the network, carried out.
 
-use primary_protocol::remote::Wanted;
+use primary_protocol::remote::{PEERS_MAX, Peers, Wanted};
 use primary_protocol::{Orders, Told};
 use serde_json::json;
 
 use super::Primary;
 use crate::admin::Reply;
 use crate::log::Level;
-use crate::machine::{Event, Order};
+use crate::machine::{Event, Moment, Order, milliseconds};
 use crate::remote::{self, Guard, Refusal, Refusals, Signed};
 
 /// Names of revisions and of reloads are not longer.
@@ -19,11 +19,19 @@ pub(super) struct Remote {
     pub guard: Guard,
     /// What was ordered last. `None` where nobody may order.
     pub told: Option<Told>,
+    /// When the peers in it were told.
+    pub listed: Option<Moment>,
     pub taken: u64,
     pub refusals: Refusals,
 }
 
 impl Remote {
+    /// What was ordered last, as it is told.
+    pub fn told(&self, now: Moment) -> Option<Told> {
+        let age = self.listed.map(|listed| milliseconds(now.saturating_sub(listed)));
+        self.told.clone().map(|told| Told { peers_age_milliseconds: age, ..told })
+    }
+
     /// How many there were.
     pub fn orders(&self) -> Orders {
         let refused = Refusal::ALL.into_iter().map(|(refusal, label)| (label.to_string(), self.refusals.of(refusal)));
@@ -58,13 +66,24 @@ impl Primary {
         }
     }
 
-    /// All of it, or nothing.
+    /// All of it, or nothing; but for the other replicas, which are as they are whatever else is wanted.
     fn carry_out_wanted(&mut self, body: &[u8]) -> Result<(), String> {
         let wanted: Wanted =
             serde_json::from_slice(body).map_err(|error| format!("not an order that this primary knows: {error}"))?;
-        let names = [Some(&wanted.revision), wanted.reload.as_ref().map(|reload| &reload.id)];
+        let names = [
+            Some(&wanted.revision),
+            wanted.reload.as_ref().map(|reload| &reload.id),
+            wanted.peers.as_ref().map(|peers| &peers.revision),
+        ];
         if names.into_iter().flatten().any(|name| name.is_empty() || name.len() > NAME_MAX) {
-            return Err(format!("revision and reload.id: give from 1 to {NAME_MAX} letters"));
+            return Err(format!("revision, reload.id and peers.revision: give from 1 to {NAME_MAX} letters"));
+        }
+        if wanted.peers.as_ref().is_some_and(|peers| peers.members.len() > PEERS_MAX) {
+            return Err(format!("peers.members: give {PEERS_MAX} at the most"));
+        }
+        self.meet(wanted.peers.as_ref());
+        if self.remote.told.as_ref().is_some_and(|told| told.revision == wanted.revision) {
+            return Ok(()); // what people have set since stays
         }
         let settings = remote::settings(&wanted.workers, self.machine.settings(), self.processors)?;
         let withdrawal = if wanted.drained { Order::Drain { slot: None } } else { Order::Undrain { slot: None } };
@@ -81,12 +100,27 @@ impl Primary {
         }
         let before = before.cloned();
         self.resize.count = remote::count(&wanted.workers)?;
-        self.remote.told =
-            Some(Told { revision: wanted.revision, reload: wanted.reload.map(|reload| reload.id).or(before) });
+        self.remote.told = Some(Told {
+            revision: wanted.revision,
+            reload: wanted.reload.map(|reload| reload.id).or(before),
+            peers: wanted.peers.map(|peers| peers.revision),
+            peers_age_milliseconds: None,
+        });
         self.sample_now(false); // whether there is room for two depends on it
         for order in orders {
             self.feed(Event::Order(order));
         }
         Ok(())
+    }
+
+    fn meet(&mut self, peers: Option<&Peers>) {
+        let Some(peers) = peers else { return };
+        if let Some(queue) = &self.queue {
+            queue.meet(peers);
+        }
+        self.remote.listed = Some(self.now());
+        if let Some(told) = &mut self.remote.told {
+            told.peers = Some(peers.revision.clone());
+        }
     }
 }

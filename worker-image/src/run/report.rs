@@ -12,7 +12,7 @@ use crate::admin::{Ask, Reply, Want};
 use crate::cgroup::Cgroups;
 use crate::control::{Document, Task};
 use crate::machine::{Event, Reload, ReloadState, Role, milliseconds};
-use crate::{listener, proc};
+use crate::{listener, proc, sockets};
 
 /// Who holds connections is looked up at most this often.
 const BUSY_EVERY: Duration = Duration::from_secs(1);
@@ -98,13 +98,17 @@ impl Primary {
     pub(super) fn shown(&mut self) -> Shown {
         let now = self.now();
         let stats = self.stats();
-        let connections = self.samples.connections.clone();
+        let (connections, answering) = (self.samples.connections.clone(), self.answering());
         let processes = self.machine.seen().into_iter().map(|seen| ShownWorker {
             slot: seen.slot,
             pid: seen.pid,
             state: state_words(seen.role),
             age_milliseconds: milliseconds(now.saturating_sub(seen.since)),
-            usage: Usage { connections: held_by(connections.as_ref(), Some(seen.pid)), ..seen.usage },
+            usage: Usage {
+                connections: held_by(connections.as_ref(), Some(seen.pid)),
+                requests: answering.get(&seen.pid).copied(),
+                ..seen.usage
+            },
         });
         Shown {
             stats,
@@ -129,11 +133,14 @@ impl Primary {
         });
         let listeners = listeners.collect();
         let mut slots = self.machine.slot_stats(now);
+        let answering = self.answering();
         for slot in &mut slots {
+            slot.usage.requests = slot.pid.and_then(|pid| answering.get(&pid).copied());
             slot.usage.connections = held_by(self.samples.connections.as_ref(), slot.pid);
         }
         let mut warnings = self.machine.warnings(&self.wording, now);
         warnings.extend(self.swallowed_warning());
+        warnings.extend(self.tls_warning());
         warnings.truncate(MAX_WARNINGS);
         Stats {
             version: STATS_VERSION,
@@ -150,8 +157,9 @@ impl Primary {
             replaced: self.machine.replaced(),
             reload: self.machine.reload().map(shown_reload),
             drained: self.machine.is_withdrawn(),
-            told: self.remote.told.clone(),
+            told: self.remote.told(now),
             orders: self.remote.orders(),
+            requests: self.requests(),
         }
     }
 
@@ -167,6 +175,10 @@ impl Primary {
 
     /// How many workers hold a connection that came from a shared socket, or to a port that they bound themselves.
     fn busy_workers(&mut self) -> Option<u32> {
+        if let Some(held) = self.held_in_queue() {
+            self.samples.connections = Some(held);
+            self.samples.busy_at = Some(Instant::now());
+        }
         if self.samples.busy_at.is_none_or(|at| at.elapsed() >= BUSY_EVERY) {
             self.samples.connections = self.count_connections();
             self.samples.busy_at = Some(Instant::now());
@@ -181,7 +193,7 @@ impl Primary {
         if ports.is_empty() {
             return None;
         }
-        let accepted = proc::accepted_on(&ports)?;
+        let accepted = sockets::accepted_on(&ports)?;
         if accepted.is_empty() {
             return Some(BTreeMap::new());
         }
@@ -189,13 +201,24 @@ impl Primary {
         let mut held = BTreeMap::new();
         for worker in self.machine.workers() {
             let members = groups.get(&worker).map(Vec::as_slice).unwrap_or_default();
-            let mut own = proc::Inodes::new();
+            let mut own = sockets::Inodes::new();
             for pid in members {
                 own.extend(proc::held(*pid, &accepted)?); // one connection in two processes is one
             }
             held.insert(worker, u32::try_from(own.len()).unwrap_or(u32::MAX));
         }
         Some(held)
+    }
+
+    /// Workers speak TLS where they are asked in plain HTTP.
+    fn tls_warning(&self) -> Option<Warning> {
+        let meets_tls = self.queue.as_ref().is_some_and(|queue| queue.desk.meets_tls());
+        meets_tls.then(|| Warning {
+            reason: WarningReason::TlsBehindQueue,
+            message: "The workers speak TLS, and with balancing Queue the primary asks them in plain HTTP: every request is \
+                      answered with 502. Have them serve plain HTTP, and end TLS before the Service, or use balancing Shared."
+                .to_string(),
+        })
     }
 
     /// The command starts Node in a way that keeps the channel from it.

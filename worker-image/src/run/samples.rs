@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Primary;
 use crate::ipc::servers::Main;
 use crate::machine::{Event, Sample, Samples};
-use crate::{listener, proc};
+use crate::{listener, proc, sockets};
 
 /// How often. Memory that grows by 100 MB a second is not caught by looking ten times as often either.
 const EVERY: Duration = Duration::from_secs(1);
@@ -74,8 +74,10 @@ impl Primary {
                 moved: pids().map(proc::moved).sum(),
                 unread: self
                     .owes_an_answer(worker)
+                    .or_else(|| self.is_busy_in_queue(worker))
                     .or_else(|| unread.as_ref().map(|unread| pids().any(|pid| proc::holds(pid, unread) == Some(true)))),
                 waiting: self.waiting_for(worker),
+                served: self.served_by(worker),
             })
         });
         let samples = Samples {
@@ -83,6 +85,7 @@ impl Primary {
             free_memory: self.samples.free_memory(),
             memory_limit: self.samples.memory_limit(),
             waiting: self.waiting(),
+            taken: self.taken_in_queue(),
         };
         self.feed(Event::Sampled(samples));
     }
@@ -93,7 +96,8 @@ impl Primary {
         let opened = self.servers.listeners().map(|(_, socket)| listener::queue(socket));
         let mut depths = main.into_iter().chain(opened).map(|queue| Some(queue?.depth)).peekable();
         depths.peek()?;
-        depths.try_fold(0_u32, |sum, depth| Some(sum.saturating_add(depth?)))
+        let held = self.queue.as_ref().map_or(0, |queue| u32::try_from(queue.desk.waiting()).unwrap_or(u32::MAX));
+        depths.try_fold(held, |sum, depth| Some(sum.saturating_add(depth?)))
     }
 
     /// How many wait for one worker alone, where each has a socket of its own.
@@ -109,9 +113,9 @@ impl Primary {
     }
 
     /// Only a hang is judged by it, and it costs reading the kernel's table of connections.
-    fn unread_connections(&self) -> Option<proc::Inodes> {
+    fn unread_connections(&self) -> Option<sockets::Inodes> {
         self.machine.settings().hang?;
-        proc::unread_on(&self.ports())
+        sockets::unread_on(&self.ports())
     }
 }
 

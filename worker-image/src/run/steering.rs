@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Primary;
 use crate::config::Balancing;
 use crate::log::Level;
-use crate::machine::{Event, Share};
+use crate::machine::{Event, Share, Untold};
 use crate::{kernel, listener};
 
 /// How often the queue of a worker that is to leave is looked at.
@@ -72,12 +72,18 @@ impl Primary {
             return;
         }
         self.steering.next = Some(now + EVERY);
-        for slot in untold {
+        for Untold { slot, pid } in untold {
+            if let Some(needed) = self.is_needed_in_queue(pid) {
+                if !needed {
+                    self.feed(Event::NobodyWaits { pid });
+                }
+                continue;
+            }
             let waits = self.main.as_ref().is_some_and(|main| listener::has_waiting(main.of(slot)));
             if waits {
                 self.steering.empty.remove(&slot);
             } else if now.duration_since(*self.steering.empty.entry(slot).or_insert(now)) >= HANDSHAKE {
-                self.feed(Event::SlotEmptied { slot });
+                self.feed(Event::NobodyWaits { pid });
             }
         }
     }

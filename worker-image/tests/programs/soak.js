@@ -3,5 +3,7 @@ const http = require('http');
 const leaked = [];
 http.createServer((req, res) => {
   if (req.url === '/leak') leaked.push(Buffer.alloc(8 << 20, 1));
+  // Work of 5 ms.
+  if (req.url === '/work') for (const until = performance.now() + 5; performance.now() < until; );
   setTimeout(() => res.end(`${process.pid}\n`), req.url === '/slow' ? 200 : 0);
 }).listen(process.env.PORT);

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Primary, Setup, program, ready_pids, wait_for};
-use crate::traffic::ask;
+use crate::harness::{PATIENCE, Primary, Setup, get, program, ready_pids, wait_for};
 
 /// `primary ctl` for the primary of this name.
 pub fn ctl(name: &str, words: &[&str]) -> Output {
@@ -43,11 +42,13 @@ fn what_workers_write_is_shown_where_it_is_in_a_file() {
 fn a_reader_that_has_seen_enough_is_no_fault() {
     let (name, primary) = named(1, &["sleep", "1000"]);
     primary.wait_ready(1);
-    let line = format!("{} ctl -n {name} status | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_primary"));
-    for _ in 0..5 {
+    let ends_well = |words: &str| {
+        let line = format!("{} ctl -n {name} {words} | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_primary"));
         let output = Command::new("bash").args(["-c", &line]).output().unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-    }
+        assert!(output.status.success(), "{words}: {}", said(&output));
+    };
+    (0..5).for_each(|_| ends_well("status"));
+    ends_well("reload 2>&1");
 }
 
 #[test]
@@ -62,7 +63,8 @@ fn a_reload_under_load_fails_no_request() {
                 (Arc::clone(&stop), Arc::clone(&served), Arc::clone(&failed), primary.port);
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    let counter = if ask(port, PATIENCE).is_ok_and(|code| code == 200) { &served } else { &failed };
+                    let counter =
+                        if get(port, "/", PATIENCE).is_ok_and(|(code, _)| code == 200) { &served } else { &failed };
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
             })

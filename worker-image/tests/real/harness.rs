@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use primary_protocol::{SlotState, Stats, WarningReason};
+use rustix::net::sockopt;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything here takes on a busy machine with two processors.
@@ -239,13 +240,15 @@ fn children_of(parent: u32) -> Vec<(u32, String)> {
     pids.filter_map(|pid| process_state(pid).filter(|(_, of)| *of == parent).map(|(state, _)| (pid, state))).collect()
 }
 
-/// One HTTP exchange over a new connection: code and body.
+/// One HTTP exchange over a new connection: code and body. It ends with a reset once the answer is there: thousands of connections would stay
+/// behind in the kernel for a minute (`TIME_WAIT`), and whoever looks for a socket there looks through all of them.
 pub fn get(port: u16, path: &str, patience: Duration) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
+    sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     let (head, body) =
         answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other(format!("no answer: {answer:?}")))?;
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());

@@ -4,7 +4,6 @@ use rustix::process::Signal;
 
 use crate::control::ctl;
 use crate::harness::{PATIENCE, Primary, Setup, get, program, ready_pids, send, wait_for};
-use crate::traffic::ask;
 
 /// A primary that passes connections on to two workers, with the name by which it is found.
 fn passing(script: &str) -> (String, Primary) {
@@ -86,8 +85,8 @@ fn a_reload_under_load_loses_nobody() {
         let asking = || {
             let mut served = 0;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                let answer = ask(port, PATIENCE);
-                assert!(answer.as_ref().is_ok_and(|code| *code == 200), "after {served}: {answer:?}");
+                let answer = get(port, "/", PATIENCE);
+                assert!(answer.as_ref().is_ok_and(|(code, _)| *code == 200), "after {served}: {answer:?}");
                 served += 1;
             }
             served

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Setup, program, ready_pids, send, wait_for};
-use crate::traffic::ask;
+use crate::harness::{Setup, get, program, ready_pids, send, wait_for};
 
 /// An answer that takes longer than this is a hung request: the program answers in about a millisecond, and what hangs does so for good. A machine
 /// may stand still for some seconds.
@@ -25,7 +24,7 @@ impl Load {
     fn ask_on(&self, port: u16) {
         while !self.stop.load(Ordering::Relaxed) {
             let began = Instant::now();
-            match ask(port, HUNG) {
+            match get(port, "/", HUNG) {
                 Ok(_) => self.served.fetch_add(1, Ordering::Relaxed),
                 Err(_) if began.elapsed() >= HUNG => self.hung.fetch_add(1, Ordering::Relaxed),
                 Err(_) => self.cut.fetch_add(1, Ordering::Relaxed),

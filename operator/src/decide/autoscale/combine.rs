@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::{
     cpu,
     decision::Reason,
+    history::Demands,
     input::{Input, Metric, Now, Reading},
     queue,
+    requests::{self, Figure, RequestsError, Total},
 };
 
 /// What one metric asks for.
@@ -42,10 +44,24 @@ pub(super) enum Combined {
     Hold { reason: Reason },
 }
 
+impl Finding {
+    /// Whether a sudden rise counts alone.
+    pub(super) fn is_surge(&self) -> bool {
+        matches!(self.verdict, Verdict::Asks { reason: Reason::RequestsSurge, .. })
+    }
+}
+
 /// Stage 1: what a metric asks for.
-pub(super) fn assess(metric: &Metric, input: &Input, now: Now) -> Finding {
+pub(super) fn assess(
+    metric: &Metric,
+    input: &Input,
+    total: &Result<Total, RequestsError>,
+    demands: &Demands,
+    now: Now,
+) -> Finding {
     match metric {
         Metric::Cpu { target_utilization } => assess_cpu(*target_utilization, input, now),
+        Metric::Requests { target_in_flight } => assess_requests(*target_in_flight, input, total, demands, now),
         Metric::Queue { name, target_per_replica, reading } => {
             assess_queue(name, *target_per_replica, reading, input.policy.sample_max_age)
         }
@@ -69,6 +85,51 @@ fn assess_cpu(target: i32, input: &Input, now: Now) -> Finding {
             Verdict::Asks { replicas: figure.replicas, reason: Reason::CpuUtilization, age: figure.age }
         }
         Err(error) => Verdict::Unknown { category: error.category(), error: error.to_string() },
+    };
+    finding
+}
+
+fn assess_requests(
+    target: i32,
+    input: &Input,
+    total: &Result<Total, RequestsError>,
+    demands: &Demands,
+    now: Now,
+) -> Finding {
+    let mut finding = Finding {
+        name: "requests".into(),
+        current: None,
+        target: format!("{target}% of the places"),
+        verdict: Verdict::NotApplicable { why: "no replica is wanted, so that none has requests" },
+    };
+    if input.current == 0 {
+        return finding;
+    }
+    finding.verdict = match total {
+        Ok(total) => {
+            let figure = requests::recommend(input.current, target, *total, demands, now.elapsed);
+            let window = if figure.panic { requests::PANIC } else { requests::STABLE };
+            finding.current = Some(format!(
+                "{:.1} requests at a time in {} s, {:.0} places in a replica",
+                figure.requests,
+                window.as_secs(),
+                figure.places
+            ));
+            // What is guessed may ask for more, and not for fewer. How many are silent changes too often for a condition.
+            let guess = match figure {
+                _ if figure.replicas >= input.current => None,
+                Figure { silent: 1.., .. } => Some("some replicas that are ready do not tell their requests"),
+                Figure { none_ready: true, .. } => Some("no replica is ready"),
+                _ => None,
+            };
+            if let Some(error) = guess {
+                Verdict::Unknown { category: requests::UNKNOWN, error: error.into() }
+            } else {
+                let reason = if figure.panic { Reason::RequestsSurge } else { Reason::RequestsInFlight };
+                Verdict::Asks { replicas: figure.replicas, reason, age: figure.age }
+            }
+        }
+        Err(error) => Verdict::Unknown { category: requests::UNKNOWN, error: error.to_string() },
     };
     finding
 }

@@ -145,7 +145,7 @@ fn usage_ratio(entries: &[Entry], target: i32) -> Result<(f64, i32), CpuError> {
     Ok((f64::from(utilization) / f64::from(target.max(1)), utilization))
 }
 
-fn within_tolerance(ratio: f64) -> bool {
+pub(super) fn within_tolerance(ratio: f64) -> bool {
     (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio)
 }
 

@@ -48,6 +48,10 @@ pub enum Reason {
     CpuUtilization,
     /// A queue's length asks for it.
     QueueLength,
+    /// Requests that wait or are in flight ask for it.
+    RequestsInFlight,
+    /// They ask for it by their sudden rise.
+    RequestsSurge,
     /// Fewer are asked for, and more were within the stabilisation window.
     ScaleDownStabilized,
     /// Fewer are asked for, and no more may be removed so soon.
@@ -73,6 +77,8 @@ impl Reason {
         match self {
             Self::CpuUtilization => "CpuUtilization",
             Self::QueueLength => "QueueLength",
+            Self::RequestsInFlight => "RequestsInFlight",
+            Self::RequestsSurge => "RequestsSurge",
             Self::ScaleDownStabilized => "ScaleDownStabilized",
             Self::ScaleDownRateLimited => "ScaleDownRateLimited",
             Self::NodesLost => "NodesLost",

@@ -62,7 +62,8 @@ fn limit(input: &Input, stages: &Stages, held_until: Option<Timestamp>) -> Optio
     let asked = stages.asked();
     let seconds = input.policy.down_window.as_secs();
     Some(match stages.reason() {
-        Reason::CpuUtilization | Reason::QueueLength => return None,
+        Reason::CpuUtilization | Reason::QueueLength | Reason::RequestsInFlight => return None,
+        Reason::RequestsSurge => "they rose to twice what is ready, and a few seconds of them count alone".into(),
         Reason::ScaleDownStabilized => {
             let until = held_until.map(|until| format!(", until {until} at the earliest")).unwrap_or_default();
             format!("more than {asked} were asked for in the last {seconds} s{until}")

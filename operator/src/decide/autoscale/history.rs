@@ -3,20 +3,39 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::input::Policy;
+use super::{input::Policy, requests::STABLE};
 
 /// A pause between two decisions beyond which nobody knows what would have been asked for in between: a lease lost, a machine
 /// suspended. A few of the longest ticks.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
 
 /// Recommendations and changes of one WorkerCluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct History {
     /// Recommendations whose maximum from any time until now can still matter: times rise, numbers fall.
     recommended: VecDeque<(Duration, i32)>,
     /// Changes of the wanted number that were seen: time and difference.
     changes: VecDeque<(Duration, i32)>,
+    demands: Demands,
     last: Last,
+}
+
+/// Requests at a time, as they were seen, no further back than the longest window looks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Demands {
+    seen: VecDeque<Seen>,
+    /// When it was last looked, whether or not anything was known.
+    looked: Option<Duration>,
+    /// When the short window last counted alone.
+    surged: Option<Duration>,
+}
+
+/// So many requests there were at a time in a stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seen {
+    until: Duration,
+    covers: Duration,
+    requests: f64,
 }
 
 /// The last call.
@@ -40,6 +59,7 @@ impl History {
         Self {
             recommended: VecDeque::from([(elapsed, current)]),
             changes: VecDeque::new(),
+            demands: Demands::default(),
             last: Last { elapsed, current, desired: current },
         }
     }
@@ -49,6 +69,9 @@ impl History {
     pub(super) fn note_current(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
         let Last { elapsed: before, current: was, desired } = self.last;
         let foreign = current != was && current != desired;
+        if elapsed.saturating_sub(before) > LONGEST_GAP {
+            self.demands = Demands::default();
+        }
         if foreign || elapsed.saturating_sub(before) > LONGEST_GAP {
             self.note_unknown(current, elapsed, policy);
         }
@@ -80,6 +103,37 @@ impl History {
         }
     }
 
+    /// Takes note of the requests that all replicas had at a time since the last note. Replicas tell a mean since they told before, which is as long ago
+    /// as there are many of them; beyond the age at which what they told counts as missing it speaks of nothing.
+    pub(super) fn note_demand(&mut self, requests: f64, elapsed: Duration, policy: &Policy) {
+        let since = self.demands.looked.replace(elapsed).unwrap_or(elapsed);
+        let demands = &mut self.demands.seen;
+        let covers = elapsed.saturating_sub(since).min(policy.sample_max_age);
+        let seen = Seen { until: elapsed, covers, requests };
+        demands.push_back(seen);
+        while demands.front().is_some_and(|oldest| elapsed.saturating_sub(oldest.until) >= STABLE) {
+            demands.pop_front();
+        }
+    }
+
+    /// Takes note that nobody knows them: for a while what was seen last holds, and then nothing is known of before.
+    pub(super) fn note_no_demand(&mut self, elapsed: Duration) {
+        let last = self.demands.seen.back().map(|last| last.until);
+        if last.is_some_and(|at| elapsed.saturating_sub(at) > LONGEST_GAP) {
+            self.demands = Demands::default();
+        }
+        self.demands.looked = Some(elapsed);
+    }
+
+    /// Takes note that the short window counts alone.
+    pub(super) fn note_surge(&mut self, elapsed: Duration) {
+        self.demands.surged = Some(elapsed);
+    }
+
+    pub(super) fn demands(&self) -> &Demands {
+        &self.demands
+    }
+
     /// Takes note that nobody knows what is needed: as if the present number were.
     pub(super) fn note_unknown(&mut self, current: i32, elapsed: Duration, policy: &Policy) {
         self.note_recommendation(current, elapsed, policy);
@@ -105,5 +159,28 @@ impl History {
 
     fn within(&self, elapsed: Duration, window: Duration) -> impl Iterator<Item = (Duration, i32)> {
         self.recommended.iter().copied().filter(move |(at, _)| elapsed.saturating_sub(*at) < window)
+    }
+}
+
+// === impl Demands ===
+
+impl Demands {
+    /// Whether the short window counted alone within this time.
+    pub(super) fn surged_within(&self, now: Duration, window: Duration) -> bool {
+        self.surged.is_some_and(|at| now.saturating_sub(at) < window)
+    }
+
+    /// The mean over a time until now, of as much of it as something is known of, and how much that is. `None` where nothing was seen.
+    pub(super) fn mean(&self, now: Duration, window: Duration) -> Option<(f64, Duration)> {
+        let from = now.saturating_sub(window);
+        let (mut sum, mut known) = (0.0, Duration::ZERO);
+        for seen in &self.seen {
+            let begun = seen.until.saturating_sub(seen.covers).max(from);
+            let within = seen.until.saturating_sub(begun);
+            sum += seen.requests * within.as_secs_f64();
+            known += within;
+        }
+        let last = self.seen.back()?.requests;
+        Some((if known.is_zero() { last } else { sum / known.as_secs_f64() }, known))
     }
 }

@@ -41,6 +41,11 @@ pub enum Metric {
         /// Percent of the request.
         target_utilization: i32,
     },
+    /// Requests that the pods in [`Input::pods`] have.
+    Requests {
+        /// Percent of the requests that a replica may have at a time.
+        target_in_flight: i32,
+    },
     /// The length of a queue.
     Queue {
         /// Source and key, for people.
@@ -86,6 +91,8 @@ pub struct Pod {
     pub request: CpuRequest,
     /// What its worker container uses.
     pub sample: Sample,
+    /// The requests that it has.
+    pub requests: Demand,
     /// What is wrong with its primary's answers, for messages.
     pub trouble: Option<String>,
 }
@@ -155,6 +162,24 @@ pub enum Sample {
     Missing,
 }
 
+/// Requests that a pod has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Demand {
+    /// It tells them.
+    Known {
+        /// Those that wait and those that workers have, as a mean since it told them before.
+        requests: f64,
+        /// So many its workers may have at a time when all of them are ready.
+        places: u32,
+        /// One of them is ready at the moment.
+        serves: bool,
+        /// Time since it told. Beyond [`Policy::sample_max_age`] it counts as missing.
+        age: Duration,
+    },
+    /// It does not.
+    Missing,
+}
+
 /// How fast the number of replicas may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -194,6 +219,9 @@ impl Metric {
     /// which the schema does not admit.
     #[must_use]
     pub fn from_spec(spec: &MetricSpec, reading: Option<Reading>) -> Option<Self> {
+        if let Some(requests) = &spec.requests {
+            return Some(Self::Requests { target_in_flight: requests.target_in_flight_percent });
+        }
         match (&spec.cpu, &spec.queue) {
             (Some(cpu), _) => Some(Self::Cpu { target_utilization: cpu.target_utilization }),
             (None, Some(queue)) => Some(Self::Queue {

@@ -14,6 +14,7 @@ mod limit;
 mod pods;
 mod queue;
 mod request;
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -22,17 +23,26 @@ use combine::Combined;
 pub use decision::Reason;
 pub use decision::{ConditionData, Decision};
 pub use history::History;
-pub use input::{CpuRequest, Input, Metric, Now, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample};
+pub use input::{CpuRequest, Demand, Input, Metric, Now, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample};
 pub use request::worker_cpu_request;
 
 /// Decides the number of replicas. To be called each second, also while the readings stay the same: a pause of more than 30 s begins
 /// the stabilisation window anew, because nobody knows what would have been asked for in it.
 #[must_use]
 pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
-    let findings: Vec<_> = input.metrics.iter().map(|metric| combine::assess(metric, input, now)).collect();
-    let combined = combine::combine(&findings, input.current);
     let mut history = history.clone();
     history.note_current(input.current, now.elapsed, &input.policy);
+    let total = requests::total(&input.pods, input.policy.sample_max_age);
+    match &total {
+        Ok(total) => history.note_demand(total.with_silent(), now.elapsed, &input.policy),
+        Err(_) => history.note_no_demand(now.elapsed),
+    }
+    let assess = |metric| combine::assess(metric, input, &total, history.demands(), now);
+    let findings: Vec<_> = input.metrics.iter().map(assess).collect();
+    if findings.iter().any(combine::Finding::is_surge) {
+        history.note_surge(now.elapsed);
+    }
+    let combined = combine::combine(&findings, input.current);
     let stages = match combined {
         Combined::Asks { replicas, reason } => {
             let held = limit::hold(replicas, input.current, &input.policy);

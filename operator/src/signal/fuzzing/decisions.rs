@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     decide::autoscale::{
-        CpuRequest, History, Input, Metric, Now, Phase, Pod, Policy, Ready, ReadyStatus, Sample, decide,
+        CpuRequest, Demand, History, Input, Metric, Now, Phase, Pod, Policy, Ready, ReadyStatus, Sample, decide,
     },
     fuzzing::Knobs,
     signal::{error::ScrapeError, reading::PodReading, stats::decode, witness::Witness},
@@ -156,6 +156,7 @@ fn pod(sample: Sample) -> Pod {
         started: Some(long_ago),
         request: CpuRequest::Millicores(1000),
         sample,
+        requests: Demand::Missing,
         trouble: None,
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use primary_protocol::remote::{Wanted, signed_text, unhex};
+use primary_protocol::remote::{Peers, Told, Wanted, signed_text, unhex};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,6 +24,8 @@ use crate::{
 #[derive(Default)]
 struct Primary {
     told: String,
+    /// The name of the list that it knows.
+    peers: Option<String>,
     /// What it says to an order that it does not take.
     refusal: Option<&'static str>,
     nonces: u64,
@@ -88,11 +90,18 @@ fn answer(
         if let Some(refusal) = primary.refusal {
             return (409, refusal.to_owned());
         }
-        primary.told = serde_json::from_slice::<Wanted>(body).unwrap().revision;
+        let wanted: Wanted = serde_json::from_slice(body).unwrap();
+        (primary.told, primary.peers) = (wanted.revision, wanted.peers.map(|peers| peers.revision));
     }
     let stats = document(primary.uptime, 0);
-    let told = format!(r#"{},"told":{{"revision":"{}"}}}}"#, stats.strip_suffix('}').unwrap(), primary.told);
-    (200, told)
+    let told = Told {
+        revision: primary.told.clone(),
+        reload: None,
+        peers: primary.peers.clone(),
+        peers_age_milliseconds: None,
+    };
+    let told = serde_json::to_string(&told).unwrap();
+    (200, format!(r#"{},"told":{told}}}"#, stats.strip_suffix('}').unwrap()))
 }
 
 /// Readers with one primary at the first address, that tell it something.
@@ -111,7 +120,12 @@ async fn start(leads: bool) -> (Reading, Arc<Mutex<Primary>>) {
 }
 
 fn order(revision: &str) -> Targets {
-    let order = Order::new(&Wanted { revision: revision.into(), ..Wanted::default() });
+    order_with(revision, None)
+}
+
+fn order_with(revision: &str, peers: Option<&str>) -> Targets {
+    let peers = peers.map(|revision| Peers { revision: revision.into(), ..Peers::default() });
+    let order = Order::new(&Wanted { revision: revision.into(), peers, ..Wanted::default() });
     Targets { pods: vec![pod(1)], orders: [(pod(1).uid, Arc::new(order))].into(), ..Targets::default() }
 }
 
@@ -134,6 +148,29 @@ async fn a_primary_is_told_once_and_again_where_it_forgets_or_something_else_is_
     reading.handle.publish(&auth(), order("two"));
     reading.until(&auth(), "the second order", told("two")).await;
     assert_eq!(primary.lock().unwrap().orders.len(), 3);
+    reading.stop().await;
+}
+
+#[tokio::test]
+async fn a_primary_is_told_whom_it_knows_and_again_where_that_changes_or_it_forgets() {
+    let (reading, primary) = start(true).await;
+    let known = |name: &'static str| {
+        move |readings: &super::Readings| {
+            let stats = readings.pods.get("uid-1").and_then(|reading| reading.stats.as_ref());
+            let told = stats.and_then(|(stats, _)| stats.told.as_ref());
+            told.is_some_and(|told| told.revision == "one" && told.peers.as_deref() == Some(name))
+        }
+    };
+    // As one that was made with the settings, and knows nobody yet.
+    primary.lock().unwrap().told = "one".into();
+    reading.handle.publish(&auth(), order_with("one", Some("p")));
+    reading.until(&auth(), "the first list", known("p")).await;
+    reading.rounds(&auth(), 3).await;
+    assert_eq!(primary.lock().unwrap().orders.len(), 1);
+    reading.handle.publish(&auth(), order_with("one", Some("q")));
+    reading.until(&auth(), "the second list", known("q")).await;
+    primary.lock().unwrap().peers = None;
+    reading.until_true("the same list again", || primary.lock().unwrap().orders.len() == 3).await;
     reading.stop().await;
 }
 

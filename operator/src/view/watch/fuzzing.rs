@@ -14,6 +14,7 @@ use super::{Left, owner_key, stray};
 use crate::{
     api::fuzzing::client,
     decide::{
+        load::Load,
         nodes::Breaker,
         replicas::{Decision, Input, RemovalReason, Strategy, decide},
         retire::Standing,
@@ -82,7 +83,12 @@ fn decided(pods: &[&PodView], wanted: usize, knob: u8) -> Decision {
         paused: bit(3),
         pods,
         holder: &|_| None,
-        busy: &|uid| Some(uid.len().is_multiple_of(2)).filter(|_| bit(4)),
+        load: &|uid| match uid.len() % 3 {
+            0 if bit(4) => Load::Idle,
+            held if bit(4) => Load::Requests(u64::try_from(held).unwrap_or(1)),
+            _ => Load::Unknown,
+        },
+        asked: &|uid| bit(6) && uid.len() % 3 == 0,
         standing: &|pod| match pod.uid.len() % 3 {
             0 if bit(5) => Standing::Serving,
             1 if bit(5) => Standing::Retiring { since: Duration::from_secs(10), left: true, idle: bit(2) },

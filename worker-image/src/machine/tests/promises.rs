@@ -60,11 +60,13 @@ fn happening() -> impl Strategy<Value = Happening> {
 
 fn any_policy() -> impl Strategy<Value = Policy> {
     let rules = vec![ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Immediate, ReadyRule::Listening];
+    let sockets = vec![Sockets::Shared, Sockets::PerSlot, Sockets::PerWorker];
+    let sockets = prop::sample::select(sockets);
     let numbers = (0_u64..9, 1_u32..5, any::<u64>());
-    (prop::sample::select(rules), any::<bool>(), any::<bool>(), any::<bool>(), numbers).prop_map(
-        |(ready, listens, channel, steered, (slow, starts_at_once, seed))| {
+    (prop::sample::select(rules), any::<bool>(), any::<bool>(), sockets, numbers).prop_map(
+        |(ready, listens, channel, sockets, (slow, starts_at_once, seed))| {
             let slow_start = Duration::from_secs(slow);
-            Policy { ready, listens, channel, steered, slow_start, starts_at_once, seed, ..policy() }
+            Policy { ready, listens, channel, sockets, slow_start, starts_at_once, seed, ..policy() }
         },
     )
 }
@@ -77,7 +79,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
             count,
             adaptive: adaptive.map(|(min, more)| Adaptive { min, max: min + more }),
             hang: hang.map(|after| Hang { after: Duration::from_secs(after), signal: libc::SIGABRT }),
-            recycle: Recycle { memory, container_percent: Some(85), age: age.map(Duration::from_secs) },
+            recycle: Recycle { memory, container_percent: Some(85), age: age.map(Duration::from_secs), requests: None },
             drain: Duration::from_secs(drain),
             endpoints_delay: Duration::from_secs(delay),
             ..settings()
@@ -156,7 +158,7 @@ impl World {
             // Some doors have nobody waiting at them, others somebody for ever.
             Effect::CloseDoor if self.forked.is_multiple_of(2) => events.push_back(Event::Emptied),
             Effect::Steer(ref slots) => {
-                assert!(self.policy.steered && !slots.is_empty());
+                assert!(self.policy.sockets == Sockets::PerSlot && !slots.is_empty());
                 assert!(slots.iter().all(|share| share.weight > 0), "{slots:?}");
             }
             // Workers need not obey.
@@ -248,7 +250,12 @@ impl World {
                 self.order(Order::Configure(Box::new(settings)));
             }
             Happening::Emptied => self.feed(Event::Emptied),
-            Happening::SlotEmptied(slot) => self.feed(Event::SlotEmptied { slot: *slot }),
+            Happening::SlotEmptied(slot) => {
+                let untold = self.machine.watch().untold;
+                for one in untold.iter().filter(|one| one.slot == *slot) {
+                    self.feed(Event::NobodyWaits { pid: one.pid });
+                }
+            }
             Happening::Stop => {
                 self.stopped_at = self.stopped_at.or(Some(self.now));
                 self.stops += 1;
@@ -273,6 +280,7 @@ impl World {
             moved: Some(1),
             unread: Some(waits),
             waiting: None,
+            served: None,
         };
         let workers = self.alive.iter().map(sample).collect();
         self.feed(Event::Sampled(Samples {
@@ -280,6 +288,7 @@ impl World {
             free_memory: Some(1),
             memory_limit: Some(100),
             waiting: Some(u32::from(waits)),
+            taken: None,
         }));
     }
 

@@ -34,6 +34,7 @@ impl Scenario {
             moved: Some(7),
             unread: Some(unread),
             waiting: None,
+            served: None,
         };
         let workers = self.pids().into_iter().map(sample).collect();
         self.event(Event::Sampled(Samples {
@@ -41,6 +42,7 @@ impl Scenario {
             free_memory: Some(1000),
             memory_limit: None,
             waiting: Some(waiting),
+            taken: None,
         }))
     }
 
@@ -216,7 +218,7 @@ fn steered_to(shares: &[(u32, u32)]) -> Effect {
 
 #[test]
 fn a_fresh_worker_gets_a_quarter_more_with_each_quarter_of_its_slow_start() {
-    let policy = Policy { ready: ReadyRule::Notify, steered: true, slow_start: 8 * SECOND, ..policy() };
+    let policy = Policy { ready: ReadyRule::Notify, sockets: Sockets::PerSlot, slow_start: 8 * SECOND, ..policy() };
     let mut scenario = Scenario::new(policy, settings());
     scenario.evidence(100, ReadyEvidence::Notify);
     assert!(scenario.effects.contains(&steered_to(&[(1, 1)])), "alone it has all: {:?}", scenario.effects);
@@ -235,22 +237,26 @@ fn a_fresh_worker_gets_a_quarter_more_with_each_quarter_of_its_slow_start() {
 #[test]
 fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it() {
     let mut scenario =
-        Scenario::new(Policy { steered: true, ..policy() }, Settings { drain: 3 * SECOND, ..settings() });
+        Scenario::new(Policy { sockets: Sockets::PerSlot, ..policy() }, Settings { drain: 3 * SECOND, ..settings() });
     assert!(scenario.effects.contains(&steered_to(&[(1, 4), (2, 4)])), "nobody is ready: {:?}", scenario.effects);
     scenario.evidence(100, ReadyEvidence::Notify);
     assert!(scenario.effects.contains(&steered_to(&[(1, 4)])), "{:?}", scenario.effects);
     scenario.evidence(101, ReadyEvidence::Notify).order(Order::Drain { slot: Some(1) });
     assert!(scenario.effects.contains(&steered_to(&[(2, 4)])), "{:?}", scenario.effects);
-    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![1]));
+    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![Untold { slot: 1, pid: 100 }]));
     scenario.after(SECOND);
     assert_eq!(scenario.signals(), []);
-    scenario.event(Event::SlotEmptied { slot: 1 });
+    scenario.event(Event::NobodyWaits { pid: 100 });
     assert_eq!(scenario.signals()[0], (100, libc::SIGTERM));
 
-    let mut scenario = Scenario::new(Policy { steered: true, ..policy() }, settings());
+    let mut scenario = Scenario::new(Policy { sockets: Sockets::PerSlot, ..policy() }, settings());
     scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify);
     scenario.order(Order::Configure(Box::new(Settings { count: 1, ..settings() })));
-    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![2]), "one too many has to as well");
+    assert_eq!(
+        (scenario.signals(), scenario.machine.watch().untold),
+        (vec![], vec![Untold { slot: 2, pid: 101 }]),
+        "one too many has to as well"
+    );
     scenario.after(4 * SECOND);
     assert_eq!(scenario.signals(), []);
     scenario.after(SECOND);
@@ -311,10 +317,17 @@ fn in_a_container_that_is_nearly_full_the_one_that_has_grown_the_most_gives_way(
             moved: None,
             unread: None,
             waiting: None,
+            served: None,
         };
         let workers = pids.iter().zip(memory).map(sample).collect();
         let (limit, free) = (Some(10_000), Some(10_000 - used));
-        scenario.event(Event::Sampled(Samples { workers, free_memory: free, memory_limit: limit, waiting: None }));
+        scenario.event(Event::Sampled(Samples {
+            workers,
+            free_memory: free,
+            memory_limit: limit,
+            waiting: None,
+            taken: None,
+        }));
         scenario.forks().len()
     };
     assert_eq!(sampled(&mut scenario, [4000, 4000], 9000), 0, "they have just begun, and need so much");
@@ -406,6 +419,7 @@ fn who_waits_for_one_worker_alone_is_no_work_of_the_others() {
             moved: Some(7),
             unread: Some(false),
             waiting: Some(waiting),
+            served: None,
         };
         let workers = [(100, 0), (101, 1)].into_iter().map(sample).collect();
         scenario.event(Event::Sampled(Samples { workers, waiting: Some(1), ..Samples::default() }));
@@ -516,6 +530,36 @@ fn connections_that_wait_ask_for_a_worker_whatever_the_processor_does() {
 }
 
 #[test]
+fn workers_that_wait_for_others_are_busy_where_the_primary_gives_out_requests() {
+    let mut scenario = serving(Settings { adaptive: Some(Adaptive { min: 1, max: 2 }), ..settings() });
+    let run = |scenario: &mut Scenario, seconds: u32, taken: u32| {
+        for _ in 0..seconds {
+            let workers = scenario.pids().into_iter().map(|pid| Sample {
+                pid,
+                memory: None,
+                resident: None,
+                cpu: Some(Duration::ZERO),
+                moved: Some(7),
+                unread: Some(false),
+                waiting: None,
+                served: None,
+            });
+            let samples =
+                Samples { workers: workers.collect(), taken: Some(taken), waiting: Some(0), ..Samples::default() };
+            scenario.event(Event::Sampled(samples));
+            for pid in scenario.pids() {
+                scenario.evidence(pid, ReadyEvidence::Notify);
+            }
+            scenario.after(SECOND);
+        }
+        scenario.machine.counts().desired
+    };
+    assert_eq!(run(&mut scenario, 20, 80), 2, "no processor time, and four fifths of the places");
+    assert_eq!(run(&mut scenario, 60, 60), 2, "one alone would have 60 % of its places taken");
+    assert_eq!(run(&mut scenario, 60, 40), 1);
+}
+
+#[test]
 fn no_order_is_taken_when_the_replica_stops() {
     let mut scenario = serving(settings());
     scenario.order(Order::Reload { at_once: 1 }).stop();
@@ -523,6 +567,30 @@ fn no_order_is_taken_when_the_replica_stops() {
     scenario.after(5 * SECOND);
     let told: Vec<u32> = scenario.signals().into_iter().map(|(pid, _)| pid).collect();
     assert_eq!(told, [102, 100, 101], "the successor as well");
+}
+
+#[test]
+fn a_worker_that_has_answered_as_many_requests_as_it_may_gives_way() {
+    let recycle = Recycle { requests: Some(1000), ..Recycle::default() };
+    let mut scenario = serving(Settings { count: 1, recycle, ..settings() });
+    assert!(scenario.machine.watch().samples);
+    let mut served = |requests| {
+        let sample = Sample {
+            pid: 100,
+            memory: None,
+            resident: None,
+            cpu: None,
+            moved: None,
+            unread: None,
+            waiting: None,
+            served: Some(requests),
+        };
+        scenario.event(Event::Sampled(Samples { workers: vec![sample], ..Samples::default() }));
+        scenario.forks().len()
+    };
+    assert_eq!((served(899), served(1000)), (0, 1), "a tenth earlier at the most");
+    scenario.evidence(101, ReadyEvidence::Notify).after(SECOND);
+    assert_eq!((scenario.signals(), scenario.machine.replaced().over_requests), (vec![(100, libc::SIGTERM)], 1));
 }
 
 #[test]

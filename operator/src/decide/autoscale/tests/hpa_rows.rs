@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{CpuRequest, Now, Phase, Pod, Ready, ReadyStatus, Sample, cpu};
+use super::super::{CpuRequest, Demand, Now, Phase, Pod, Ready, ReadyStatus, Sample, cpu};
 use super::at;
 
 const ROWS: &str = include_str!("hpa-1.36.3.rows");
@@ -65,6 +65,7 @@ fn parse(pod: &str, now: Now) -> Pod {
         started: before(3),
         request: number(5).map_or_else(|| Pod::test().without_request().request, CpuRequest::Millicores),
         sample: sample().unwrap_or(Sample::Missing),
+        requests: Demand::Missing,
         trouble: None,
         ..Pod::test()
     }

@@ -6,13 +6,15 @@ mod limits;
 mod pipeline;
 mod properties;
 mod queue;
+mod requests;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    CpuRequest, Decision, History, Input, Metric, Now, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample, decide,
+    CpuRequest, Decision, Demand, History, Input, Metric, Now, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample,
+    decide,
 };
 
 /// The wall clock when the operator of these tests has run for no time at all.
@@ -40,6 +42,7 @@ impl Pod {
             started: Some(before(3600)),
             request: CpuRequest::Millicores(1000),
             sample: Sample::Missing,
+            requests: Demand::Missing,
             trouble: None,
         }
     }

@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::super::decision::Reason;
 use super::super::{
-    CpuRequest, History, Input, Metric, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample, decide,
+    CpuRequest, Demand, History, Input, Metric, Phase, Pod, Policy, Reading, Ready, ReadyStatus, Sample, decide,
 };
 use super::{EPOCH, at, seconds};
 use jiff::Timestamp;
@@ -46,7 +46,7 @@ prop_compose! {
         sample in samples(),
     ) -> Pod {
         let ready = ready.map(|(status, last_transition)| Ready { status, last_transition });
-        Pod { name: "p".into(), phase, deleting, ready, started, request: CpuRequest::Millicores(request), sample, trouble: None }
+        Pod { name: "p".into(), phase, deleting, ready, started, request: CpuRequest::Millicores(request), sample, requests: Demand::Missing, trouble: None }
     }
 }
 
