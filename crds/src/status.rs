@@ -16,8 +16,8 @@ pub struct WorkerClusterStatus {
     pub available_replicas: i32,
     /// Replicas of the current revision.
     pub updated_replicas: i32,
-    /// Replicas that are too many and serve out: not ready any more, and deleted when no worker of them holds a connection, at the latest after
-    /// `workers.drainSeconds`. Where more are wanted before, they are called back.
+    /// Replicas that are too many and serve out: not ready any more, and deleted when no worker of them holds a connection (with `balancing: Queue`: a
+    /// request or a WebSocket), at the latest after `workers.drainSeconds`. Where more are wanted before, they are called back.
     pub retiring_replicas: i32,
     /// Replicas that are ending and not gone yet.
     pub terminating_replicas: i32,
@@ -127,7 +127,7 @@ pub struct AutoscalingStatus {
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MetricStatus {
-    /// Which metric: `cpu`, or the queue's source and key.
+    /// Which metric: `cpu`, `requests`, or the queue's source and key.
     pub name: String,
     /// The figure, with its unit; absent while it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,7 @@ pub struct Http {
     /// How connections reach the workers. `Shared`: the primary opens the listening socket, all workers accept from it, and whoever is free takes
     /// the next. `Steered`: it opens one for each worker, and a worker that starts, drains or leaves gets no new connection.
     /// `Passing`: it accepts, and hands each connection to a worker over Node's channel, as Node's cluster module does (`workers.ipc` is not None).
-    /// `Queue`: it takes requests of HTTP/1.1, and gives each to the worker that is free next; a worker's death, a reload or a scale-down costs no request.
+    /// `Queue`: it takes requests of HTTP/1.1, and gives each to the worker that is free next; a reload or a scale-down costs no request, a worker's death none that may be repeated.
     /// Default Shared.
     #[serde(default)]
     pub balancing: Balancing,
@@ -31,7 +31,7 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub max_in_flight_per_worker: Option<i64>,
-    /// With `balancing: Queue`: how many requests may wait for a worker, and for how long. Default: 1000, and 30 seconds each.
+    /// With `balancing: Queue`: how many requests may wait in each replica for a worker, and for how long. Default: 1000, and 30 seconds each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
     /// With `balancing: Queue`: believe what `X-Forwarded-*` and `Forwarded` say of the client, as behind an ingress that sets them; otherwise they are
@@ -47,8 +47,8 @@ pub struct Http {
     /// 64 replicas. Default: none, each is answered for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub single_flight: Option<SingleFlight>,
-    /// With `balancing: Queue`: a client comes back to the worker that answered it first, for as long as that worker lives. Default: none, the worker
-    /// that is free next has the request.
+    /// With `balancing: Queue`: a client comes back to the worker that answered it first, for as long as that worker gets requests. Default: none, the
+    /// worker that is free next has the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
 }

@@ -41,7 +41,8 @@ pub struct Recycle {
 #[serde(rename_all = "camelCase")]
 pub struct Hang {
     /// After so many seconds without `WATCHDOG=1` (`sd_notify`) of a worker that has begun to send it, or, of any other, without using the
-    /// processor and without reading or writing a byte while work waits for it. No default.
+    /// processor and without reading or writing a byte while work waits for it: unread bytes, a connection, and with `balancing: Queue` any request
+    /// that it has. No default.
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_seconds: i64,
     /// The signal that it gets first, so that it can leave a trace of where it hangs; SIGKILL follows after 5 seconds. Default SIGABRT.

@@ -24,7 +24,7 @@ pub struct Workers {
     /// its time: a fresh worker that is to take another's place has ten times as long to get ready, and 30 at the least. Default 1.
     #[schemars(range(min = 0, max = 86400))]
     pub startup_seconds: i64,
-    /// Bounds between which the number of workers follows the load: more while connections wait or the workers that are there are busy,
+    /// Bounds between which the number of workers follows the load: more while connections or requests wait or the workers that are there are busy,
     /// fewer after a while in which that was not so. In place of `count`. Live. Default: none, `count` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,

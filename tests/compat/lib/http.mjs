@@ -33,12 +33,15 @@ export async function answersOfAll(to, count, path = '/') {
   return [...seen.values()];
 }
 
+/** Longer than what mode Queue has of a body before it asks a worker (64 KiB). Programs that do not read the length read so much. */
+const HELD = 128 * 1024;
+
 /**
  * A request whose end is in the client's hand: the worker answers `begun` to the head, and `ended` with its process
  * id when the body ends. So what is in flight during a drain is no matter of timing.
  */
 export async function hold(to, path = '/held') {
-  const request = http.request({ host: '127.0.0.1', agent: false, method: 'POST', path, headers: { 'content-length': 9 }, ...to });
+  const request = http.request({ host: '127.0.0.1', agent: false, method: 'POST', path, headers: { 'content-length': HELD }, ...to });
   let body = '';
   const end = new Promise((resolve, reject) => {
     request.on('error', reject).on('response', (response) => {
@@ -50,7 +53,7 @@ export async function hold(to, path = '/held') {
   await Promise.race([end, until('the begin of a held answer', () => body.startsWith('begun'))]);
   return {
     async finish() {
-      request.end('thing');
+      request.end('x'.repeat(HELD - 'some'.length));
       await within('the end of a held answer', end);
       return body;
     },

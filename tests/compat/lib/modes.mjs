@@ -1,10 +1,9 @@
-// How the primary shares connections among workers. Modes that are not built yet get their options here, and then
-// rows of cells.json name them.
+// How connections, or requests, reach workers: the options of each mode, which rows of cells.json name.
 const modes = {
   Shared: { options: [] },
   Steered: { options: ['--balancing', 'steered'] },
   Passing: { options: ['--balancing', 'passing'] },
-  Queue: { missing: 'not built yet' },
+  Queue: { options: ['--balancing', 'queue'] },
 };
 
 export const names = Object.keys(modes);

@@ -13,7 +13,7 @@ async def serve(reader, writer):
     if b"/held" in request:
         writer.write(b"begun\n")
         await writer.drain()
-        await reader.readexactly(9)
+        await reader.readexactly(128 * 1024)
         writer.write(b"ended %d" % os.getpid())
     else:
         writer.write(json.dumps({"pid": os.getpid()}).encode())

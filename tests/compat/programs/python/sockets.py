@@ -16,7 +16,7 @@ def serve(connection):
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
         if b"/held" in request:
             connection.sendall(head + b"begun\n")
-            lines.read(9)
+            lines.read(128 * 1024)
             connection.sendall(b"ended %d" % os.getpid())
         else:
             connection.sendall(head + json.dumps({"pid": os.getpid()}).encode())

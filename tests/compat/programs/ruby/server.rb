@@ -12,7 +12,7 @@ def serve(connection)
   connection.write "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
   if request&.include?('/held')
     connection.write "begun\n"
-    connection.read(9)
+    connection.read(128 * 1024)
     connection.write "ended #{Process.pid}"
   else
     connection.write JSON.generate(pid: Process.pid)

@@ -1,12 +1,15 @@
-// Clients of the three programs.
+// Clients of these programs.
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { until, within } from '../../lib/wait.mjs';
 
+/** Options of a client that brings cookies back, as a browser does. */
+export const withCookies = { withCredentials: true };
+
 /** A client, and the worker that it came to. */
-export async function connect(service, transports) {
+export async function connect(service, transports, more = {}) {
   const { io } = createRequire(service.program)('socket.io-client');
-  const client = io(`http://127.0.0.1:${service.port}`, { transports, forceNew: true, reconnection: false });
+  const client = io(`http://127.0.0.1:${service.port}`, { transports, forceNew: true, reconnection: false, ...more });
   const refused = once(client, 'connect_error').then(([error]) => {
     throw new Error(`connect_error: ${error.message} ${error.description?.message ?? error.context?.responseText ?? ''}`);
   });
@@ -18,10 +21,10 @@ export async function connect(service, transports) {
 }
 
 /** A client at each of two workers. */
-export async function connectToBoth(service, transports) {
+export async function connectToBoth(service, transports, more = {}) {
   const found = new Map();
   await until('clients at both workers', async () => {
-    const { client, pid } = await connect(service, transports);
+    const { client, pid } = await connect(service, transports, more);
     found.get(pid)?.close();
     found.set(pid, client);
     return found.size === 2;
