@@ -15,7 +15,7 @@ use super::{
     check::Verdict,
     events::Events,
     observe::Seen,
-    retire::{Retiring, is_idle},
+    retire::{Withdrawn, is_idle},
 };
 use crate::{
     api::{ApiError, ApiServer},
@@ -94,8 +94,8 @@ pub struct Memory {
     pub mirrored: Option<(String, i32)>,
     /// Passwords of queues by Secret and key, with the time of reading.
     pub passwords: BTreeMap<(String, String), (StdInstant, Password)>,
-    /// Pods that serve out before they are deleted.
-    pub retiring: Retiring,
+    /// Pods that are not ready by our own word.
+    pub withdrawn: Withdrawn,
     /// What the primaries last said that status shows: the same again is no news.
     pub digest: u64,
     /// What is wrong with workers and has been told; `None` until the first look of this term.

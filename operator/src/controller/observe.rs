@@ -16,7 +16,7 @@ use super::{
     context::Context,
     orders::{self, Orders},
     release,
-    retire::Retiring,
+    retire::{self, Withdrawn},
 };
 use crate::{
     api::ApiError,
@@ -43,8 +43,8 @@ pub struct Seen {
     pub readings: Readings,
     /// What the primaries are to be told.
     pub orders: Orders,
-    /// Those that serve out before they are deleted.
-    pub retiring: Retiring,
+    /// Those that are not ready by our own word.
+    pub withdrawn: Withdrawn,
     /// Closed where nodes cannot be seen.
     pub nodes: Arc<Breaker>,
     /// The queue of each metric, in the order of the spec; an error where its password cannot be had.
@@ -124,7 +124,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
     let queues = queues(context, key, &cluster).await;
     let pods = context.cache.pods.of(key);
     let readings = context.signals.readings(key);
-    let (strangers, retiring) = context.memory(key, |memory| (memory.strangers.clone(), memory.retiring.clone()));
+    let strangers = context.memory(key, |memory| memory.strangers.clone());
     let mut seen = Seen {
         name: key.name.to_string(),
         namespace,
@@ -136,7 +136,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         strangers,
         readings,
         orders: Orders::default(),
-        retiring,
+        withdrawn: Withdrawn::default(),
         nodes: context.nodes.borrow().clone().unwrap_or_default(),
         queues,
         wall: Timestamp::now(),
@@ -144,6 +144,7 @@ pub async fn observe(context: &Context, key: &Key, cluster: Arc<WorkerCluster>) 
         stats_max_age: context.signals.sample_max_age(),
         key: key.clone(),
     };
+    retire::recollect(context, &mut seen);
     publish(context, &mut seen);
     Ok(seen)
 }
@@ -160,6 +161,9 @@ pub fn again(context: &Context, seen: &mut Seen) {
         let known: BTreeSet<&str> = seen.pods.iter().filter(|pod| pod.is_orphan()).map(|pod| &*pod.uid).collect();
         seen.orphaned |= pods.iter().any(|pod| pod.is_orphan() && !known.contains(&*pod.uid));
         seen.pods = pods;
+    }
+    retire::recollect(context, seen);
+    if !same {
         publish(context, seen);
     }
 }
@@ -169,7 +173,7 @@ pub fn publish(context: &Context, seen: &mut Seen) {
     let owned = seen.owned();
     let orders = match context.public_key() {
         Some(key) => {
-            let mut orders = orders::of(&seen.cluster, &owned, &seen.readings, &seen.retiring);
+            let mut orders = orders::of(&seen.cluster, &owned, &seen.readings, &seen.withdrawn);
             orders.public_key = Some(key);
             orders
         }

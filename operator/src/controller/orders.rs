@@ -12,7 +12,7 @@ use primary_protocol::{
     remote::{Peer, Wanted, WantedReload},
 };
 
-use super::retire::Retiring;
+use super::retire::Withdrawn;
 use crate::{
     build::live::wanted,
     decide::{
@@ -43,9 +43,10 @@ pub struct Orders {
 }
 
 /// The orders for these pods, which are all of this WorkerCluster's.
-pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, retiring: &Retiring) -> Orders {
+pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, withdrawn: &Withdrawn) -> Orders {
     let workers = &cluster.spec.workers;
     let reload = ordered(cluster);
+    let Withdrawn { retiring, returning } = withdrawn;
     let mut active: Vec<&&PodView> = pods.iter().filter(|pod| pod.is_active()).collect();
     active.sort_by_key(|pod| (pod.slot, &pod.name));
     let plan = reload.as_ref().map(|reload| {
@@ -58,23 +59,36 @@ pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, retir
     let chosen: HashSet<&str> = plan.iter().flat_map(|plan| &plan.ordered).map(String::as_str).collect();
     let drained = |pod: &PodView| pod.drain || retiring.contains_key(&pod.uid);
     // Who is to leave is on the list as such: it still has clients, whose workers may be others', as its own may be those of clients that come elsewhere.
-    let known = active.iter().filter(|pod| pod.is_ready() || drained(pod));
-    let circle = Circle::of(known.filter_map(|pod| Some(Peer { leaving: drained(pod), ..peer(pod)? })).collect());
-    // Four for each part of the circle at the most: most pods are told the same.
-    let mut made: HashMap<(bool, bool, Option<usize>), Arc<Order>> = HashMap::new();
+    // So is one that is not ready again yet.
+    let leaves = |pod: &PodView| drained(pod) || !pod.is_ready() && returning.contains_key(&pod.uid);
+    let known = active.iter().filter(|pod| pod.is_ready() || leaves(pod));
+    let circle = Circle::of(known.filter_map(|pod| Some(Peer { leaving: leaves(pod), ..peer(pod)? })).collect());
+    let leaving_words: Arc<[String]> = leaving_words(cluster).into();
+    // Eight for each part of the circle at the most: most pods are told the same.
+    let mut made: HashMap<(bool, bool, bool, Option<usize>), Arc<Order>> = HashMap::new();
     let mut order = |pod: &PodView| {
         let (drained, reloads) = (drained(pod), chosen.contains(&*pod.uid));
+        // What an operator before this one has told it is to be known before it is told otherwise.
+        let heard = drained || readings.pods.get(&pod.uid).is_some_and(|reading| reading.stats.is_some());
         // Who does not serve yet is told as well: when it serves it knows the others already.
         let part = pod.queue_port.and_then(|_| circle.part(&pod.uid));
         let write = || {
             let reload = reload.clone().filter(|_| reloads);
             let peers = part.map(|(_, peers)| peers.clone());
-            Order::new(&Wanted { peers, ..wanted(workers, drained, reload) }).into()
+            let order = Order::new(&Wanted { peers, ..wanted(workers, drained, reload) });
+            if heard { order } else { order.sparing(leaving_words.clone()) }.into()
         };
-        made.entry((drained, reloads, part.map(|(number, _)| number))).or_insert_with(write).clone()
+        made.entry((drained, reloads, heard, part.map(|(number, _)| number))).or_insert_with(write).clone()
     };
     let by_pod = active.iter().map(|pod| (pod.uid.clone(), order(pod))).collect();
     Orders { by_pod, public_key: None, fresh, reload, plan }
+}
+
+/// The names of the settings that tell a replica of this WorkerCluster, as it is now, to serve out.
+pub fn leaving_words(cluster: &WorkerCluster) -> Vec<String> {
+    let name = |reload| wanted(&cluster.spec.workers, true, reload).revision;
+    let reload = ordered(cluster);
+    reload.is_some().then(|| name(reload)).into_iter().chain([name(None)]).collect()
 }
 
 /// A pod as the others know it; `None` where its primary takes no requests itself, or where it cannot be. It goes by how the pod was made: while
@@ -172,7 +186,7 @@ mod tests {
     #[test]
     fn a_drained_pod_is_told_so_and_the_others_what_a_fresh_one_begins_with() {
         let drained = PodView { drain: true, ..pod("a") };
-        let retiring = Retiring::from([(pod("c").uid, tokio::time::Instant::now())]);
+        let retiring = retiring(&pod("c"));
         let orders = of(&cluster(&[]), &[&drained, &pod("b"), &pod("c")], &Readings::default(), &retiring);
         assert_eq!(orders.by_pod[&pod("b").uid].revision, orders.fresh);
         assert_ne!(orders.by_pod[&drained.uid].revision, orders.fresh);
@@ -182,6 +196,11 @@ mod tests {
     /// What a pod's primary is told of others.
     fn peers(orders: &Orders, pod: &PodView) -> Option<Peers> {
         serde_json::from_slice::<Wanted>(&orders.by_pod[&pod.uid].body).unwrap().peers
+    }
+
+    fn retiring(pod: &PodView) -> Withdrawn {
+        let retiring = [(pod.uid.clone(), tokio::time::Instant::now())].into();
+        Withdrawn { retiring, ..Withdrawn::default() }
     }
 
     fn queue(name: &str) -> PodView {
@@ -197,7 +216,7 @@ mod tests {
         let (a, b) = (queue("a"), PodView { queue_port: Some(9000), ..queue("b") });
         let ending = queue("e").deleting();
         let all: Vec<&PodView> = [&b, &a, &shared, &ending].into_iter().chain(&others).collect();
-        let retiring = Retiring::from([(queue("r").uid, tokio::time::Instant::now())]);
+        let retiring = retiring(&queue("r"));
         let orders = of(&cluster(&[]), &all, &Readings::default(), &retiring);
         let told = peers(&orders, &a).unwrap();
         let members: Vec<_> =
@@ -214,9 +233,49 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_called_back_stays_known_until_it_is_ready_again() {
+        let (a, back) = (queue("a"), queue("b").not_ready());
+        let returning = [(back.uid.clone(), tokio::time::Instant::now())].into();
+        let withdrawn = Withdrawn { returning, ..Withdrawn::default() };
+        for (pod, leaving) in [(&back, true), (&queue("b"), false)] {
+            let orders = of(&cluster(&[]), &[&a, pod], &Readings::default(), &withdrawn);
+            let told = peers(&orders, &a).unwrap();
+            assert!(told.members.iter().any(|peer| *peer.id == *pod.uid && peer.leaving == leaving), "{told:?}");
+            assert_eq!(orders.by_pod[&pod.uid].revision, orders.fresh, "it is told that it is in service");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_before_told_a_primary_is_known_before_it_is_told_otherwise() {
+        let a = pod("a");
+        let leaving = of(&cluster(&[]), &[&a], &Readings::default(), &retiring(&a)).by_pod[&a.uid].revision.clone();
+        for annotations in [&[][..], &[(names::ANNOTATION_RELOAD, "now")]] {
+            let cluster = cluster(annotations);
+            assert!(leaving_words(&cluster).contains(&leaving.to_string()), "{annotations:?}");
+            let first = &of(&cluster, &[&a], &Readings::default(), &Withdrawn::default()).by_pod[&a.uid];
+            let is_for = |told: &str| first.is_for(&stats(told));
+            assert!(!is_for(&leaving) && is_for("other"), "{annotations:?}");
+            let mut heard = PodReading::default();
+            heard.stats = Some((Arc::new(stats(&leaving)), tokio::time::Instant::now()));
+            let readings = Readings { pods: Arc::new([(a.uid.clone(), heard)].into()), ..Readings::default() };
+            let then = &of(&cluster, &[&a], &readings, &Withdrawn::default()).by_pod[&a.uid];
+            assert!(then.is_for(&stats(&leaving)), "the decision has heard of it, and wants it in service");
+        }
+    }
+
+    fn stats(told: &str) -> Stats {
+        let stats = serde_json::json!({
+            "version": 1, "primaryVersion": "x", "uptimeMilliseconds": 1000, "state": "Serving",
+            "workers": {"desired": 1, "ready": 1, "running": 1, "restarts": 0},
+            "deaths": {"exited": 0, "crashed": 0, "neverReady": 0, "outOfMemory": 0}, "told": {"revision": told}
+        });
+        serde_json::from_value(stats).unwrap()
+    }
+
+    #[test]
     fn who_serves_is_no_setting_and_is_told_also_where_nobody_does() {
         let (a, b) = (queue("a"), queue("b").not_ready());
-        let of = |pods: &[&PodView]| of(&cluster(&[]), pods, &Readings::default(), &Retiring::new());
+        let of = |pods: &[&PodView]| of(&cluster(&[]), pods, &Readings::default(), &Withdrawn::default());
         let (one, both, none) = (of(&[&a, &b]), of(&[&a, &queue("b")]), of(&[&b]));
         for orders in [&one, &both, &none] {
             assert_eq!(orders.by_pod[&b.uid].revision, orders.fresh, "a fresh one has these settings, and no list yet");
@@ -229,15 +288,10 @@ mod tests {
     #[test]
     fn settings_have_reached_a_primary_whomever_it_knows() {
         let a = queue("a");
-        let orders = of(&cluster(&[]), &[&a], &Readings::default(), &Retiring::new());
+        let orders = of(&cluster(&[]), &[&a], &Readings::default(), &Withdrawn::default());
         let readings = |told: &str, order: Option<OrderError>| {
-            let stats = serde_json::json!({
-                "version": 1, "primaryVersion": "x", "uptimeMilliseconds": 1000, "state": "Serving",
-                "workers": {"desired": 1, "ready": 1, "running": 1, "restarts": 0},
-                "deaths": {"exited": 0, "crashed": 0, "neverReady": 0, "outOfMemory": 0}, "told": {"revision": told}
-            });
             let mut reading = PodReading::default();
-            reading.stats = Some((Arc::new(serde_json::from_value(stats).unwrap()), tokio::time::Instant::now()));
+            reading.stats = Some((Arc::new(stats(told)), tokio::time::Instant::now()));
             reading.order = order;
             Readings { pods: Arc::new([(a.uid.clone(), reading)].into()), ..Readings::default() }
         };

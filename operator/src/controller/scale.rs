@@ -69,7 +69,7 @@ fn sampled(seen: &Seen, pod: &PodView) -> autoscale::Pod {
             Phase::Unknown => autoscale::Phase::Unknown,
         },
         // Who serves out is on its way: its idle processor says nothing about those that serve.
-        deleting: pod.deleting || seen.retiring.contains_key(&pod.uid),
+        deleting: pod.deleting || seen.withdrawn.retiring.contains_key(&pod.uid),
         ready: match pod.readiness {
             Readiness::Ready(moved) => ready(ReadyStatus::True, Some(moved)),
             Readiness::NotReady(moved) => ready(ReadyStatus::False, moved),

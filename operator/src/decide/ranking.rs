@@ -29,17 +29,20 @@ pub enum Going {
     No,
     /// Told to serve out, and else in service: it can be called back.
     Retiring,
+    /// It was called back, and is not ready again yet.
+    Back,
     /// Its deletion was asked for, and had no answer.
     Asked,
 }
 
 /// Compares two pods: `Less` goes first. A ReplicaSet's order (kubernetes `ActivePodsWithRanks`) with ranks added: whose deletion may still
 /// arrive (any other would go beside it), what a user asks to go first, not available, retiring already, old revision, idle before busy, and, of
-/// equal cost, who holds fewer requests. Who retires is not ready by our own word, so it ranks as what it would be without: one that cannot serve
-/// goes before it.
+/// equal cost, who holds fewer requests. Who retires, or comes back, is not ready by our own word, so it ranks as what it would be without: one that
+/// cannot serve goes before it, and whoever was called back is not the next to go.
 pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
     let key = |ranked: &Ranked<'_>| {
-        let (pod, retiring) = (ranked.pod, ranked.going == Going::Retiring);
+        let pod = ranked.pod;
+        let by_our_word = matches!(ranked.going, Going::Retiring | Going::Back);
         (
             ranked.going != Going::Asked,
             !pod.delete_first,
@@ -49,9 +52,9 @@ pub fn order(a: &Ranked<'_>, b: &Ranked<'_>, now: Timestamp) -> Ordering {
                 Phase::Unknown => 1,
                 _ => 2,
             },
-            pod.is_ready() || retiring,
-            ranked.available || retiring,
-            !retiring,
+            pod.is_ready() || by_our_word,
+            ranked.available || by_our_word,
+            ranked.going != Going::Retiring,
             !ranked.outdated,
             !ranked.load.is_idle(),
             pod.deletion_cost,

@@ -283,7 +283,8 @@ fn ranked<'a>(input: &Input<'_>, pods: &Sorted<'a>) -> Vec<&'a PodView> {
         outdated,
         going: match (input.standing)(pod) {
             _ if (input.asked)(&pod.uid) => Going::Asked,
-            standing if standing.is_retiring() => Going::Retiring,
+            Standing::Retiring { .. } => Going::Retiring,
+            Standing::Returning => Going::Back,
             _ => Going::No,
         },
         load: (input.load)(&pod.uid),

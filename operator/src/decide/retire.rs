@@ -7,7 +7,9 @@ use std::time::Duration;
 pub enum Standing {
     /// In service, and its primary takes orders.
     Serving,
-    /// Its primary has not been asked yet in this term.
+    /// The same, but that it was called back a moment ago and is not ready again yet.
+    Returning,
+    /// Its primary has not been heard yet in this term, or not for a moment.
     Unheard,
     /// Told to retire.
     Retiring {
@@ -38,14 +40,14 @@ pub enum Step {
 const COUNTED: Duration = Duration::from_secs(2);
 /// Our readiness probe takes three seconds to say no. A pod that is ready after this time has a probe of its user's, which knows nothing of the
 /// order: its Services send to it on, and it is of no use to wait for it to be idle.
-const TAKES_EFFECT: Duration = Duration::from_secs(10);
+pub const TAKES_EFFECT: Duration = Duration::from_secs(10);
 /// All primaries are asked once in a few seconds.
 const ASKED_SOON: Duration = Duration::from_secs(1);
 
 // === impl Standing ===
 
 impl Standing {
-    /// In service but for our own word.
+    /// It serves out by our word.
     #[must_use]
     pub fn is_retiring(self) -> bool {
         matches!(self, Self::Retiring { .. })
@@ -60,7 +62,7 @@ pub fn step(standing: Standing, limit: Duration) -> Step {
         Standing::Out => Step::Delete,
         _ if limit.is_zero() => Step::Delete,
         Standing::Unheard => Step::Wait(ASKED_SOON),
-        Standing::Serving => Step::Retire(limit.min(COUNTED)),
+        Standing::Serving | Standing::Returning => Step::Retire(limit.min(COUNTED)),
         Standing::Retiring { since, left, idle } => {
             let over = since >= limit || (left && idle && since >= COUNTED) || (!left && since >= TAKES_EFFECT);
             let moments = [COUNTED, TAKES_EFFECT, limit].into_iter();
@@ -82,6 +84,7 @@ mod tests {
             (Standing::Out, Step::Delete),
             (Standing::Unheard, Step::Wait(second(1))),
             (Standing::Serving, Step::Retire(second(2))),
+            (Standing::Returning, Step::Retire(second(2))),
             (retiring(0, false, false), Step::Retire(second(2))),
             (retiring(1, true, true), Step::Retire(second(1))), // counted before the order
             (retiring(2, true, true), Step::Delete),

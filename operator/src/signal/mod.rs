@@ -30,7 +30,6 @@ pub use connection::may_be_dialled;
 pub use counters::Counters;
 pub use doubt::Trouble;
 pub use order::{Order, OrderError, Voice};
-#[cfg(test)]
 pub use reading::PodReading;
 pub use reading::Readings;
 pub use runner::{Config, new};

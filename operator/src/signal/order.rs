@@ -32,6 +32,8 @@ pub struct Order {
     pub peers: Option<Arc<str>>,
     /// As it is sent.
     pub body: Bytes,
+    /// A primary that goes by settings of these names is not told yet.
+    spared: Arc<[String]>,
 }
 
 /// How an order differs from the one before it.
@@ -99,7 +101,21 @@ impl Order {
             peers: wanted.peers.as_ref().map(|peers| peers.revision.as_str().into()),
             // Strings, numbers, addresses and booleans: there is no error.
             body: serde_json::to_vec(wanted).unwrap_or_default().into(),
+            spared: Arc::default(),
         }
+    }
+
+    /// The same order, with which a primary that goes by settings of these names is left alone.
+    #[must_use]
+    pub fn sparing(self, names: Arc<[String]>) -> Self {
+        Self { spared: names, ..self }
+    }
+
+    /// Whether the primary with these stats is to be told now.
+    #[must_use]
+    pub fn is_for(&self, stats: &Stats) -> bool {
+        let spares = stats.told.as_ref().is_some_and(|told| self.spared.contains(&told.revision));
+        !spares && self.is_news_to(stats)
     }
 
     /// Whether the primary with these stats has still to be told: it takes orders, and goes by other settings, knows other peers, or is about to forget them.

@@ -37,6 +37,8 @@ pub struct PodReading {
     pub requests: Option<f64>,
     /// Why the last attempt failed; `None` where it did not.
     pub failure: Option<Failure>,
+    /// Since when each attempt has failed; `None` where the last one did not.
+    pub failing_since: Option<Instant>,
     /// Why the last order was not carried out; `None` where it was, or there was none.
     pub order: Option<OrderError>,
     doubt: Doubt,
@@ -132,7 +134,7 @@ impl PodReading {
             Ok(Heard { stats, oddity }) => {
                 self.requests = self.stats.as_ref().and_then(|(before, _)| mean_requests(before, &stats));
                 self.stats = Some((Arc::new(stats), now));
-                self.failure = None;
+                (self.failure, self.failing_since) = (None, None);
                 match oddity {
                     None => self.doubt.good(),
                     Some(oddity) => self.doubt.bad(oddity.category(), &oddity.to_string(), now),
@@ -142,6 +144,7 @@ impl PodReading {
                 let failure = Failure::next(self.failure.as_ref(), error.category(), error.to_string());
                 self.doubt.bad(failure.category, &failure.message, now);
                 self.failure = Some(failure);
+                self.failing_since.get_or_insert(now);
             }
         }
     }

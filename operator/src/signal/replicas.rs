@@ -307,7 +307,7 @@ async fn ask(
     let took = started.elapsed();
     let mut outcome = None;
     if let (Ok(stats), Some((order, voice))) = (&result, &order)
-        && order.is_news_to(stats)
+        && order.is_for(stats)
     {
         let address = SocketAddr::new(target.ip, config.port);
         let deadline = Instant::now() + config.timeout;

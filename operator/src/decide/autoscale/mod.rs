@@ -32,7 +32,7 @@ pub use request::worker_cpu_request;
 pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
     let mut history = history.clone();
     history.note_current(input.current, now.elapsed, &input.policy);
-    let total = requests::total(&input.pods, input.policy.sample_max_age);
+    let total = requests::total(&input.pods, input.policy.sample_max_age, now.wall);
     match &total {
         Ok(total) => history.note_demand(total.with_silent(), now.elapsed, &input.policy),
         Err(_) => history.note_no_demand(now.elapsed),

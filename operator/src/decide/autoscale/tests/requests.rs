@@ -2,7 +2,7 @@
 
 use super::super::decision::Reason;
 use super::super::{Demand, Metric, Pod, Ready, ReadyStatus};
-use super::{Input, Story, seconds};
+use super::{Input, Story, at, seconds};
 
 /// Pods with ten places each, that have so many requests together.
 fn busy(count: usize, requests: f64) -> Vec<Pod> {
@@ -65,7 +65,7 @@ fn a_little_more_than_a_single_replica_has_room_for_is_no_surge() {
         "nearly twice its places at the target: {}",
         decision.message
     );
-    let decision = story.seconds(7, &Input::test().requests(70, busy(1, 15.0)));
+    let decision = story.seconds(7, &Input::test().requests(70, busy(1, 16.0)));
     assert_eq!((decision.desired, decision.reason), (3, Reason::RequestsSurge));
 }
 
@@ -187,9 +187,9 @@ fn after_a_surge_the_calm_before_it_takes_nothing_away() {
         input
     };
     story.seconds(60, &with_window(busy(2, 10.0)));
-    assert_eq!(story.seconds(8, &with_window(busy(2, 95.0))).desired, 10);
+    assert_eq!(story.seconds(8, &with_window(busy(2, 100.0))).desired, 10);
     for second in 0..120 {
-        let decision = story.second(with_window(busy(10, 95.0)));
+        let decision = story.second(with_window(busy(10, 100.0)));
         assert_eq!(decision.desired, 10, "{second}: {}", decision.message);
     }
     story.seconds(90, &with_window(busy(10, 20.0)));
@@ -211,4 +211,50 @@ fn those_that_fail_their_probes_under_too_much_load_still_ask_for_more_and_not_f
     let mut story = Story::starting_with(4);
     let decision = story.seconds(600, &Input::test().requests(100, unready(1.0)));
     assert_eq!((decision.desired, decision.reason), (4, Reason::MetricsUnknown));
+}
+
+#[test]
+fn a_replica_that_has_just_become_ready_is_neither_silent_nor_idle() {
+    let input = |story: &Story, fresh: usize, requests: f64| {
+        let mut pods = busy(1, requests);
+        let new = Ready { status: ReadyStatus::True, last_transition: at(story.elapsed).wall };
+        pods.extend(vec![Pod { ready: Some(new), ..Pod::test() }; fresh]);
+        Input { max: 1000, ..Input::test().requests(100, pods) }
+    };
+    let mut story = Story::starting_with(1);
+    for second in 0..10 {
+        let decision = story.second(input(&story, second.min(4), 200.0));
+        assert!(decision.desired <= 20, "200 requests are 20 replicas': {}", decision.message);
+    }
+    assert_eq!(story.current, 20);
+    let mut story = Story::starting_with(5);
+    story.seconds(200, &input(&story, 0, 5.0));
+    let decision = story.second(input(&story, 1, 5.0));
+    assert_ne!(decision.reason, Reason::MetricsUnknown, "its window would begin anew with each pod that comes");
+}
+
+#[test]
+fn a_mean_that_has_hardly_begun_takes_nothing_away() {
+    let mut input = Input::test().requests(100, busy(8, 0.0));
+    input.policy.down_window = seconds(0);
+    let mut story = Story::starting_with(8);
+    assert_eq!(story.seconds(20, &input).desired, 8);
+    assert_eq!(story.seconds(20, &input).desired, input.min);
+}
+
+#[test]
+fn the_short_window_too_leaves_the_number_where_it_is_about_right() {
+    let mut story = Story::starting_with(2);
+    let decision = story.seconds(10, &Input::test().requests(100, busy(1, 21.0)));
+    assert_eq!((decision.desired, decision.reason), (2, Reason::RequestsSurge), "one of two is ready for a moment");
+}
+
+#[test]
+fn a_mean_is_a_little_off_and_that_is_no_replica() {
+    for (requests, replicas) in [(20.005, 2), (20.05, 3), (0.001, 1)] {
+        let mut story = Story::starting_with(5);
+        let mut input = Input::test().requests(100, busy(5, requests));
+        input.policy.down_window = seconds(0);
+        assert_eq!(story.seconds(61, &input).desired, replicas, "{requests}");
+    }
 }
