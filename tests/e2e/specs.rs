@@ -46,6 +46,11 @@ const REFUSED: &[Mistake] = &[
         "spec.workers.metrics",
     ),
     mistake("workers.metrics: prom-client", &[("/spec/workers/metrics", r#""prom-client""#)], "spec.workers.metrics"),
+    mistake(
+        "a first delay above the longest",
+        &[("/spec/workers/restart", r#"{"initialMilliseconds": 20000}"#)],
+        "spec.workers.restart.initialMilliseconds",
+    ),
     mistake("http.port: 0", &[("/spec/http/port", "0")], "spec.http.port"),
     mistake("http.port: 9180", &[("/spec/http/port", "9180")], "spec.http.port"),
     mistake(

@@ -261,7 +261,14 @@ fn remote(config: &mut Config) -> Result<Remote, StartError> {
     getrandom(&mut secret, GetRandomFlags::empty())
         .map_err(|error| StartError::System { action: "give random bytes", cause: error.into() })?;
     let guard = Guard::new(std::mem::take(&mut config.control_keys), std::mem::take(&mut config.pod_uid), secret);
-    Ok(Remote { guard, told: config.told.take(), listed: None, taken: 0, refusals: Refusals::default() })
+    Ok(Remote {
+        guard,
+        told: config.told.take(),
+        withdrawn: None,
+        listed: None,
+        taken: 0,
+        refusals: Refusals::default(),
+    })
 }
 
 fn policy(config: &Config, channel: bool, kind: Kind, processors: Processors) -> Policy {

@@ -54,8 +54,8 @@ pub fn standing(seen: &Seen, pod: &PodView) -> Standing {
         return if may_answer { Standing::Unheard } else { Standing::Out };
     };
     // A refusal of what is not wanted any more is none.
-    let refused = reading.and_then(|reading| reading.order.as_ref()).filter(|_| order.is_news_to(stats));
-    let refuses = matches!(refused, Some(OrderError::Refused(_) | OrderError::Distrusted(_)));
+    let problem = reading.and_then(|reading| reading.order.as_ref()).filter(|_| order.is_news_to(stats));
+    let refuses = matches!(problem, Some(OrderError::Refused(_) | OrderError::Distrusted(_)));
     // Where nothing is listened on nobody could say when it is idle.
     let serves = stats.told.is_some() && stats.workers.ready > 0 && Load::of(Some(stats)) != Load::Unknown;
     match serves && !refuses && !pod.drain {

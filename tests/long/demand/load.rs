@@ -33,7 +33,7 @@ impl fmt::Display for Shape {
     }
 }
 
-const LITTLE: f64 = 20.0;
+const LITTLE: f64 = 5.0;
 const HALF: f64 = 30.0;
 
 impl Shape {

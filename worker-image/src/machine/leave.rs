@@ -12,9 +12,10 @@ use super::{Change, Effect, Machine, Moment, Note, Reason};
 const END_BY_ITSELF: Duration = Duration::from_secs(1);
 
 /// When a Node worker that was asked to disconnect and still runs gets the signal: when half of its time is over. What
-/// holds it up then (WebSockets) is ended by the program's handler, which has the other half for it.
-fn signal_time(now: Moment, deadline: Moment) -> Moment {
-    now + deadline.saturating_sub(now) / 2
+/// holds it up then (WebSockets) is ended by the program's handler, which has the other half for it; of `drain`, where it was told late.
+fn signal_time(now: Moment, deadline: Moment, drain: Duration) -> Moment {
+    let half = now + deadline.saturating_sub(now) / 2;
+    half.min((now + END_BY_ITSELF).max(deadline.saturating_sub(drain / 2)))
 }
 
 impl Machine {
@@ -81,6 +82,7 @@ impl Machine {
             worker,
             reason,
             untold_until,
+            upgraded_until: deadline,
             signal_at: None,
             deadline,
             killed: false,
@@ -105,7 +107,7 @@ impl Machine {
             // A worker that never was ready has nothing in flight, and no ear for the message perhaps.
             _ if leaving.worker.channel == Channel::Online && was_ready => {
                 effects.push(Effect::Disconnect { pid });
-                signal_at = Some(signal_time(now, deadline));
+                signal_at = Some(signal_time(now, deadline, self.settings.drain));
             }
             _ => effects.push(Effect::Signal { pid, signal: self.stop_signal(), group: self.policy.stop_group }),
         }
@@ -134,12 +136,13 @@ impl Machine {
         let ready_for = slot.ready_for(now);
         let phase = std::mem::replace(&mut slot.phase, Phase::Empty(Vacancy::Handover));
         if let Phase::Starting(worker) | Phase::Ready(worker, _) = phase {
-            let signal_at = Some(signal_time(now, deadline));
+            let signal_at = Some(signal_time(now, deadline, self.settings.drain));
             let reason = Reason::ByItself;
             slot.leaving.push(Leaving {
                 worker,
                 reason,
                 untold_until: None,
+                upgraded_until: deadline,
                 signal_at,
                 deadline,
                 killed: false,

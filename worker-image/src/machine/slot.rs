@@ -90,6 +90,8 @@ pub(super) struct Leaving {
     pub reason: Reason,
     /// It is to be told when nobody waits in its accept queue, and at this time at the latest.
     pub untold_until: Option<Moment>,
+    /// From then on connections of another protocol do not keep it from being told.
+    pub upgraded_until: Moment,
     /// When the worker gets the signal, if it has not had it.
     pub signal_at: Option<Moment>,
     /// When its whole group is killed.

@@ -15,6 +15,8 @@ pub struct Untold {
     pub slot: u32,
     /// Its process.
     pub pid: u32,
+    /// From then on connections of another protocol do not keep it from being told.
+    pub upgraded_until: Moment,
 }
 
 /// A worker that has been ready for long enough has this share of new connections, a fresh one less.
@@ -113,7 +115,11 @@ impl Machine {
     pub(super) fn untold(&self) -> Vec<Untold> {
         let of = |slot: &'_ Slot| {
             let untold = slot.leaving.iter().filter(|leaving| leaving.untold_until.is_some());
-            untold.map(|leaving| Untold { slot: slot.number, pid: leaving.worker.pid }).collect::<Vec<_>>()
+            let of = |leaving: &Leaving| {
+                let (pid, upgraded_until) = (leaving.worker.pid, leaving.upgraded_until);
+                Untold { slot: slot.number, pid, upgraded_until }
+            };
+            untold.map(of).collect::<Vec<_>>()
         };
         self.slots.iter().flat_map(of).collect()
     }

@@ -132,8 +132,10 @@ impl Machine {
             self.dismiss_successor(index, Reason::Stop, now, effects);
             self.vacate(index, Vacancy::Stopped, Reason::Stop, now, effects);
             // Nothing stops later than the replica.
+            let half = plan.deadline.saturating_sub(self.settings.drain / 2);
             for leaving in &mut self.slots[index].leaving {
                 leaving.deadline = leaving.deadline.min(plan.deadline);
+                leaving.upgraded_until = leaving.upgraded_until.min(half);
                 leaving.untold_until = leaving.untold_until.map(|until| until.min(told_by));
             }
         }

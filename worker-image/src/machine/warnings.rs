@@ -3,7 +3,7 @@
 use primary_protocol::{Warning, WarningReason};
 
 use super::slot::{Channel, Phase, Slot};
-use super::{Exit, Machine, Moment, NEVER_READY, ReadyRule};
+use super::{Exit, Machine, Moment, NEVER_READY, ReadyRule, Sockets};
 
 /// What the words need to know beside the machine's state.
 #[derive(Clone, Debug)]
@@ -156,6 +156,11 @@ impl Machine {
                 "it gives no good answer (2xx or 3xx) to a request for --ready-path. Look what it answers, or give another path".to_string()
             }
             (ReadyRule::Listening, _) => "it does not listen. Let it listen, or set ready: Auto or Notify".to_string(),
+            (_, Some(_)) if online && self.policy.sockets == Sockets::PerWorker => {
+                "nothing of it takes a connection from the socket that it is given. Let it listen on PORT; Bun and Deno, which \
+                 have a cluster module of their own, without Node's channel (workers.ipc: None, primary --ipc none)"
+                    .to_string()
+            }
             (_, Some(port)) if online => format!(
                 "Node's cluster module runs in it, and no server of it listens. Let it listen on port {port}, or set \
                  ready: Immediate for a program that serves nothing"

@@ -76,7 +76,7 @@ pub struct Seen {
     pub waiting: usize,
     /// For how long the one has waited that has waited longest.
     pub oldest: Option<Moment>,
-    /// For how long a worker has had the one that it has had longest.
+    /// For how long a worker, here or of another replica, has had the one that it has had longest.
     pub longest: Option<Moment>,
     pub counts: Counts,
     pub loads: Vec<Load>,
@@ -145,7 +145,9 @@ impl Desk {
     /// A request is with another replica. Until this is dropped.
     pub fn sends_away(&self) -> Away {
         self.0.away.fetch_add(1, Ordering::Relaxed);
-        Away(self.clone())
+        let given = self.now();
+        self.state().held.add(given);
+        Away { desk: self.clone(), given }
     }
 
     /// A client's connection is there. Until this is dropped.
@@ -364,6 +366,10 @@ mod tests {
         seat.upgrade();
         assert_eq!(desk.seen().loads.iter().map(|load| (load.in_flight, load.upgraded)).collect::<Vec<_>>(), [(0, 1)]);
         assert_eq!(desk.seen().longest, None, "another protocol is no request");
+        let away = desk.sends_away();
+        assert!(desk.seen().longest.is_some(), "its client would lose it with this replica");
+        drop(away);
+        assert_eq!((desk.seen().longest, desk.seen().away), (None, 0));
         drop(seat);
         assert_eq!(desk.seen().loads[0].upgraded, 0);
     }

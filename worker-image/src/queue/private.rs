@@ -31,7 +31,7 @@ pub struct Reserved {
     /// Where the worker is found when it listens there.
     pub address: SocketAddr,
     /// Keeps the port from being given to others. It does not listen, and so is not in the way of a program that sets `SO_REUSEADDR`, as servers of
-    /// all languages do.
+    /// all languages do, or `SO_REUSEPORT`.
     _socket: OwnedFd,
 }
 
@@ -74,6 +74,7 @@ fn reserve() -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
     bind(&socket, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
     Ok(socket)
 }
@@ -92,6 +93,17 @@ mod tests {
         // std sets SO_REUSEADDR, as all servers do.
         let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, own.address.port()));
         let _listener = TcpListener::bind(all).unwrap();
+        assert!(TcpStream::connect(own.address).is_ok());
+    }
+
+    #[test]
+    fn so_can_one_that_sets_only_so_reuseport() {
+        let own = Private::open().unwrap().own.unwrap();
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP)).unwrap();
+        sockopt::set_socket_reuseport(&socket, true).unwrap();
+        bind(&socket, &own.address).unwrap();
+        rustix::net::listen(&socket, 16).unwrap();
         assert!(TcpStream::connect(own.address).is_ok());
     }
 

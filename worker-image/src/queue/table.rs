@@ -53,7 +53,7 @@ impl<W> Table<W> {
 
     /// Adds what was there until now; before anything changes.
     fn pass(&mut self, now: Moment) {
-        let there = self.workers.in_flight().saturating_add(u32::try_from(self.line.len()).unwrap_or(u32::MAX));
+        let there = self.workers.in_flight().saturating_add(self.line.asking(self.limits.cap));
         self.demand.sum = self.demand.sum.saturating_add(now.saturating_sub(self.demand.until).saturating_mul(there));
         self.demand.until = now;
     }

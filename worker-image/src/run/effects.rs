@@ -176,8 +176,10 @@ impl Primary {
                 for socket in self.main.iter().flat_map(Main::sockets) {
                     listener::restore_backlog(socket);
                 }
-                self.note_accepting(pid);
-                self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Listening });
+                // Behind Queue what it says is no evidence: another runtime's cluster module says so as well, and accepts from a socket of its own.
+                if !self.knock_at_once(pid) {
+                    self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Listening });
+                }
             }
             FromWorker::Ready => self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Notify }),
             FromWorker::Close { key } => {

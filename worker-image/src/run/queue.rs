@@ -273,8 +273,18 @@ impl Primary {
         }
     }
 
-    /// A worker was seen to accept, or said so: it may have requests from when it is ready.
-    pub(super) fn note_accepting(&mut self, pid: u32) {
+    /// Looks at once whether a worker accepts that says so. Gives whether there is anything to look at.
+    pub(super) fn knock_at_once(&mut self, pid: u32) -> bool {
+        let has_own = self.children.get(&pid).is_some_and(|child| child.private.is_some());
+        if has_own {
+            (self.knocks.since, self.knocks.next) = (Some(Instant::now()), None);
+            self.knock_if_due();
+        }
+        has_own
+    }
+
+    /// A worker was seen to accept: it may have requests from when it is ready.
+    fn note_accepting(&mut self, pid: u32) {
         if let Some(child) = self.children.get_mut(&pid) {
             child.accepts = true;
         }

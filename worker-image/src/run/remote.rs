@@ -2,6 +2,7 @@
 
 use primary_protocol::remote::{PEERS_MAX, Peers, Wanted};
 use primary_protocol::{Orders, Told};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::Primary;
@@ -13,12 +14,22 @@ use crate::remote::{self, Guard, Refusal, Refusals, Signed};
 /// Names of revisions and of reloads are not longer.
 const NAME_MAX: usize = 64;
 
+/// What of an order is so whatever becomes of the settings beside it, and is read also where those are of another version.
+#[derive(Deserialize)]
+struct Standing {
+    #[serde(default)]
+    drained: bool,
+    peers: Option<Peers>,
+}
+
 /// What the primary keeps about such orders.
 #[derive(Debug)]
 pub(super) struct Remote {
     pub guard: Guard,
     /// What was ordered last. `None` where nobody may order.
     pub told: Option<Told>,
+    /// Whether the replica was to be out of service by the order that came last, taken or not.
+    pub withdrawn: Option<bool>,
     /// When the peers in it were told.
     pub listed: Option<Moment>,
     pub taken: u64,
@@ -37,6 +48,10 @@ impl Remote {
         let refused = Refusal::ALL.into_iter().map(|(refusal, label)| (label.to_string(), self.refusals.of(refusal)));
         Orders { taken: self.taken, refused: refused.filter(|(_, count)| *count > 0).collect() }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_MAX).contains(&name.len())
 }
 
 impl Primary {
@@ -66,27 +81,31 @@ impl Primary {
         }
     }
 
-    /// All of it, or nothing; but for the other replicas, which are as they are whatever else is wanted.
+    /// All of it, or nothing; but for the other replicas, and whether this one serves, which are as they are whatever becomes of the settings.
     fn carry_out_wanted(&mut self, body: &[u8]) -> Result<(), String> {
-        let wanted: Wanted =
-            serde_json::from_slice(body).map_err(|error| format!("not an order that this primary knows: {error}"))?;
-        let names = [
-            Some(&wanted.revision),
-            wanted.reload.as_ref().map(|reload| &reload.id),
-            wanted.peers.as_ref().map(|peers| &peers.revision),
-        ];
-        if names.into_iter().flatten().any(|name| name.is_empty() || name.len() > NAME_MAX) {
-            return Err(format!("revision, reload.id and peers.revision: give from 1 to {NAME_MAX} letters"));
+        let unknown = |error| format!("not an order that this primary knows: {error}");
+        let standing: Standing = serde_json::from_slice(body).map_err(unknown)?;
+        if standing.peers.as_ref().is_some_and(|peers| peers.members.len() > PEERS_MAX || !is_name(&peers.revision)) {
+            return Err(format!(
+                "peers: give {PEERS_MAX} members at the most, and a revision from 1 to {NAME_MAX} letters"
+            ));
         }
-        if wanted.peers.as_ref().is_some_and(|peers| peers.members.len() > PEERS_MAX) {
-            return Err(format!("peers.members: give {PEERS_MAX} at the most"));
+        self.meet(standing.peers.as_ref());
+        let withdrawal = if standing.drained { Order::Drain { slot: None } } else { Order::Undrain { slot: None } };
+        self.machine.check(&withdrawal).map_err(|refusal| refusal.to_string())?;
+        // Once: an order that is refused comes again, and what people have set since stays.
+        if self.remote.withdrawn.replace(standing.drained) != Some(standing.drained) {
+            self.feed(Event::Order(withdrawal.clone()));
         }
-        self.meet(wanted.peers.as_ref());
+        let wanted: Wanted = serde_json::from_slice(body).map_err(unknown)?;
+        let names = [Some(&wanted.revision), wanted.reload.as_ref().map(|reload| &reload.id)];
+        if !names.into_iter().flatten().all(|name| is_name(name)) {
+            return Err(format!("revision and reload.id: give from 1 to {NAME_MAX} letters"));
+        }
         if self.remote.told.as_ref().is_some_and(|told| told.revision == wanted.revision) {
             return Ok(()); // what people have set since stays
         }
         let settings = remote::settings(&wanted.workers, self.machine.settings(), self.processors)?;
-        let withdrawal = if wanted.drained { Order::Drain { slot: None } } else { Order::Undrain { slot: None } };
         let mut orders = vec![Order::Configure(Box::new(settings)), withdrawal];
         let before = self.remote.told.as_ref().and_then(|told| told.reload.as_ref());
         if let Some(reload) = wanted.reload.as_ref().filter(|reload| before != Some(&reload.id)) {

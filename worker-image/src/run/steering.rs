@@ -72,8 +72,11 @@ impl Primary {
             return;
         }
         self.steering.next = Some(now + EVERY);
-        for Untold { slot, pid } in untold {
-            if let Some(needed) = self.is_needed_in_queue(pid) {
+        let moment = self.now();
+        for Untold { slot, pid, upgraded_until } in untold {
+            let needed =
+                if moment < upgraded_until { self.is_needed_in_queue(pid) } else { self.is_busy_in_queue(pid) };
+            if let Some(needed) = needed {
                 if !needed {
                     self.feed(Event::NobodyWaits { pid });
                 }

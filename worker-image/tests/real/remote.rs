@@ -73,6 +73,18 @@ fn settings_change_while_workers_run() {
 }
 
 #[test]
+fn a_replica_leaves_and_comes_back_whatever_becomes_of_the_settings() {
+    let primary = run(1);
+    primary.wait_ready(1);
+    for (drained, workers) in [(true, r#"{"future": 1}"#), (false, r#"{"restart": {"initialMilliseconds": 60000}}"#)] {
+        let (code, body) =
+            order(&primary, &format!(r#"{{"revision": "x", "workers": {workers}, "drained": {drained}}}"#));
+        let stats = primary.stats();
+        assert_eq!((code, stats.drained, &*stats.told.unwrap().revision), (409, drained, "first"), "{body}");
+    }
+}
+
+#[test]
 fn a_reload_is_carried_out_once_and_a_drain_until_it_is_taken_back() {
     let primary = run(2);
     let before = ready_pids(&primary.wait_ready(2));

@@ -234,6 +234,29 @@ fn a_fresh_worker_gets_a_quarter_more_with_each_quarter_of_its_slow_start() {
     assert!(!scenario.effects.iter().any(|effect| matches!(effect, Effect::Steer(_))), "{:?}", scenario.effects);
 }
 
+/// Slot and process of each that is not told yet.
+fn untold(scenario: &Scenario) -> Vec<(u32, u32)> {
+    scenario.machine.watch().untold.iter().map(|untold| (untold.slot, untold.pid)).collect()
+}
+
+#[test]
+fn behind_the_queue_connections_of_another_protocol_keep_a_worker_for_half_of_the_end() {
+    let settings = Settings { drain: 10 * SECOND, endpoints_delay: Duration::ZERO, ..settings() };
+    let mut scenario = Scenario::new(Policy { sockets: Sockets::PerWorker, ..policy() }, settings);
+    scenario.event(Event::Online { pid: 100 }).evidence(100, ReadyEvidence::Listening);
+    scenario.evidence(101, ReadyEvidence::OwnSocket).stop();
+    let begun = scenario.now;
+    let waits: Vec<_> =
+        scenario.machine.watch().untold.iter().map(|untold| untold.upgraded_until.saturating_sub(begun)).collect();
+    assert_eq!(waits, [5 * SECOND; 2]);
+    scenario.after(5 * SECOND).event(Event::NobodyWaits { pid: 100 });
+    assert!(scenario.effects.contains(&Effect::Disconnect { pid: 100 }), "{:?}", scenario.effects);
+    scenario.after(SECOND);
+    assert_eq!(scenario.signals(), [(100, libc::SIGTERM)], "the rest of its time is for its program's goodbye");
+    scenario.after(2 * SECOND);
+    assert_eq!(scenario.signals(), [(101, libc::SIGTERM)], "one with requests has its last words");
+}
+
 #[test]
 fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it() {
     let mut scenario =
@@ -243,7 +266,7 @@ fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it
     assert!(scenario.effects.contains(&steered_to(&[(1, 4)])), "{:?}", scenario.effects);
     scenario.evidence(101, ReadyEvidence::Notify).order(Order::Drain { slot: Some(1) });
     assert!(scenario.effects.contains(&steered_to(&[(2, 4)])), "{:?}", scenario.effects);
-    assert_eq!((scenario.signals(), scenario.machine.watch().untold), (vec![], vec![Untold { slot: 1, pid: 100 }]));
+    assert_eq!((scenario.signals(), untold(&scenario)), (vec![], vec![(1, 100)]));
     scenario.after(SECOND);
     assert_eq!(scenario.signals(), []);
     scenario.event(Event::NobodyWaits { pid: 100 });
@@ -252,11 +275,7 @@ fn with_sockets_of_their_own_a_worker_that_leaves_accepts_first_who_waits_for_it
     let mut scenario = Scenario::new(Policy { sockets: Sockets::PerSlot, ..policy() }, settings());
     scenario.evidence(100, ReadyEvidence::Notify).evidence(101, ReadyEvidence::Notify);
     scenario.order(Order::Configure(Box::new(Settings { count: 1, ..settings() })));
-    assert_eq!(
-        (scenario.signals(), scenario.machine.watch().untold),
-        (vec![], vec![Untold { slot: 2, pid: 101 }]),
-        "one too many has to as well"
-    );
+    assert_eq!((scenario.signals(), untold(&scenario)), (vec![], vec![(2, 101)]), "one too many has to as well");
     scenario.after(4 * SECOND);
     assert_eq!(scenario.signals(), []);
     scenario.after(SECOND);

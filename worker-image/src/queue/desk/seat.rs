@@ -23,7 +23,10 @@ pub struct Arriving(pub(super) Desk);
 
 /// See [`Desk::sends_away`].
 #[derive(Debug)]
-pub struct Away(pub(super) Desk);
+pub struct Away {
+    pub(super) desk: Desk,
+    pub(super) given: Moment,
+}
 
 /// See [`Desk::connects`].
 #[derive(Debug)]
@@ -55,7 +58,8 @@ impl Drop for Arriving {
 
 impl Drop for Away {
     fn drop(&mut self) {
-        self.0.0.away.fetch_sub(1, Ordering::Relaxed);
+        self.desk.0.away.fetch_sub(1, Ordering::Relaxed);
+        self.desk.state().held.remove(self.given);
     }
 }
 

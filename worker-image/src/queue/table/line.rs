@@ -39,6 +39,14 @@ impl<W> Line<W> {
         self.all.len()
     }
 
+    /// Those that more places could serve: of those who wait for one worker only as many as that one may have.
+    pub fn asking(&self, cap: u32) -> u32 {
+        let cap = usize::try_from(cap).unwrap_or(usize::MAX);
+        let asking =
+            |(wants, tickets): (&Wants, &BTreeSet<Ticket>)| tickets.len().min(wants.worker.map_or(usize::MAX, |_| cap));
+        u32::try_from(self.classes.iter().map(asking).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
     pub fn put(&mut self, ticket: Ticket, waiting: Waiting<W>) {
         self.classes.entry(waiting.wants).or_default().insert(ticket);
         self.all.insert(ticket, waiting);

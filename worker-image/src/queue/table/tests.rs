@@ -179,6 +179,16 @@ fn demand_is_the_sum_over_time_of_what_waits_and_what_is_with_workers() {
 }
 
 #[test]
+fn those_who_wait_for_one_worker_are_demand_as_far_as_others_could_serve_them() {
+    let mut table = table(LIMITS, 2);
+    assert_eq!(table.wants(2, at(0)).1, now(2));
+    table.wants(2, at(0));
+    table.wants(2, at(0));
+    let cap = LIMITS.cap;
+    assert_eq!(table.demand(at(1)), at(1 + u64::from(cap.min(2))), "more replicas would not shorten that line");
+}
+
+#[test]
 fn who_wants_one_worker_waits_for_it_and_for_no_other() {
     let mut table = table(LIMITS, 2);
     assert_eq!(table.wants(2, at(0)).1, now(2));
