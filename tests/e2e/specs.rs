@@ -49,7 +49,7 @@ const REFUSED: &[Mistake] = &[
     mistake(
         "a first delay above the longest",
         &[("/spec/workers/restart", r#"{"initialMilliseconds": 20000}"#)],
-        "spec.workers.restart.initialMilliseconds",
+        "spec.workers.restart",
     ),
     mistake("http.port: 0", &[("/spec/http/port", "0")], "spec.http.port"),
     mistake("http.port: 9180", &[("/spec/http/port", "9180")], "spec.http.port"),

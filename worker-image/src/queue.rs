@@ -32,7 +32,7 @@ mod together;
 mod upload;
 
 pub use affinity::Affinity;
-pub use desk::{Process, Seen};
+pub use desk::{Desk, Process, Seen};
 pub use histogram::{BOUNDS, Histogram};
 pub use private::Private;
 pub use serve::{Leading, Service};

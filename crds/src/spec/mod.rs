@@ -66,9 +66,6 @@ use crate::{status::WorkerClusterStatus, template::PodTemplate};
     validation = Rule::new("!has(self.spec.workers.recycle) || !has(self.spec.workers.recycle.requests) || (has(self.spec.http) && self.spec.http.balancing == 'Queue')")
         .message("recycle.requests needs http.balancing Queue: otherwise nobody counts a worker's requests")
         .field_path(".spec.workers.recycle.requests"),
-    validation = Rule::new("self.spec.workers.restart.initialMilliseconds <= self.spec.workers.restart.maxSeconds * 1000")
-        .message("initialMilliseconds must not be more than maxSeconds: lower the first or raise the second")
-        .field_path(".spec.workers.restart.initialMilliseconds"),
     validation = Rule::new("!self.spec.workers.shutdownMessage || self.spec.workers.ipc != 'None'")
         .message("the message `shutdown` goes over Node's channel: set workers.ipc to Auto or Node, or remove shutdownMessage")
         .field_path(".spec.workers.shutdownMessage"),

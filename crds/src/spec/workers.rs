@@ -175,6 +175,11 @@ pub enum WorkerMetrics {
 /// How a worker that ended is replaced. One that was ready for a second or more is replaced at once; the delay counts only deaths before that.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+// Here and not at the root: what is stored already, and breaks it, can still have its status written (a rule is forgiven where its own part is unchanged).
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.initialMilliseconds <= self.maxSeconds * 1000",
+    "message": "initialMilliseconds must not be more than maxSeconds: lower the first or raise the second"
+}]))]
 pub struct Restart {
     /// Milliseconds before the first repeated fork; each further one waits 1.5 times as long. Default 100.
     #[schemars(range(min = 1, max = 60000))]

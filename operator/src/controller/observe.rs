@@ -173,7 +173,8 @@ pub fn publish(context: &Context, seen: &mut Seen) {
     let owned = seen.owned();
     let orders = match context.public_key() {
         Some(key) => {
-            let mut orders = orders::of(&seen.cluster, &owned, &seen.readings, &seen.withdrawn);
+            let mut orders =
+                orders::of(&seen.cluster, &owned, &seen.readings, &seen.withdrawn, |uid| seen.stats(uid).is_some());
             orders.public_key = Some(key);
             orders
         }

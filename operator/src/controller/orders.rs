@@ -43,7 +43,14 @@ pub struct Orders {
 }
 
 /// The orders for these pods, which are all of this WorkerCluster's.
-pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, withdrawn: &Withdrawn) -> Orders {
+/// `heard` is whether a primary said something a moment ago.
+pub fn of(
+    cluster: &WorkerCluster,
+    pods: &[&PodView],
+    readings: &Readings,
+    withdrawn: &Withdrawn,
+    heard: impl Fn(&str) -> bool,
+) -> Orders {
     let workers = &cluster.spec.workers;
     let reload = ordered(cluster);
     let Withdrawn { retiring, returning } = withdrawn;
@@ -69,7 +76,7 @@ pub fn of(cluster: &WorkerCluster, pods: &[&PodView], readings: &Readings, withd
     let mut order = |pod: &PodView| {
         let (drained, reloads) = (drained(pod), chosen.contains(&*pod.uid));
         // What an operator before this one has told it is to be known before it is told otherwise.
-        let heard = drained || readings.pods.get(&pod.uid).is_some_and(|reading| reading.stats.is_some());
+        let heard = drained || heard(&pod.uid);
         // Who does not serve yet is told as well: when it serves it knows the others already.
         let part = pod.queue_port.and_then(|_| circle.part(&pod.uid));
         let write = || {
@@ -187,7 +194,7 @@ mod tests {
     fn a_drained_pod_is_told_so_and_the_others_what_a_fresh_one_begins_with() {
         let drained = PodView { drain: true, ..pod("a") };
         let retiring = retiring(&pod("c"));
-        let orders = of(&cluster(&[]), &[&drained, &pod("b"), &pod("c")], &Readings::default(), &retiring);
+        let orders = of(&cluster(&[]), &[&drained, &pod("b"), &pod("c")], &Readings::default(), &retiring, |_| true);
         assert_eq!(orders.by_pod[&pod("b").uid].revision, orders.fresh);
         assert_ne!(orders.by_pod[&drained.uid].revision, orders.fresh);
         assert_eq!(orders.by_pod[&pod("c").uid], orders.by_pod[&drained.uid]);
@@ -217,7 +224,7 @@ mod tests {
         let ending = queue("e").deleting();
         let all: Vec<&PodView> = [&b, &a, &shared, &ending].into_iter().chain(&others).collect();
         let retiring = retiring(&queue("r"));
-        let orders = of(&cluster(&[]), &all, &Readings::default(), &retiring);
+        let orders = of(&cluster(&[]), &all, &Readings::default(), &retiring, |_| true);
         let told = peers(&orders, &a).unwrap();
         let members: Vec<_> =
             told.members.iter().map(|peer| (&*peer.id, peer.address.to_string(), peer.leaving)).collect();
@@ -238,7 +245,7 @@ mod tests {
         let returning = [(back.uid.clone(), tokio::time::Instant::now())].into();
         let withdrawn = Withdrawn { returning, ..Withdrawn::default() };
         for (pod, leaving) in [(&back, true), (&queue("b"), false)] {
-            let orders = of(&cluster(&[]), &[&a, pod], &Readings::default(), &withdrawn);
+            let orders = of(&cluster(&[]), &[&a, pod], &Readings::default(), &withdrawn, |_| true);
             let told = peers(&orders, &a).unwrap();
             assert!(told.members.iter().any(|peer| *peer.id == *pod.uid && peer.leaving == leaving), "{told:?}");
             assert_eq!(orders.by_pod[&pod.uid].revision, orders.fresh, "it is told that it is in service");
@@ -248,18 +255,18 @@ mod tests {
     #[test]
     fn what_the_operator_before_told_a_primary_is_known_before_it_is_told_otherwise() {
         let a = pod("a");
-        let leaving = of(&cluster(&[]), &[&a], &Readings::default(), &retiring(&a)).by_pod[&a.uid].revision.clone();
+        let leaving =
+            of(&cluster(&[]), &[&a], &Readings::default(), &retiring(&a), |_| true).by_pod[&a.uid].revision.clone();
         for annotations in [&[][..], &[(names::ANNOTATION_RELOAD, "now")]] {
             let cluster = cluster(annotations);
             assert!(leaving_words(&cluster).contains(&leaving.to_string()), "{annotations:?}");
-            let first = &of(&cluster, &[&a], &Readings::default(), &Withdrawn::default()).by_pod[&a.uid];
+            let of = |heard| {
+                of(&cluster, &[&a], &Readings::default(), &Withdrawn::default(), |_| heard).by_pod[&a.uid].clone()
+            };
+            let first = of(false);
             let is_for = |told: &str| first.is_for(&stats(told));
             assert!(!is_for(&leaving) && is_for("other"), "{annotations:?}");
-            let mut heard = PodReading::default();
-            heard.stats = Some((Arc::new(stats(&leaving)), tokio::time::Instant::now()));
-            let readings = Readings { pods: Arc::new([(a.uid.clone(), heard)].into()), ..Readings::default() };
-            let then = &of(&cluster, &[&a], &readings, &Withdrawn::default()).by_pod[&a.uid];
-            assert!(then.is_for(&stats(&leaving)), "the decision has heard of it, and wants it in service");
+            assert!(of(true).is_for(&stats(&leaving)), "the decision has heard of it, and wants it in service");
         }
     }
 
@@ -275,7 +282,7 @@ mod tests {
     #[test]
     fn who_serves_is_no_setting_and_is_told_also_where_nobody_does() {
         let (a, b) = (queue("a"), queue("b").not_ready());
-        let of = |pods: &[&PodView]| of(&cluster(&[]), pods, &Readings::default(), &Withdrawn::default());
+        let of = |pods: &[&PodView]| of(&cluster(&[]), pods, &Readings::default(), &Withdrawn::default(), |_| true);
         let (one, both, none) = (of(&[&a, &b]), of(&[&a, &queue("b")]), of(&[&b]));
         for orders in [&one, &both, &none] {
             assert_eq!(orders.by_pod[&b.uid].revision, orders.fresh, "a fresh one has these settings, and no list yet");
@@ -288,7 +295,7 @@ mod tests {
     #[test]
     fn settings_have_reached_a_primary_whomever_it_knows() {
         let a = queue("a");
-        let orders = of(&cluster(&[]), &[&a], &Readings::default(), &Withdrawn::default());
+        let orders = of(&cluster(&[]), &[&a], &Readings::default(), &Withdrawn::default(), |_| true);
         let readings = |told: &str, order: Option<OrderError>| {
             let mut reading = PodReading::default();
             reading.stats = Some((Arc::new(stats(told)), tokio::time::Instant::now()));

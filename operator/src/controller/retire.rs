@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use k8s_openapi::jiff::Timestamp;
 use primary_protocol::Stats;
 use tokio::time::Instant;
 
@@ -72,41 +73,93 @@ fn may_answer(reading: &PodReading, pod: &PodView, now: Instant) -> bool {
     reading.failing_since.is_none_or(|since| within(since, SILENT)) || pod.is_ready() && was_heard
 }
 
-/// Brings what is remembered up to what is seen: a pod that was told to leave by the operator before this one leaves on, and one that was called back
-/// is like all others once it is ready again, or has had the time for it.
+/// Brings what is remembered up to what is seen.
 pub fn recollect(context: &Context, seen: &mut Seen) {
     let before = context.memory(&seen.key, |memory| memory.withdrawn.clone());
-    let mut withdrawn = before.clone();
-    let words = orders::leaving_words(&seen.cluster);
-    let min_ready = Strategy::of(&seen.cluster.spec, 0).min_ready;
-    let pods: BTreeMap<&str, &PodView> = seen.owned().into_iter().map(|pod| (&*pod.uid, pod)).collect();
-    for (uid, pod) in pods.iter().filter(|(_, pod)| pod.is_active() && !pod.drain) {
-        let Some(told) = seen.stats(uid).and_then(|stats| stats.told.as_ref()) else { continue };
-        let is_known = before.retiring.contains_key(*uid) || before.returning.contains_key(*uid);
-        if !is_known && words.contains(&told.revision) {
-            withdrawn.retiring.insert(pod.uid.clone(), left_at(pod, seen));
-        }
-    }
-    withdrawn.returning.retain(|uid, since| {
-        let Some(pod) = pods.get(&**uid).filter(|pod| pod.is_active()) else { return false };
-        // Until it has been told, its time has not begun.
-        let is_told = seen.stats(uid).is_some_and(|stats| !stats.drained);
-        let is_over = seen.now.saturating_duration_since(*since) >= TAKES_EFFECT + min_ready;
-        !(is_told && (is_over || pod.is_available(min_ready, seen.wall)))
-    });
+    let withdrawn = brought_up(&before, &view(seen));
     if withdrawn != before {
         context.memory(&seen.key, |memory| memory.withdrawn.clone_from(&withdrawn));
     }
     seen.withdrawn = withdrawn;
 }
 
+/// What is seen of pods that may be out of service by our word.
+struct View<'a> {
+    /// Those of the WorkerCluster that are there, each with what its primary said last, and when, if that was a moment ago.
+    pods: Vec<(&'a PodView, Option<(&'a Stats, Instant)>)>,
+    /// The names of settings that tell a replica to serve out.
+    words: Vec<String>,
+    min_ready: Duration,
+    wall: Timestamp,
+    now: Instant,
+}
+
+fn view(seen: &Seen) -> View<'_> {
+    let heard = |uid: &str| Some((seen.stats(uid)?, seen.readings.pods.get(uid)?.stats.as_ref()?.1));
+    let active = seen.owned().into_iter().filter(|pod| pod.is_active());
+    View {
+        pods: active.map(|pod| (pod, heard(&pod.uid))).collect(),
+        words: orders::leaving_words(&seen.cluster),
+        min_ready: Strategy::of(&seen.cluster.spec, 0).min_ready,
+        wall: seen.wall,
+        now: seen.now,
+    }
+}
+
+/// A pod that was told to leave by the operator before this one leaves on. One that was called back is like all others once it is ready again, or has had
+/// the time for it since it was told; so is one that its user drained, and took that back.
+fn brought_up(before: &Withdrawn, view: &View<'_>) -> Withdrawn {
+    let mut after = Withdrawn { retiring: before.retiring.clone(), returning: BTreeMap::new() };
+    for (pod, heard) in &view.pods {
+        let leaves = heard.is_some_and(|(stats, _)| {
+            stats.drained && stats.told.as_ref().is_some_and(|told| view.words.contains(&told.revision))
+        });
+        match before.returning.get(&pod.uid) {
+            _ if pod.drain => {
+                after.returning.insert(pod.uid.clone(), view.now);
+            }
+            Some(since) => {
+                if let Some(since) = still_returning(*since, pod, *heard, view) {
+                    after.returning.insert(pod.uid.clone(), since);
+                }
+            }
+            None if leaves && !before.retiring.contains_key(&pod.uid) => {
+                after.retiring.insert(pod.uid.clone(), left_at(pod, view));
+            }
+            None => {}
+        }
+    }
+    after
+}
+
+/// Since when a pod that was called back has been in service by our word; `None` where it is like all others.
+fn still_returning(
+    since: Instant,
+    pod: &PodView,
+    heard: Option<(&Stats, Instant)>,
+    view: &View<'_>,
+) -> Option<Instant> {
+    let so_long = view.now.saturating_duration_since(since);
+    match heard {
+        // What it said before it was called back says nothing.
+        Some((stats, at)) if at > since && !stats.drained => {
+            let over =
+                if pod.is_ready() { pod.is_available(view.min_ready, view.wall) } else { so_long >= TAKES_EFFECT };
+            (!over).then_some(since)
+        }
+        // Until it has been told its time has not begun.
+        Some((stats, _)) if stats.drained => Some(view.now),
+        _ => (so_long < SILENT_IN_SERVICE).then_some(since),
+    }
+}
+
 /// When a pod left service that another operator told to: what it has had of its time counts.
-fn left_at(pod: &PodView, seen: &Seen) -> Instant {
+fn left_at(pod: &PodView, view: &View<'_>) -> Instant {
     let since = match pod.readiness {
-        Readiness::NotReady(since) => since.and_then(|since| Duration::try_from(seen.wall.duration_since(since)).ok()),
+        Readiness::NotReady(since) => since.and_then(|since| Duration::try_from(view.wall.duration_since(since)).ok()),
         _ => None,
     };
-    since.and_then(|since| seen.now.checked_sub(since)).unwrap_or(seen.now)
+    since.and_then(|since| view.now.checked_sub(since)).unwrap_or(view.now)
 }
 
 /// Whether nobody uses the replica any more, as its primary says since it was told to retire.
@@ -147,4 +200,97 @@ pub fn settle(context: &Context, seen: &mut Seen, decision: &Decision) -> Vec<Ha
     seen.withdrawn = withdrawn;
     observe::publish(context, seen);
     happenings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::pod::tests::pod;
+
+    fn stats(drained: bool, told: &str) -> Stats {
+        let stats = serde_json::json!({
+            "version": 1, "primaryVersion": "x", "uptimeMilliseconds": 1000, "state": "Serving",
+            "workers": {"desired": 1, "ready": 1, "running": 1, "restarts": 0}, "drained": drained,
+            "deaths": {"exited": 0, "crashed": 0, "neverReady": 0, "outOfMemory": 0}, "told": {"revision": told}
+        });
+        serde_json::from_value(stats).unwrap()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What becomes of what was remembered, at 100 s, when a pod was seen so, and its primary said this at that time.
+    fn after(before: &Withdrawn, begun: Instant, pod: &PodView, said: Option<(&Stats, u64)>) -> Withdrawn {
+        let view = View {
+            pods: vec![(pod, said.map(|(stats, at)| (stats, begun + SECOND * u32::try_from(at).unwrap())))],
+            words: vec!["leave".to_owned()],
+            min_ready: Duration::ZERO,
+            wall: Timestamp::from_second(1_000_000).unwrap(),
+            now: begun + 100 * SECOND,
+        };
+        brought_up(before, &view)
+    }
+
+    #[test]
+    fn one_that_was_told_to_leave_by_the_operator_before_leaves_on_and_its_time_counts() {
+        let begun = Instant::now();
+        let none = Withdrawn::default();
+        let left = PodView { readiness: Readiness::NotReady(Timestamp::from_second(999_960).ok()), ..pod("a") };
+        let seen = after(&none, begun, &left, Some((&stats(true, "leave"), 99)));
+        assert_eq!(seen.retiring.get(&left.uid), Some(&(begun + 60 * SECOND)));
+        for (why, pod, stats) in [
+            ("it is in service", pod("a"), stats(false, "leave")),
+            ("by its user", pod("a").not_ready(), stats(true, "other")),
+            ("by its user's annotation", PodView { drain: true, ..pod("a") }, stats(true, "leave")),
+        ] {
+            assert!(after(&none, begun, &pod, Some((&stats, 99))).retiring.is_empty(), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_its_user_drained_and_took_back_is_nobody_who_retires() {
+        let begun = Instant::now();
+        let drained = PodView { drain: true, ..pod("a").not_ready() };
+        let before = after(&Withdrawn::default(), begun, &drained, Some((&stats(true, "leave"), 99)));
+        let then = after(&before, begun, &pod("a").not_ready(), Some((&stats(true, "leave"), 99)));
+        assert!(then.retiring.is_empty() && then.returning.contains_key(&drained.uid), "{then:?}");
+    }
+
+    #[test]
+    fn one_that_was_called_back_is_so_until_it_is_ready_again_or_had_the_time_for_it() {
+        let begun = Instant::now();
+        let at =
+            |second| Withdrawn { returning: [(pod("a").uid, begun + SECOND * second)].into(), ..Withdrawn::default() };
+        let (back, drained) = (stats(false, "serve"), stats(true, "leave"));
+        let (ready, unready) = (pod("a"), pod("a").not_ready());
+        for (why, since, pod, said, expected) in [
+            ("ready again", 95, &ready, Some((&back, 99)), None),
+            ("said before it was called back", 95, &ready, Some((&back, 90)), Some(95)),
+            ("not ready yet", 95, &unready, Some((&back, 99)), Some(95)),
+            ("not ready any more", 89, &unready, Some((&back, 99)), None),
+            ("not told yet", 60, &unready, Some((&drained, 99)), Some(100)),
+            ("silent for a moment", 80, &unready, None, Some(80)),
+            ("silent", 60, &unready, None, None),
+        ] {
+            let after = after(&at(since), begun, pod, said);
+            assert_eq!(after.returning.get(&pod.uid), expected.map(|at| begun + SECOND * at).as_ref(), "{why}");
+            assert!(after.retiring.is_empty(), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_primary_is_given_up_that_has_been_silent_for_long() {
+        let begun = Instant::now();
+        let now = begun + 100 * SECOND;
+        let mut reading = PodReading::default();
+        assert!(may_answer(&reading, &pod("a"), now), "it was not asked yet");
+        reading.failing_since = Some(begun + 96 * SECOND);
+        assert!(may_answer(&reading, &pod("a").not_ready(), now), "once is nothing");
+        reading.failing_since = Some(begun + 95 * SECOND);
+        assert!(!may_answer(&reading, &pod("a"), now), "it has never answered");
+        for (heard, expected) in [(71, true), (70, false)] {
+            reading.stats = Some((Arc::new(stats(false, "serve")), begun + SECOND * heard));
+            assert_eq!(may_answer(&reading, &pod("a"), now), expected, "{heard}");
+            assert!(!may_answer(&reading, &pod("a").not_ready(), now));
+        }
+    }
 }

@@ -176,6 +176,12 @@ mod tests {
     #[test]
     fn who_retires_goes_before_who_serves_and_after_who_cannot() {
         let (a, b, c) = (pod("a").not_ready(), pod("b"), pod("c").not_ready());
+        let back = Ranked { available: false, going: Going::Back, load: Load::Connections, ..ranked(&a) };
+        assert_eq!(
+            order(&ranked(&PodView { restarts: 9, ..pod("idle") }), &back, now()),
+            Ordering::Less,
+            "it is as busy as it was"
+        );
         let retiring = Ranked { available: false, going: Going::Retiring, load: Load::Connections, ..ranked(&a) };
         let old = Ranked { outdated: true, ..ranked(&b) };
         let broken = Ranked { available: false, ..ranked(&c) };
@@ -192,13 +198,13 @@ mod tests {
 
     prop_compose! {
         fn any_pod()(uid in "[a-d]{1,2}", node in any::<bool>(), phase in 0..3u8, ready in any::<bool>(), since in 0i64..1_000_000,
-                     cost in -2i64..3, restarts in 0..3i32, first in any::<bool>(), available in any::<bool>(), outdated in any::<bool>(), going in 0usize..3, load in 0u64..5, together in 0usize..3)
+                     cost in -2i64..3, restarts in 0..3i32, first in any::<bool>(), available in any::<bool>(), outdated in any::<bool>(), going in 0usize..4, load in 0u64..5, together in 0usize..3)
                      -> (PodView, bool, bool, Going, Load, usize) {
             let phase = [Phase::Pending, Phase::Unknown, Phase::Running][usize::from(phase)];
             let mut pod = pod(&uid).node(node.then_some("n")).phase(phase);
             if ready { pod = pod.ready_since(since); }
             let load = match load { 0 => Load::Idle, 1 => Load::Connections, 2 => Load::Unknown, held => Load::Requests(held) };
-            (PodView { deletion_cost: cost, restarts, delete_first: first, ..pod }, available, outdated, [Going::No, Going::Retiring, Going::Asked][going], load, together)
+            (PodView { deletion_cost: cost, restarts, delete_first: first, ..pod }, available, outdated, [Going::No, Going::Retiring, Going::Back, Going::Asked][going], load, together)
         }
     }
 

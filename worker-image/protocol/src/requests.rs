@@ -25,7 +25,7 @@ pub struct Requests {
     /// For how long the one has waited that has waited longest. Missing where none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_milliseconds: Option<u64>,
-    /// For how long a worker has had the one that it has had longest. Missing where none has any.
+    /// For how long a worker, here or of another replica, has had the one that it has had longest. Missing where none has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_milliseconds: Option<u64>,
     /// Since the primary started, the sum over time of those that waited or were with a worker, in milliseconds: its growth by the growth of
@@ -55,7 +55,7 @@ pub struct Requests {
     /// Answered by the primary, by reason: `full`, `late`, `deadly`; reasons that did not occur are left out.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
-    /// Connections of another protocol (WebSocket) that workers have.
+    /// Connections of another protocol (WebSocket) that workers, here or of another replica, have.
     #[serde(default)]
     pub upgraded: u32,
     /// What the last seconds were like. Missing where nobody has asked within them before.

@@ -5,17 +5,16 @@ use std::time::Duration;
 use super::port::Death;
 use super::settings::HANG_GRACE;
 use super::slot::{Channel, Leaving, Phase, Readiness, Successor, Vacancy, Worker};
-use super::{Change, Effect, Machine, Moment, Note, Reason};
+use super::{Change, Effect, Machine, Moment, Note, Reason, Sockets};
 
 /// A Node worker that has closed its channel has this long to end by itself, with whatever its program does after
 /// `disconnect`; then it gets the signal, for a timer may keep it.
 const END_BY_ITSELF: Duration = Duration::from_secs(1);
 
 /// When a Node worker that was asked to disconnect and still runs gets the signal: when half of its time is over. What
-/// holds it up then (WebSockets) is ended by the program's handler, which has the other half for it; of `drain`, where it was told late.
-fn signal_time(now: Moment, deadline: Moment, drain: Duration) -> Moment {
-    let half = now + deadline.saturating_sub(now) / 2;
-    half.min((now + END_BY_ITSELF).max(deadline.saturating_sub(drain / 2)))
+/// holds it up then (WebSockets) is ended by the program's handler, which has the other half for it.
+fn signal_time(now: Moment, deadline: Moment) -> Moment {
+    now + deadline.saturating_sub(now) / 2
 }
 
 impl Machine {
@@ -107,7 +106,10 @@ impl Machine {
             // A worker that never was ready has nothing in flight, and no ear for the message perhaps.
             _ if leaving.worker.channel == Channel::Online && was_ready => {
                 effects.push(Effect::Disconnect { pid });
-                signal_at = Some(signal_time(now, deadline, self.settings.drain));
+                let half = signal_time(now, deadline);
+                // One whose requests are done was told late: what holds it up now has no more to finish.
+                let late = (now + END_BY_ITSELF).max(deadline.saturating_sub(self.settings.drain / 2));
+                signal_at = Some(if self.policy.sockets == Sockets::PerWorker { half.min(late) } else { half });
             }
             _ => effects.push(Effect::Signal { pid, signal: self.stop_signal(), group: self.policy.stop_group }),
         }
@@ -136,7 +138,7 @@ impl Machine {
         let ready_for = slot.ready_for(now);
         let phase = std::mem::replace(&mut slot.phase, Phase::Empty(Vacancy::Handover));
         if let Phase::Starting(worker) | Phase::Ready(worker, _) = phase {
-            let signal_at = Some(signal_time(now, deadline, self.settings.drain));
+            let signal_at = Some(signal_time(now, deadline));
             let reason = Reason::ByItself;
             slot.leaving.push(Leaving {
                 worker,

@@ -62,6 +62,11 @@ impl Machine {
     }
 
     /// Whether the accept queues are to be looked at, to know when nobody waits in them any more.
+    /// Until when the replica stays for connections of another protocol alone, once it is to end: their programs have the other half to say goodbye in.
+    pub fn upgraded_until(&self) -> Option<Moment> {
+        self.stop.map(|plan| plan.deadline.saturating_sub(self.settings.drain / 2))
+    }
+
     pub(super) fn is_emptying(&self) -> bool {
         self.stop.is_some_and(|plan| matches!(plan.phase, StopPhase::Emptying { .. }))
     }
@@ -132,7 +137,7 @@ impl Machine {
             self.dismiss_successor(index, Reason::Stop, now, effects);
             self.vacate(index, Vacancy::Stopped, Reason::Stop, now, effects);
             // Nothing stops later than the replica.
-            let half = plan.deadline.saturating_sub(self.settings.drain / 2);
+            let half = self.upgraded_until().unwrap_or(now);
             for leaving in &mut self.slots[index].leaving {
                 leaving.deadline = leaving.deadline.min(plan.deadline);
                 leaving.upgraded_until = leaving.upgraded_until.min(half);

@@ -52,6 +52,8 @@ struct Inner {
     begun: Instant,
     state: Mutex<State>,
     arriving: AtomicUsize,
+    /// Connections of another protocol that a worker of another replica has.
+    upgraded_away: AtomicUsize,
     connections: AtomicUsize,
     away: AtomicUsize,
     closes: AtomicBool,
@@ -88,6 +90,8 @@ pub struct Seen {
     pub demand: Moment,
     /// Requests that other replicas have for this one.
     pub away: usize,
+    /// Connections of another protocol that workers of other replicas have.
+    pub upgraded_away: usize,
 }
 
 /// A request that has come.
@@ -113,6 +117,7 @@ impl Desk {
             begun: Instant::now(),
             state: Mutex::new(state),
             arriving: AtomicUsize::new(0),
+            upgraded_away: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             away: AtomicUsize::new(0),
             closes: AtomicBool::new(false),
@@ -142,12 +147,17 @@ impl Desk {
         count(&self.0.arriving) > 0 || count(&self.0.away) > 0 || self.waiting() > 0
     }
 
+    /// Whether connections of another protocol that workers of other replicas have go through here.
+    pub fn holds_others_upgraded(&self) -> bool {
+        self.0.upgraded_away.load(Ordering::Relaxed) > 0
+    }
+
     /// A request is with another replica. Until this is dropped.
     pub fn sends_away(&self) -> Away {
         self.0.away.fetch_add(1, Ordering::Relaxed);
         let given = self.now();
         self.state().held.add(given);
-        Away { desk: self.clone(), given }
+        Away { desk: self.clone(), given, upgraded: false }
     }
 
     /// A client's connection is there. Until this is dropped.
@@ -290,6 +300,7 @@ impl Desk {
             taken: table.taken().clone(),
             demand,
             away: self.0.away.load(Ordering::Relaxed),
+            upgraded_away: self.0.upgraded_away.load(Ordering::Relaxed),
         }
     }
 
@@ -366,10 +377,13 @@ mod tests {
         seat.upgrade();
         assert_eq!(desk.seen().loads.iter().map(|load| (load.in_flight, load.upgraded)).collect::<Vec<_>>(), [(0, 1)]);
         assert_eq!(desk.seen().longest, None, "another protocol is no request");
-        let away = desk.sends_away();
-        assert!(desk.seen().longest.is_some(), "its client would lose it with this replica");
+        let mut away = desk.sends_away();
+        assert!(desk.seen().longest.is_some() && desk.holds_requests(), "its client would lose it with this replica");
+        away.upgrade();
+        let seen = desk.seen();
+        assert_eq!((seen.longest, seen.away, seen.upgraded_away, desk.holds_requests()), (None, 0, 1, false));
         drop(away);
-        assert_eq!((desk.seen().longest, desk.seen().away), (None, 0));
+        assert_eq!((desk.seen().away, desk.seen().upgraded_away), (0, 0));
         drop(seat);
         assert_eq!(desk.seen().loads[0].upgraded, 0);
     }

@@ -114,12 +114,16 @@ pub async fn carry(
     aim: Aim,
     call: Call,
 ) -> Result<Next, (Answer, bool)> {
-    let Call { ticket, mut why, arriving } = call;
+    let Call { ticket, mut why, mut arriving } = call;
+    // Until it has its place here.
+    let mut away = None;
     let since = why.since().unwrap_or_else(|| front.desk.now());
     let mut wants = match &aim {
         Aim::Line(wants) => *wants,
         Aim::Peer(peer) => {
-            match pass_on(front, client, request, upload, peer, Hop::Owner).await {
+            let away = away.insert(front.desk.sends_away());
+            arriving = None;
+            match pass_on(front, client, request, upload, peer, Hop::Owner, away).await {
                 Tried::Over(next) => return Ok(next),
                 Tried::Answer(why) => return Err((why, false)),
                 _ => front.desk.count(|counts| counts.alone += 1),
@@ -140,7 +144,7 @@ pub async fn carry(
         },
         Aim::Line(_) | Aim::Peer(_) => front.desk.ask(ticket, why, wants),
     };
-    drop(arriving);
+    drop((arriving, away.take()));
     let (mut deaths, mut attempts) = (0, 0);
     // Places at workers that live and are not to be asked again by this request.
     let mut tried = Vec::new();
@@ -152,7 +156,10 @@ pub async fn carry(
         let is_away = matches!(given, Given::There(_));
         let came_of_it = match given {
             Given::Here(seat) => attempt(front, client, request, upload, wants, seat).await,
-            Given::There(peer) => pass_on(front, client, request, upload, &peer, Hop::Overflow).await,
+            Given::There(peer) => {
+                let away = away.insert(front.desk.sends_away());
+                pass_on(front, client, request, upload, &peer, Hop::Overflow, away).await
+            }
         };
         let mut why = Why::Back(deaths);
         match came_of_it {
@@ -188,6 +195,7 @@ pub async fn carry(
             continue;
         }
         place = front.desk.ask(ticket, why, wants);
+        away = None;
         if !matches!(place, Place::Now(_)) {
             tried.clear(); // there is no other, and it must not wait for itself
         }

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::around::greet;
 use super::attempt::{Tried, after_leaving, switch};
 use super::client::Client;
-use super::desk::Peer;
+use super::desk::{Away, Peer};
 use super::download::Download;
 use super::exchange::{End, Exchange, deliver};
 use super::front::Front;
@@ -26,7 +26,7 @@ const GREETING_TIME: Duration = Duration::from_secs(5);
 /// And so is one whose machine does not even acknowledge what it is sent for so long.
 const PEER_SILENCE: Duration = Duration::from_secs(5);
 
-/// Has another replica answer a request, if that one has room.
+/// Has another replica answer a request, if that one has room; it is `away` as long.
 pub async fn pass_on(
     front: &Front,
     client: &mut Client,
@@ -34,8 +34,8 @@ pub async fn pass_on(
     upload: &mut Upload,
     peer: &Peer,
     why: Hop,
+    away: &mut Away,
 ) -> Tried {
-    let _away = front.desk.sends_away();
     upload.add(format!("{HOP}: {}\r\n", why.says(&front.desk.own())).as_bytes());
     let place = Place::Peer(peer.id.clone());
     while !front.is_shunned(&peer.id) {
@@ -74,6 +74,7 @@ pub async fn pass_on(
             }
             End::Switched => {
                 stream.end_unanswered(Duration::ZERO); // as the system has it
+                away.upgrade();
                 switch(client, stream, download).await;
                 return Tried::Over(Next::End);
             }

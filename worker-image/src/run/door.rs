@@ -7,6 +7,7 @@ use super::{Primary, pace};
 use crate::ipc::servers::Main;
 use crate::log::Level;
 use crate::machine::Event;
+use crate::queue::Desk;
 use crate::{kernel, listener, sockets};
 
 /// How often to look.
@@ -111,7 +112,10 @@ impl Primary {
         if sockets.peek().is_none() {
             return true; // the program has its own, which the primary cannot close
         }
-        let held = self.queue.as_ref().is_some_and(|queue| queue.desk.holds_requests());
+        let now = self.now();
+        let stays = self.machine.upgraded_until().is_some_and(|until| now < until);
+        let holds = |desk: &Desk| desk.holds_requests() || stays && desk.holds_others_upgraded();
+        let held = self.queue.as_ref().is_some_and(|queue| holds(&queue.desk));
         let queued = held || self.passing.is_busy() || sockets.any(listener::has_waiting);
         let (half_open, unread) = match sockets::at_the_door(&self.ports()) {
             Some((half_open, unread)) => (half_open, Some(unread)),

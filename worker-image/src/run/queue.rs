@@ -66,7 +66,7 @@ fn requests(seen: &Seen, workers: u32) -> Requests {
         merged: counts.merged,
         alone: counts.alone,
         refused: refused.map(|(reason, count)| (reason.to_string(), count)).collect(),
-        upgraded: seen.loads.iter().map(|load| load.upgraded).sum(),
+        upgraded: seen.loads.iter().map(|load| load.upgraded).sum::<u32>().saturating_add(number(seen.upgraded_away)),
         recent: None,
         service: times(&seen.taken.service),
         wait: times(&seen.taken.wait),

@@ -92,9 +92,10 @@ impl Primary {
         }
         self.meet(standing.peers.as_ref());
         let withdrawal = if standing.drained { Order::Drain { slot: None } } else { Order::Undrain { slot: None } };
-        self.machine.check(&withdrawal).map_err(|refusal| refusal.to_string())?;
         // Once: an order that is refused comes again, and what people have set since stays.
-        if self.remote.withdrawn.replace(standing.drained) != Some(standing.drained) {
+        if self.remote.withdrawn != Some(standing.drained) {
+            self.machine.check(&withdrawal).map_err(|refusal| refusal.to_string())?;
+            self.remote.withdrawn = Some(standing.drained);
             self.feed(Event::Order(withdrawal.clone()));
         }
         let wanted: Wanted = serde_json::from_slice(body).map_err(unknown)?;

@@ -75,6 +75,8 @@ pub(super) const UNKNOWN: &str = "RequestsUnknown";
 pub(super) enum RequestsError {
     #[error("no replica is ready yet")]
     NotReady,
+    #[error("the replicas that are ready have just become so, and have not been asked yet")]
+    Unasked,
     #[error("no worker is ready in any replica that is")]
     NotServing,
     #[error("no replica that is ready tells its requests{}", why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
@@ -83,7 +85,7 @@ pub(super) enum RequestsError {
 
 /// What is known of all pods at this moment. One that has just become ready and has not been asked yet is neither silent nor idle: it is not counted.
 pub(super) fn total(pods: &[Pod], max_age: Duration, wall: Timestamp) -> Result<Total, RequestsError> {
-    let (mut requests, mut silent) = (0.0, 0);
+    let (mut requests, mut silent, mut unasked) = (0.0, 0, false);
     // Places and age of those that serve.
     let (mut ready, mut others) = (Vec::new(), Vec::new());
     let (mut why, mut idle) = (None, false);
@@ -98,7 +100,7 @@ pub(super) fn total(pods: &[Pod], max_age: Duration, wall: Timestamp) -> Result<
                     if is_ready { &mut ready } else { &mut others }.push((room, age, own));
                 }
             }
-            Demand::Missing if is_ready && is_new(pod, max_age, wall) => {}
+            Demand::Missing if is_ready && is_new(pod, max_age, wall) => unasked = true,
             _ if is_ready => {
                 silent += 1;
                 why = why.or_else(|| Some(format!("pod {}: {}", pod.name, pod.trouble.as_ref()?)));
@@ -106,11 +108,12 @@ pub(super) fn total(pods: &[Pod], max_age: Duration, wall: Timestamp) -> Result<
             _ => {}
         }
     }
-    let none_ready = ready.is_empty() && silent == 0 && !idle;
+    let none_ready = ready.is_empty() && silent == 0 && !idle && !unasked;
     let mut tells = if none_ready { others } else { ready };
     tells.sort_unstable_by_key(|(room, ..)| *room);
     let Some((places, ..)) = tells.get(tells.len().saturating_sub(1) / 2).copied() else {
         return Err(match (silent, idle) {
+            (0, false) if unasked => RequestsError::Unasked,
             (0, false) => RequestsError::NotReady,
             (0, true) => RequestsError::NotServing,
             _ => RequestsError::Silent { why },

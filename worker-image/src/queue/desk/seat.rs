@@ -26,6 +26,7 @@ pub struct Arriving(pub(super) Desk);
 pub struct Away {
     pub(super) desk: Desk,
     pub(super) given: Moment,
+    pub(super) upgraded: bool,
 }
 
 /// See [`Desk::connects`].
@@ -50,6 +51,17 @@ impl Seat {
     }
 }
 
+impl Away {
+    /// The connection speaks another protocol from now on, for as long as this is kept: nobody waits for its end.
+    pub fn upgrade(&mut self) {
+        if !std::mem::replace(&mut self.upgraded, true) {
+            self.desk.0.away.fetch_sub(1, Ordering::Relaxed);
+            self.desk.0.upgraded_away.fetch_add(1, Ordering::Relaxed);
+            self.desk.state().held.remove(self.given);
+        }
+    }
+}
+
 impl Drop for Arriving {
     fn drop(&mut self) {
         self.0.0.arriving.fetch_sub(1, Ordering::Relaxed);
@@ -58,8 +70,12 @@ impl Drop for Arriving {
 
 impl Drop for Away {
     fn drop(&mut self) {
-        self.desk.0.away.fetch_sub(1, Ordering::Relaxed);
-        self.desk.state().held.remove(self.given);
+        if self.upgraded {
+            self.desk.0.upgraded_away.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.desk.0.away.fetch_sub(1, Ordering::Relaxed);
+            self.desk.state().held.remove(self.given);
+        }
     }
 }
 
