@@ -74,7 +74,9 @@ pub fn servers(data: &[u8]) {
                 assert_eq!(said.errno == Some(0), answer.socket.is_some(), "{said:?}");
                 assert!(answer.socket.is_some() || said.errno.is_some_and(|errno| errno < 0), "{said:?}");
             }
-            Ok(FromWorker::Close { key }) => servers.close(pid, &key),
+            Ok(FromWorker::Close { key }) => {
+                servers.close(pid, &key);
+            }
             Ok(FromWorker::Ready) => servers.forget(pid),
             _ => {}
         }

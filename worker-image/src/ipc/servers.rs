@@ -198,11 +198,10 @@ impl Servers {
         Ok(found)
     }
 
-    /// A worker closed a server; the socket stays for the others.
-    pub fn close(&mut self, pid: u32, key: &str) {
-        if let Some(held) = self.held.get_mut(&pid) {
-            held.remove(key);
-        }
+    /// A worker closed a server; the socket stays for the others. Says whether it was that of the primary's port.
+    pub fn close(&mut self, pid: u32, key: &str) -> bool {
+        let closed = self.held.get_mut(&pid).and_then(|held| held.remove(key));
+        closed.and_then(|identity| self.opened.get(&identity)).is_some_and(|server| server.is_main)
     }
 
     /// The main socket was closed, or another one took its place.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::slot::{Phase, Vacancy};
+use super::slot::{Phase, Slot, Vacancy};
 use super::{Effect, Machine, Moment, Note, Reason, Sockets};
 
 /// After a SIGKILL the kernel needs a moment; a process in uninterruptible sleep may need for ever, and is not waited for.
@@ -149,11 +149,18 @@ impl Machine {
     }
 
     fn next_phase(&self, plan: &StopPlan, now: Moment) -> StopPhase {
-        if self.slots.iter().all(|slot| slot.running_since().is_none()) {
+        // Requests that the primary holds wait for whoever is forked in the place of one that died.
+        let comes = |slot: &Slot| match slot.phase {
+            Phase::Waiting { until } => until < plan.deadline,
+            Phase::Forking { .. } | Phase::Starting(_) => true,
+            _ => false,
+        };
+        let recovers = self.policy.sockets == Sockets::PerWorker && self.served && self.slots.iter().any(comes);
+        if !recovers && self.slots.iter().all(|slot| slot.running_since().is_none()) {
             return StopPhase::Draining; // nobody is there to tell
         }
         // Who never was ready accepts nobody, and waiting for it to do so is for nothing.
-        let served = self.slots.iter().any(super::slot::Slot::is_ready);
+        let served = recovers || self.slots.iter().any(Slot::is_ready);
         match plan.phase {
             StopPhase::Serving if now < plan.drain_at => StopPhase::Serving,
             StopPhase::Serving if served && now < plan.deadline => {

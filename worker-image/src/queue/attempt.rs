@@ -66,7 +66,8 @@ pub async fn attempt(
         _ => Vec::new(),
     };
     loop {
-        let idle = front.pool.borrow_mut().take(&place, !request.may_be_sent_again());
+        let once = !upload.can_be_repeated(request.may_be_sent_again());
+        let idle = front.pool.borrow_mut().take(&place, once);
         let used = idle.is_some();
         let connected = match idle {
             Some(stream) => Some(stream),

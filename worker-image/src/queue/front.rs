@@ -53,6 +53,8 @@ pub struct Front {
     pub ends: Cell<bool>,
     /// Told when somebody waits for a connection to end; an idle one does.
     pub crowded: Notify,
+    /// So many connections wait without a request, and may be asked to.
+    pub idle: Cell<usize>,
     /// Whether clients come back to their worker.
     pub affinity: Option<Affinity>,
     /// Requests for these may be answered together.
@@ -94,6 +96,7 @@ impl Front {
             closing: Notify::new(),
             ends: Cell::new(false),
             crowded: Notify::new(),
+            idle: Cell::new(0),
             affinity: None,
             together: Paths::none(),
             shares_credentials: false,
@@ -163,7 +166,7 @@ pub async fn serve(front: Rc<Front>, stream: TcpStream, peer: SocketAddr) {
 
 /// Waits for the first bytes of a request, and reads them. Says whether any came.
 async fn is_asked(front: &Front, client: &mut Client) -> bool {
-    let closing = front.closing.notified();
+    let (closing, is_new) = (front.closing.notified(), client.is_new);
     let patience = if client.is_new { FIRST_TIME } else { IDLE_TIME };
     if !front.ends.get() {
         let since = Instant::now();
@@ -179,13 +182,35 @@ async fn is_asked(front: &Front, client: &mut Client) -> bool {
         tokio::select! {
             biased;
             came = comes => return came,
-            () = front.crowded.notified() => return false,
+            () = crowded(front), if !is_new => return false,
             () = closing => {}
         }
     }
     // Workers stay for what may still come.
     let _arriving = front.desk.arrives();
     matches!(timeout(LAST_GRACE, client.read()).await, Ok(Ok(1..)))
+}
+
+/// Waits, without a request, until others have no room: one of those that wait so gives way.
+async fn crowded(front: &Front) {
+    let _idle = Idle::at(&front.idle);
+    front.crowded.notified().await;
+}
+
+/// One more of something, until this is dropped.
+struct Idle<'a>(&'a Cell<usize>);
+
+impl<'a> Idle<'a> {
+    fn at(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// Reads a request and has it answered.
@@ -225,12 +250,11 @@ async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Nex
 
 /// Tells another replica how many of its requests could be taken now.
 async fn tell_room(front: &Front, client: &mut Client) -> Next {
-    let closes = front.desk.closes();
-    let (room, close) = if closes { (0, "connection: close\r\n") } else { (front.desk.room(), "") };
+    // One that is to end has none, and stays: whoever asks may have a request for one of its workers. The answer to that ends the connection.
+    let room = if front.desk.closes() { 0 } else { front.desk.room() };
     // With its UID, so that who asks sees that its list is right: an address may be another pod's by now.
-    let words = format!("HTTP/1.1 204 No Content\r\n{ROOM}: {room} {}\r\n{close}\r\n", front.desk.own());
-    let next = sent(client, words.as_bytes()).await;
-    if closes { Next::End } else { next }
+    let words = format!("HTTP/1.1 204 No Content\r\n{ROOM}: {room} {}\r\n\r\n", front.desk.own());
+    sent(client, words.as_bytes()).await
 }
 
 async fn sent(client: &mut Client, words: &[u8]) -> Next {

@@ -95,10 +95,10 @@ fn aim(front: &Front, request: &Request) -> Aim {
     }
     let wish = front.affinity.as_ref().map(|affinity| affinity.wish(&front.desk, request.wish.as_deref()));
     match wish {
-        Some(Wish::Worker(worker)) => Aim::Line(Wants { worker: Some(worker), roams: false }),
+        Some(Wish::Worker(worker)) => Aim::Line(Wants { worker: Some(worker), ..Wants::default() }),
         Some(Wish::Peer(peer)) if request.hop.is_none() => Aim::Peer(peer),
         // One that was passed on once is not passed on again: none goes in circles.
-        _ => Aim::Line(Wants { worker: None, roams: request.hop.is_none() && !request.upgrades }),
+        _ => Aim::Line(Wants { roams: request.hop.is_none() && !request.upgrades, ..Wants::default() }),
     }
 }
 
@@ -138,7 +138,7 @@ pub async fn carry(
     wants.roams &= upload.is_whole();
     let visits = matches!(aim, Aim::Visit);
     let mut place = match aim {
-        Aim::Visit => match front.desk.visit(ticket) {
+        Aim::Visit => match front.desk.visit(ticket, wants) {
             Some(seat) => Place::Now(Given::Here(seat)),
             None => return Err(refused(client, upload, Answer::NoRoom)),
         },
@@ -146,8 +146,6 @@ pub async fn carry(
     };
     drop((arriving, away.take()));
     let (mut deaths, mut attempts) = (0, 0);
-    // Places at workers that live and are not to be asked again by this request.
-    let mut tried = Vec::new();
     loop {
         let given = seat(front, client, upload, ticket, place).await;
         let Some(given) = given.map_err(|why| refused(client, upload, Answer::Refused(why)))? else {
@@ -179,26 +177,24 @@ pub async fn carry(
                 wants.worker = None;
             }
             Tried::Broken(seat) => {
-                wants.worker = None;
+                (wants.worker, wants.not) = (None, Some(seat.worker));
                 attempts += 1;
                 if attempts >= ATTEMPTS {
                     return Err((if front.desk.meets_tls() { Answer::Tls } else { Answer::Broken }, false));
                 }
-                tried.push(seat);
             }
         }
         upload.rewind();
         // One of another replica has its place in line there, until a worker here died of it: it is not sent on to kill others elsewhere.
         if visits && deaths == 0 {
-            let Some(seat) = front.desk.visit(ticket) else { return Err(refused(client, upload, Answer::NoRoom)) };
+            let Some(seat) = front.desk.visit(ticket, wants) else {
+                return Err(refused(client, upload, Answer::NoRoom));
+            };
             place = Place::Now(Given::Here(seat));
             continue;
         }
         place = front.desk.ask(ticket, why, wants);
         away = None;
-        if !matches!(place, Place::Now(_)) {
-            tried.clear(); // there is no other, and it must not wait for itself
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::exchange::{End, Exchange, deliver};
 use super::front::Front;
 use super::http::{HOP, Hop, Request};
 use super::lead::{Next, next};
-use super::table::Place;
+use super::table::{Place, Refusal};
 use super::upload::Upload;
 
 /// Another replica takes a connection at once, since its kernel does that; one that takes longer is taken to be gone.
@@ -40,7 +40,8 @@ pub async fn pass_on(
     let place = Place::Peer(peer.id.clone());
     while !front.is_shunned(&peer.id) {
         // What may not be sent twice is not sent where the other side may be about to close.
-        let idle = if request.may_be_sent_again() { front.pool.borrow_mut().take(&place, false) } else { None };
+        let repeats = upload.can_be_repeated(request.may_be_sent_again());
+        let idle = if repeats { front.pool.borrow_mut().take(&place, false) } else { None };
         let used = idle.is_some();
         let mut stream = match idle {
             Some(stream) => stream,
@@ -65,7 +66,8 @@ pub async fn pass_on(
             // A connection that was idle may end at any time.
             End::Died if used => upload.rewind(),
             End::Died => break,
-            End::Full if !upload.may_be_sent_again(true) => return Tried::Answer(Answer::Broken),
+            // What was sent of it is not here any more.
+            End::Full if !upload.may_be_sent_again(true) => return Tried::Answer(Answer::Refused(Refusal::Full)),
             End::Full => {
                 if download.leaves_connection() && upload.is_done() {
                     front.pool.borrow_mut().put(place.clone(), stream);

@@ -192,7 +192,8 @@ async fn accept(front: Rc<Front>, listener: TcpListener, permits: Arc<Semaphore>
     let _ = sockopt::set_tcp_keepcnt(&listener, 4);
     loop {
         let free = permits.clone().try_acquire_owned().ok();
-        if free.is_none() {
+        // Where nobody could hear it, it would be for the next that waits, who is innocent.
+        if free.is_none() && front.idle.get() > 0 {
             front.crowded.notify_one();
         }
         let Some(permit) = (match free {

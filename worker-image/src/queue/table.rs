@@ -86,7 +86,7 @@ impl<W> Table<W> {
                 return Asked::Refused(Refusal::Deadly);
             }
         }
-        let wants = Wants { worker: wants.worker.filter(|worker| self.workers.is_chosen(*worker)), ..wants };
+        let wants = possible(&self.workers, wants);
         let since = why.since().unwrap_or(now);
         // Whatever could be given to one that waits was given to it: what is free is for none of them.
         // What a request waits before it is given again is no more news.
@@ -110,9 +110,9 @@ impl<W> Table<W> {
     }
 
     /// A request of another replica, which has no worker free, is given one that is free here; it does not wait.
-    pub fn visit(&mut self, ticket: Ticket, now: Moment) -> Option<WorkerId> {
+    pub fn visit(&mut self, ticket: Ticket, wants: Wants, now: Moment) -> Option<WorkerId> {
         self.pass(now);
-        let id = self.workers.give(ticket, None)?;
+        let id = self.workers.give(ticket, possible(&self.workers, wants))?;
         self.taken.wait.add(Duration::ZERO);
         Some(id)
     }
@@ -196,7 +196,7 @@ impl<W> Table<W> {
     /// Who waits for a worker that gets no more requests takes another.
     fn let_go(&mut self) {
         let workers = &self.workers;
-        self.line.let_go(|id| workers.is_chosen(id));
+        self.line.let_go(|wants| possible(workers, wants));
     }
 
     /// A client left while it waited. Who comes after it may have its turn.
@@ -297,13 +297,13 @@ impl<W> Table<W> {
 
     /// Whether somebody has room for one that wants this.
     fn can(&self, wants: Wants) -> bool {
-        self.workers.has_room(wants.worker)
+        self.workers.next(wants).is_some()
             || (wants.worker.is_none() && wants.roams && self.peers.values().any(|free| *free > 0))
     }
 
     /// Gives a request that has waited for so long to somebody who has room, if there is anybody.
     fn hand(&mut self, ticket: Ticket, wants: Wants, waited: Option<Duration>) -> Option<Place> {
-        if let Some(id) = self.workers.give(ticket, wants.worker) {
+        if let Some(id) = self.workers.give(ticket, wants) {
             if let Some(waited) = waited {
                 self.taken.wait.add(waited);
             }
@@ -314,6 +314,15 @@ impl<W> Table<W> {
         let (peer, free) = self.peers.iter_mut().filter(|_| roams).max_by_key(|(_, free)| **free)?;
         *free = free.checked_sub(1)?;
         Some(Place::Peer(peer.clone()))
+    }
+}
+
+/// What of it can be met: a worker that gets no requests is wanted by nobody, and where there is no other the one that did not answer may.
+fn possible(workers: &Workers, wants: Wants) -> Wants {
+    Wants {
+        worker: wants.worker.filter(|worker| workers.is_chosen(*worker)),
+        not: wants.not.filter(|worker| workers.has_others(*worker)),
+        ..wants
     }
 }
 

@@ -93,13 +93,17 @@ pub async fn answer(
     match wait(client, upload.own(), told).await {
         None => Ok(Next::End),
         Some(Outcome::Same(came)) => {
+            drop(arriving); // it has its answer, and no worker has anything of it
             let handed = timeout(HAND_OUT_TIME, hand_out(front, client, request, upload, came, None)).await;
             Ok(handed.unwrap_or(Next::Reset))
         }
-        Some(Outcome::Yours { came, rest }) => Ok(hand_out(front, client, request, upload, came, Some(rest)).await),
+        Some(Outcome::Yours { came, rest }) => {
+            drop(arriving);
+            Ok(hand_out(front, client, request, upload, came, Some(rest)).await)
+        }
         Some(Outcome::Told(why)) => Err(refused(client, upload, why)),
         Some(Outcome::Alone) => {
-            let aim = Aim::Line(Wants { worker: None, roams: request.hop.is_none() });
+            let aim = Aim::Line(Wants { roams: request.hop.is_none(), ..Wants::default() });
             let ticket = if is_first { front.desk.number_again() } else { ticket };
             // The one that was carried out took its time: that was no waiting in line.
             let why = Why::Alone(front.desk.now());
@@ -174,7 +178,7 @@ async fn fly(front: Rc<Front>, flight: Flight) {
             // Nothing came, or what may not be shared.
             Came::End if came.is_empty() => break,
             Came::More | Came::End | Came::Late => {
-                part(&front, &key, Shared { came: came.split().freeze(), _held: Rc::new(held.split_off(0)) }, far);
+                part(&front, &key, Shared { came: came.split().freeze(), held: Rc::new(held.split_off(0)) }, far);
                 is_over = true;
                 break;
             }
@@ -188,7 +192,7 @@ async fn fly(front: Rc<Front>, flight: Flight) {
         return; // the same key is another's by now
     }
     let all = front.flights.end(&key);
-    let came = Shared { came: came.freeze(), _held: Rc::new(held) };
+    let came = Shared { came: came.freeze(), held: Rc::new(held) };
     let outcome = || match &result {
         Err((why, _)) => Outcome::Told(*why),
         // The worker died in the middle of its answer; that all of them kill another one is not what was asked for.
@@ -215,7 +219,7 @@ fn hold(front: &Front, held: &mut Vec<OwnedSemaphorePermit>, bytes: usize) -> bo
 
 /// Whose it is: of all replicas one carries it out.
 fn aim(front: &Front, request: &Request, key: &Key) -> Aim {
-    let here = Aim::Line(Wants { worker: None, roams: request.hop.is_none() });
+    let here = Aim::Line(Wants { roams: request.hop.is_none(), ..Wants::default() });
     if request.hop.is_some() {
         return here;
     }

@@ -143,6 +143,11 @@ impl Upload {
         self.sent == 0 || (self.kept && idempotent)
     }
 
+    /// Whether that will still hold once it has been sent.
+    pub fn can_be_repeated(&self, idempotent: bool) -> bool {
+        self.kept && self.has_room() && idempotent
+    }
+
     /// All of it is here, and can be sent as often as is needed.
     pub fn is_whole(&self) -> bool {
         self.kept && self.has_come()

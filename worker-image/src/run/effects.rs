@@ -183,7 +183,9 @@ impl Primary {
             }
             FromWorker::Ready => self.feed(Event::Evidence { pid, evidence: ReadyEvidence::Notify }),
             FromWorker::Close { key } => {
-                self.servers.close(pid, &key);
+                if self.servers.close(pid, &key) {
+                    self.note_closed(pid);
+                }
                 if let Some(child) = self.children.get(&pid) {
                     self.passing.dismiss(child.id, &key);
                 }

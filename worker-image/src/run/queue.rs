@@ -283,6 +283,15 @@ impl Primary {
         has_own
     }
 
+    /// A worker accepts no more, though its process lives: whoever connects to it would wait for nobody. It is knocked at, should it listen again.
+    pub(super) fn note_closed(&mut self, pid: u32) {
+        if let Some(child) = self.children.get_mut(&pid).filter(|child| child.private.is_some()) {
+            child.accepts = false;
+            (self.knocks.since, self.knocks.next) = (Some(Instant::now()), None);
+            self.choose_for_queue();
+        }
+    }
+
     /// A worker was seen to accept: it may have requests from when it is ready.
     fn note_accepting(&mut self, pid: u32) {
         if let Some(child) = self.children.get_mut(&pid) {

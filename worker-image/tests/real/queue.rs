@@ -125,6 +125,16 @@ fn a_node_program_without_the_channel_listens_on_the_port_that_is_kept_for_it() 
 }
 
 #[test]
+fn a_worker_that_closes_its_server_and_lives_gets_no_more_requests() {
+    let (_, primary) = queued(2, &[], &["node", &program("closes.js")]);
+    let closed = get(primary.port, "/close", PATIENCE).unwrap();
+    for _ in 0..20 {
+        assert_ne!(get(primary.port, "/", PATIENCE).unwrap(), closed, "nobody accepts there");
+    }
+    assert_eq!(ready_pids(&primary.stats()).len(), 2, "its process lives");
+}
+
+#[test]
 fn a_worker_that_is_busy_holds_up_nobody() {
     let (_, primary) = queued(2, &[("--max-in-flight-per-worker", "1")], &["node", &program("cluster.js")]);
     let stopped = primary.stats().slots[0].pid.unwrap();

@@ -240,6 +240,24 @@ fn untold(scenario: &Scenario) -> Vec<(u32, u32)> {
 }
 
 #[test]
+fn a_worker_that_dies_while_its_replica_ends_is_replaced_where_requests_wait_here() {
+    for (sockets, replaced) in [(Sockets::PerWorker, true), (Sockets::Shared, false)] {
+        let settings = Settings { count: 1, drain: 10 * SECOND, endpoints_delay: 5 * SECOND, ..settings() };
+        let mut scenario = Scenario::new(Policy { sockets, ..policy() }, settings);
+        scenario.nobody_waits = false;
+        scenario.evidence(100, ReadyEvidence::OwnSocket).after(20 * SECOND).stop();
+        scenario.after(SECOND).exit(100, Exit::Signal(libc::SIGKILL));
+        assert_eq!(scenario.pids().len(), usize::from(replaced), "{sockets:?}: while it serves on");
+        if replaced {
+            scenario.after(5 * SECOND);
+            assert!(scenario.effects.contains(&Effect::CloseDoor), "{:?}", scenario.effects);
+            scenario.evidence(101, ReadyEvidence::OwnSocket).after(SECOND).exit(101, Exit::Signal(libc::SIGKILL));
+            assert_eq!(scenario.pids(), [102], "and while those that wait are answered");
+        }
+    }
+}
+
+#[test]
 fn behind_the_queue_connections_of_another_protocol_keep_a_worker_for_half_of_the_end() {
     let settings = Settings { drain: 10 * SECOND, endpoints_delay: Duration::ZERO, ..settings() };
     let mut scenario = Scenario::new(Policy { sockets: Sockets::PerWorker, ..policy() }, settings);

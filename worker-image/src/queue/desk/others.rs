@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use primary_protocol::remote;
 
 use super::super::peers::Owner;
-use super::super::table::{Moment, PeerId, Ticket};
+use super::super::table::{Moment, PeerId, Ticket, Wants};
 use super::{Desk, Peer, Seat};
 
 impl Desk {
@@ -75,13 +75,13 @@ impl Desk {
     }
 
     /// A worker that is free now, for a request of another replica. It does not wait here.
-    pub fn visit(&self, ticket: Ticket) -> Option<Seat> {
+    pub fn visit(&self, ticket: Ticket, wants: Wants) -> Option<Seat> {
         let now = self.now();
         let mut state = self.state();
         if state.stops {
             return None;
         }
-        let worker = state.table.visit(ticket, now)?;
+        let worker = state.table.visit(ticket, wants, now)?;
         self.seat(&mut state, worker, now)
     }
 

@@ -29,13 +29,13 @@ impl Table<Ticket> {
     /// One that another replica may have as well.
     fn roams(&mut self, now: Moment) -> (Ticket, Asked) {
         let ticket = self.number();
-        (ticket, self.ask(ticket, Why::New, Wants { roams: true, worker: None }, now, || ticket))
+        (ticket, self.ask(ticket, Why::New, Wants { roams: true, ..Wants::default() }, now, || ticket))
     }
 
     /// One that wants this worker.
     fn wants(&mut self, worker: WorkerId, now: Moment) -> (Ticket, Asked) {
         let ticket = self.number();
-        (ticket, self.ask(ticket, Why::New, Wants { roams: false, worker: Some(worker) }, now, || ticket))
+        (ticket, self.ask(ticket, Why::New, Wants { worker: Some(worker), ..Wants::default() }, now, || ticket))
     }
 }
 
@@ -216,7 +216,8 @@ fn another_replica_is_given_what_nobody_here_is_free_for() {
     assert_eq!(given, [Turn { ticket: 3, place: Place::Peer(there.clone()), who: 3 }], "2 does not roam");
     assert_eq!(table.roams(at(1)).1, Asked::Now(Place::Peer(there)));
     assert_eq!(table.roams(at(1)).1, Asked::Waits, "it was taken to have room for two");
-    assert_eq!(table.ask(3, Why::Untaken(at(0)), Wants { roams: true, worker: None }, at(2), || 3), Asked::Waits);
+    let wants = Wants { roams: true, ..Wants::default() };
+    assert_eq!(table.ask(3, Why::Untaken(at(0)), wants, at(2), || 3), Asked::Waits);
     assert_eq!(table.oldest(at(2)), Some(at(2)), "it has waited all the time");
     table.leave(3, at(2));
     table.roamed(at(1), at(2));
@@ -231,10 +232,10 @@ fn a_guest_gets_a_worker_that_is_free_and_does_not_wait() {
     let mut table = table(Limits { cap: 2, ..LIMITS }, 1);
     assert_eq!(table.room(), 2);
     let ticket = table.number();
-    assert_eq!(table.visit(ticket, at(0)), Some(1));
+    assert_eq!(table.visit(ticket, Wants::default(), at(0)), Some(1));
     table.comes(at(0));
     let ticket = table.number();
-    assert_eq!((table.room(), table.visit(ticket, at(0))), (0, None));
+    assert_eq!((table.room(), table.visit(ticket, Wants::default(), at(0))), (0, None));
     table.comes(at(0));
     assert_eq!(turns(&table.done(1, at(0), at(1))), [(4, 1)]);
     table.done(1, at(0), at(1));
@@ -262,7 +263,8 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let wants = (proptest::option::of(1_u64..5), any::<bool>()).prop_map(|(worker, roams)| Wants { worker, roams });
+    let worker = || proptest::option::of(1_u64..5);
+    let wants = (worker(), worker(), any::<bool>()).prop_map(|(worker, not, roams)| Wants { worker, not, roams });
     prop_oneof![
         2 => Just(Happening::Comes(Wants::default())),
         2 => wants.prop_map(Happening::Comes),
@@ -305,7 +307,11 @@ impl Model {
 
     /// What is still wanted: a worker that gets no requests is wanted no more.
     fn settled(&self, wants: Wants) -> Wants {
-        Wants { worker: wants.worker.filter(|worker| self.chosen.contains(worker)), ..wants }
+        Wants {
+            worker: wants.worker.filter(|worker| self.chosen.contains(worker)),
+            not: wants.not.filter(|not| self.chosen.iter().any(|worker| worker != not)),
+            ..wants
+        }
     }
 
     fn settle(&mut self) {
@@ -320,7 +326,8 @@ impl Model {
         match place {
             Place::Worker(worker) => {
                 prop_assert!(self.is_free(*worker), "{} has no room", worker);
-                prop_assert!(wants.worker.is_none_or(|wanted| wanted == *worker), "{} is not {:?}", worker, wants);
+                let is_wanted = wants.worker.map_or(wants.not != Some(*worker), |wanted| wanted == *worker);
+                prop_assert!(is_wanted, "{} is not {:?}", worker, wants);
                 self.with.push((ticket, *worker));
             }
             Place::Peer(_) => {
@@ -330,7 +337,8 @@ impl Model {
                     ticket,
                     wants
                 );
-                prop_assert!(!self.alive.iter().any(|worker| self.is_free(*worker)), "somebody here is free");
+                let wanted = |worker: &WorkerId| self.is_free(*worker) && wants.not != Some(*worker);
+                prop_assert!(!self.alive.iter().any(wanted), "somebody here is free");
                 self.room -= 1;
                 self.away.push((ticket, wants));
             }
@@ -355,6 +363,19 @@ impl Model {
         }
         Ok(None)
     }
+}
+
+#[test]
+fn one_that_a_worker_did_not_answer_goes_to_another_if_there_is_one() {
+    let mut table = table(Limits { cap: 2, ..LIMITS }, 2);
+    let not = Wants { not: Some(1), ..Wants::default() };
+    assert_eq!([table.comes(at(0)).1, table.comes(at(0)).1], [now(1), now(2)]);
+    table.untaken(1, at(0));
+    let ticket = table.number();
+    assert_eq!(table.ask(ticket, Why::Back(0), not, at(0), || ticket), now(2), "1 is emptier");
+    let ticket = table.number();
+    assert_eq!(table.ask(ticket, Why::Back(0), not, at(0), || ticket), Asked::Waits);
+    assert_eq!(turns(&table.forget(2, at(1))), [(ticket, 1)], "there is no other");
 }
 
 #[test]
@@ -487,7 +508,7 @@ proptest! {
             for wants in in_time {
                 let somebody = match wants.worker {
                     Some(worker) => model.is_free(worker),
-                    None => model.alive.iter().any(|worker| model.is_free(*worker)) || (wants.roams && model.room > 0),
+                    None => model.alive.iter().any(|worker| model.is_free(*worker) && wants.not != Some(*worker)) || (wants.roams && model.room > 0),
                 };
                 prop_assert!(!somebody, "{:?} waits, and somebody has room", wants);
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::line::Wants;
 use super::words::{Load, Moment, Ticket, WorkerId};
 
 #[derive(Debug, Default)]
@@ -86,20 +87,24 @@ impl Workers {
         self.all.get(&id).is_some_and(|worker| worker.in_flight > 0 || worker.upgraded > 0)
     }
 
-    /// Whether this one has room, or any.
-    pub fn has_room(&self, id: Option<WorkerId>) -> bool {
-        match id {
-            Some(id) => self.rank(id).is_some_and(|rank| self.free.contains(&rank)),
-            None => !self.free.is_empty(),
+    /// Whether there is another that gets new requests.
+    pub fn has_others(&self, id: WorkerId) -> bool {
+        self.chosen.iter().any(|other| *other != id)
+    }
+
+    /// Where the one stands that a request which wants this is given.
+    pub fn next(&self, wants: Wants) -> Option<Rank> {
+        match wants.worker {
+            Some(id) => self.rank(id).filter(|rank| self.free.contains(rank)),
+            None => self.free.iter().find(|(.., id)| wants.not != Some(*id)).copied(),
         }
     }
 
-    /// Gives a request to this one, or to whoever is next; `None` where there is no room.
-    pub fn give(&mut self, ticket: Ticket, id: Option<WorkerId>) -> Option<WorkerId> {
-        let (_, _, id) = match id {
-            Some(id) => self.rank(id).filter(|rank| self.free.remove(rank))?,
-            None => self.free.pop_first()?,
-        };
+    /// Gives a request to whoever is next for it; `None` where there is no room.
+    pub fn give(&mut self, ticket: Ticket, wants: Wants) -> Option<WorkerId> {
+        let rank = self.next(wants)?;
+        self.free.remove(&rank);
+        let (.., id) = rank;
         if let Some(worker) = self.all.get_mut(&id) {
             worker.in_flight += 1;
             worker.turn = ticket;

@@ -357,6 +357,16 @@ async fn a_client_comes_back_to_its_worker_also_by_the_other_replica() {
             before[its] += 1;
             assert_eq!((served(&one), served(&two)), (before.clone(), vec![0, 0, 0]));
         }
+        // Its replica is to leave: as long as the worker lives, its client comes to it, whatever it asks.
+        one.desk.part(true);
+        let posted = with.replace("GET", "POST").replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n");
+        for request in [&with, &posted] {
+            let answer = two.ask(request).await;
+            assert!(answer.contains("200 OK") && !answer.contains("set-cookie"), "{answer}");
+            before[its] += 1;
+            assert_eq!((served(&one), served(&two)), (before.clone(), vec![0, 0, 0]));
+        }
+        one.desk.part(false);
         // Its worker leaves: it gets another, and a cookie for that one.
         let left = u64::try_from(its).unwrap() + 1;
         one.desk.choose((1..=3).filter(|worker| *worker != left).collect());

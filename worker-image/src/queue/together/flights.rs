@@ -34,7 +34,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Shared {
     pub came: Bytes,
-    pub _held: Rc<Vec<OwnedSemaphorePermit>>,
+    pub held: Rc<Vec<OwnedSemaphorePermit>>,
 }
 
 impl Flights {

@@ -27,12 +27,14 @@ pub async fn hand_out(
     shared: Shared,
     mut rest: Option<DuplexStream>,
 ) -> Next {
-    let mut came = shared.came.clone();
+    let Shared { mut came, held } = shared;
+    let mut held = Some(held);
     let mut download = Download::new(BytesMut::new(), Vec::new());
     while !download.is_done() {
         if came.is_empty()
             && let Some(more) = &mut rest
         {
+            held = None; // what was kept has gone out, and the rest is kept by nobody
             let mut piece = BytesMut::with_capacity(PIECE);
             let reads = more.read_buf(&mut piece);
             let reads = std::pin::pin!(reads);
@@ -59,5 +61,6 @@ pub async fn hand_out(
             return Next::Reset;
         }
     }
+    drop(held);
     next(client, request, upload, &download)
 }
