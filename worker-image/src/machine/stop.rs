@@ -152,7 +152,7 @@ impl Machine {
         // Requests that the primary holds wait for whoever is forked in the place of one that died.
         let comes = |slot: &Slot| match slot.phase {
             Phase::Waiting { until } => until < plan.deadline,
-            Phase::Forking { .. } | Phase::Starting(_) => true,
+            Phase::Forking { .. } | Phase::Starting(_) | Phase::Empty(Vacancy::Handover) => true,
             _ => false,
         };
         let recovers = self.policy.sockets == Sockets::PerWorker && self.served && self.slots.iter().any(comes);

@@ -33,6 +33,8 @@ pub struct Client {
     pub given: u64,
     /// Its connection ends with the next answer.
     pub is_last: bool,
+    /// So often another replica has asked on it what there is room for.
+    pub greetings: u32,
     pub rhythm: Rhythm,
     /// What is said of it to workers where nobody before it is believed.
     pub written: Vec<u8>,
@@ -41,7 +43,18 @@ pub struct Client {
 impl Client {
     pub fn new(stream: Stream, peer: SocketAddr) -> Self {
         let (inbox, rhythm, written) = (BytesMut::new(), Rhythm::new(), written(peer.ip()));
-        Self { stream, peer, inbox, ended: false, is_new: true, given: 0, is_last: false, rhythm, written }
+        Self {
+            stream,
+            peer,
+            inbox,
+            ended: false,
+            is_new: true,
+            given: 0,
+            is_last: false,
+            greetings: 0,
+            rhythm,
+            written,
+        }
     }
 
     /// Reads what there is; 0 at the end.

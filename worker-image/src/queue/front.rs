@@ -33,6 +33,9 @@ const IDLE_TIME: Duration = Duration::from_secs(75);
 /// And for so long before its first.
 const FIRST_TIME: Duration = Duration::from_secs(15);
 
+/// A connection that has not asked for anything gives way to others after so long.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// So long a client may take to send one more request when connections are to end: its bytes may be on their way, and a connection that ends while
 /// they are costs it the request.
 const LAST_GRACE: Duration = Duration::from_secs(1);
@@ -53,8 +56,8 @@ pub struct Front {
     pub ends: Cell<bool>,
     /// Told when somebody waits for a connection to end; an idle one does.
     pub crowded: Notify,
-    /// So many connections wait without a request, and may be asked to.
-    pub idle: Cell<usize>,
+    /// Whether one has no room at the moment; taken back by whoever gives way for it.
+    pub wanting: Cell<bool>,
     /// Whether clients come back to their worker.
     pub affinity: Option<Affinity>,
     /// Requests for these may be answered together.
@@ -96,7 +99,7 @@ impl Front {
             closing: Notify::new(),
             ends: Cell::new(false),
             crowded: Notify::new(),
-            idle: Cell::new(0),
+            wanting: Cell::new(false),
             affinity: None,
             together: Paths::none(),
             shares_credentials: false,
@@ -182,7 +185,7 @@ async fn is_asked(front: &Front, client: &mut Client) -> bool {
         tokio::select! {
             biased;
             came = comes => return came,
-            () = crowded(front), if !is_new => return false,
+            () = crowded(front, since, is_new) => return false,
             () = closing => {}
         }
     }
@@ -191,25 +194,19 @@ async fn is_asked(front: &Front, client: &mut Client) -> bool {
     matches!(timeout(LAST_GRACE, client.read()).await, Ok(Ok(1..)))
 }
 
-/// Waits, without a request, until others have no room: one of those that wait so gives way.
-async fn crowded(front: &Front) {
-    let _idle = Idle::at(&front.idle);
-    front.crowded.notified().await;
-}
-
-/// One more of something, until this is dropped.
-struct Idle<'a>(&'a Cell<usize>);
-
-impl<'a> Idle<'a> {
-    fn at(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Idle<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+/// Waits, without a request, until somebody has no room: the first of those that wait so gives way. One that has just come may be about to ask.
+async fn crowded(front: &Front, since: Instant, is_new: bool) {
+    loop {
+        if front.wanting.get() {
+            let left = if is_new { SILENT.saturating_sub(since.elapsed()) } else { Duration::ZERO };
+            if !left.is_zero() {
+                tokio::time::sleep(left).await;
+            }
+            if front.wanting.replace(false) {
+                return;
+            }
+        }
+        front.crowded.notified().await;
     }
 }
 
@@ -253,8 +250,13 @@ async fn tell_room(front: &Front, client: &mut Client) -> Next {
     // One that is to end has none, and stays: whoever asks may have a request for one of its workers. The answer to that ends the connection.
     let room = if front.desk.closes() { 0 } else { front.desk.room() };
     // With its UID, so that who asks sees that its list is right: an address may be another pod's by now.
-    let words = format!("HTTP/1.1 204 No Content\r\n{ROOM}: {room} {}\r\n\r\n", front.desk.own());
-    sent(client, words.as_bytes()).await
+    // Who goes on asking would hold the door open.
+    client.greetings = client.greetings.saturating_add(1);
+    let ends = client.greetings > 1 && front.ends.get();
+    let close = if ends { "connection: close\r\n" } else { "" };
+    let words = format!("HTTP/1.1 204 No Content\r\n{ROOM}: {room} {}\r\n{close}\r\n", front.desk.own());
+    let next = sent(client, words.as_bytes()).await;
+    if ends { Next::End } else { next }
 }
 
 async fn sent(client: &mut Client, words: &[u8]) -> Next {

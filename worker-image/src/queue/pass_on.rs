@@ -67,7 +67,10 @@ pub async fn pass_on(
             End::Died if used => upload.rewind(),
             End::Died => break,
             // What was sent of it is not here any more.
-            End::Full if !upload.may_be_sent_again(true) => return Tried::Answer(Answer::Refused(Refusal::Full)),
+            End::Full if !upload.may_be_sent_again(true) => {
+                front.desk.count(|counts| counts.full += 1);
+                return Tried::Answer(Answer::Refused(Refusal::Full));
+            }
             End::Full => {
                 if download.leaves_connection() && upload.is_done() {
                     front.pool.borrow_mut().put(place.clone(), stream);

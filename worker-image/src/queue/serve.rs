@@ -192,8 +192,8 @@ async fn accept(front: Rc<Front>, listener: TcpListener, permits: Arc<Semaphore>
     let _ = sockopt::set_tcp_keepcnt(&listener, 4);
     loop {
         let free = permits.clone().try_acquire_owned().ok();
-        // Where nobody could hear it, it would be for the next that waits, who is innocent.
-        if free.is_none() && front.idle.get() > 0 {
+        front.wanting.set(free.is_none());
+        if free.is_none() {
             front.crowded.notify_one();
         }
         let Some(permit) = (match free {
@@ -202,6 +202,7 @@ async fn accept(front: Rc<Front>, listener: TcpListener, permits: Arc<Semaphore>
         }) else {
             return;
         };
+        front.wanting.set(false);
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let (front, connected) = (front.clone(), front.desk.connects());

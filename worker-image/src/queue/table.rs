@@ -86,7 +86,7 @@ impl<W> Table<W> {
                 return Asked::Refused(Refusal::Deadly);
             }
         }
-        let wants = possible(&self.workers, wants);
+        let wants = Wants { worker: wants.worker.filter(|worker| self.workers.is_chosen(*worker)), ..wants };
         let since = why.since().unwrap_or(now);
         // Whatever could be given to one that waits was given to it: what is free is for none of them.
         // What a request waits before it is given again is no more news.
@@ -112,7 +112,7 @@ impl<W> Table<W> {
     /// A request of another replica, which has no worker free, is given one that is free here; it does not wait.
     pub fn visit(&mut self, ticket: Ticket, wants: Wants, now: Moment) -> Option<WorkerId> {
         self.pass(now);
-        let id = self.workers.give(ticket, possible(&self.workers, wants))?;
+        let id = self.workers.give(ticket, Wants { worker: None, ..wants })?;
         self.taken.wait.add(Duration::ZERO);
         Some(id)
     }
@@ -196,7 +196,7 @@ impl<W> Table<W> {
     /// Who waits for a worker that gets no more requests takes another.
     fn let_go(&mut self) {
         let workers = &self.workers;
-        self.line.let_go(|wants| possible(workers, wants));
+        self.line.let_go(|id| workers.is_chosen(id));
     }
 
     /// A client left while it waited. Who comes after it may have its turn.
@@ -314,15 +314,6 @@ impl<W> Table<W> {
         let (peer, free) = self.peers.iter_mut().filter(|_| roams).max_by_key(|(_, free)| **free)?;
         *free = free.checked_sub(1)?;
         Some(Place::Peer(peer.clone()))
-    }
-}
-
-/// What of it can be met: a worker that gets no requests is wanted by nobody, and where there is no other the one that did not answer may.
-fn possible(workers: &Workers, wants: Wants) -> Wants {
-    Wants {
-        worker: wants.worker.filter(|worker| workers.is_chosen(*worker)),
-        not: wants.not.filter(|worker| workers.has_others(*worker)),
-        ..wants
     }
 }
 

@@ -145,7 +145,7 @@ impl Upload {
 
     /// Whether that will still hold once it has been sent.
     pub fn can_be_repeated(&self, idempotent: bool) -> bool {
-        self.kept && self.has_room() && idempotent
+        self.is_whole() && idempotent
     }
 
     /// All of it is here, and can be sent as often as is needed.

@@ -285,11 +285,17 @@ impl Primary {
 
     /// A worker accepts no more, though its process lives: whoever connects to it would wait for nobody. It is knocked at, should it listen again.
     pub(super) fn note_closed(&mut self, pid: u32) {
-        if let Some(child) = self.children.get_mut(&pid).filter(|child| child.private.is_some()) {
-            child.accepts = false;
-            (self.knocks.since, self.knocks.next) = (Some(Instant::now()), None);
-            self.choose_for_queue();
+        if !self.machine.ready().any(|ready| ready == pid) {
+            return; // one that leaves is to close it
         }
+        let Some(child) = self.children.get_mut(&pid) else { return };
+        let Some(private) = &child.private else { return };
+        child.accepts = false;
+        // Whoever waits in it is told so, and not left to wait for nobody.
+        let waits = || listener::queue(&private.listener).is_some_and(|queue| queue.depth > 0);
+        while waits() && rustix::net::accept(private.listener.as_ref()).is_ok() {}
+        (self.knocks.since, self.knocks.next) = (Some(Instant::now()), None);
+        self.choose_for_queue();
     }
 
     /// A worker was seen to accept: it may have requests from when it is ready.

@@ -85,6 +85,19 @@ impl Setup {
         self
     }
 
+    /// With so many descriptors at the most.
+    pub fn descriptors(mut self, count: u32) -> Self {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")]);
+        limited
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(Stdio::null())
+            .current_dir(&self.folder);
+        self.command = limited;
+        self
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use primary_protocol::WarningReason;
 use rustix::process::Signal;
@@ -122,6 +122,38 @@ fn a_program_of_any_kind_is_served_whether_it_inherits_listens_or_speaks_nodes_p
 fn a_node_program_without_the_channel_listens_on_the_port_that_is_kept_for_it() {
     let (_, primary) = queued(2, &[("--ipc", "none")], &["node", &program("plain.js")]);
     primary.different_answers(2);
+}
+
+#[test]
+fn where_all_places_for_clients_are_taken_those_that_ask_for_nothing_give_way_and_nobody_is_turned_away() {
+    // Descriptors for 22 clients.
+    let setup = Setup::new(1).option("--balancing", "queue").descriptors(300);
+    let primary = setup.run(&["node", &program("cluster.js")]);
+    let worker = ready_pids(&primary.wait_ready(1))[0];
+    let mut idle: Vec<_> = (0..22).map(|_| connect(primary.port).unwrap()).collect();
+    for connection in &mut idle {
+        assert!(ask(connection, "/").unwrap(), "it is kept");
+    }
+    let begun = Instant::now();
+    assert_eq!(get(primary.port, "/", PATIENCE).unwrap().0, 200);
+    assert!(begun.elapsed() < PATIENCE / 2, "and not because one was idle for too long");
+    drop(idle);
+    // All places busy, and more wait than there are.
+    send(worker, Signal::STOP);
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut connection = connect(primary.port).unwrap();
+            std::thread::spawn(move || ask(&mut connection, "/").map(|_| connection))
+        })
+        .collect();
+    wait_for("all places are taken", || {
+        let requests = primary.stats().requests.unwrap();
+        let there = requests.in_flight + requests.waiting;
+        if there >= 22 { Ok(()) } else { Err(there) }
+    });
+    send(worker, Signal::CONT);
+    let answered: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert!(answered.iter().all(Result::is_ok), "{answered:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{Moment, Ticket, WorkerId};
 pub struct Wants {
     /// This worker and no other, for as long as it gets requests.
     pub worker: Option<WorkerId>,
-    /// Not this one, which did not answer it, for as long as there is another.
+    /// Any rather than this one, which did not answer it.
     pub not: Option<WorkerId>,
     /// Another replica, where no worker here is free.
     pub roams: bool,
@@ -96,12 +96,12 @@ impl<W> Line<W> {
         self.all.values().map(|waiting| now.saturating_sub(waiting.since)).max()
     }
 
-    /// Those whose wants cannot be met any more want what can.
-    pub fn let_go(&mut self, possible: impl Fn(Wants) -> Wants) {
-        let lost = |wants: &&Wants| possible(**wants) != **wants;
+    /// Those that wanted a worker which gets no more requests take any.
+    pub fn let_go(&mut self, gets: impl Fn(WorkerId) -> bool) {
+        let lost = |wants: &&Wants| wants.worker.is_some_and(|worker| !gets(worker));
         for wants in self.classes.keys().filter(lost).copied().collect::<Vec<_>>() {
             let tickets = self.classes.remove(&wants).unwrap_or_default();
-            let now = possible(wants);
+            let now = Wants { worker: None, ..wants };
             for ticket in &tickets {
                 if let Some(waiting) = self.all.get_mut(ticket) {
                     waiting.wants = now;

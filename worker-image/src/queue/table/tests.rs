@@ -307,11 +307,7 @@ impl Model {
 
     /// What is still wanted: a worker that gets no requests is wanted no more.
     fn settled(&self, wants: Wants) -> Wants {
-        Wants {
-            worker: wants.worker.filter(|worker| self.chosen.contains(worker)),
-            not: wants.not.filter(|not| self.chosen.iter().any(|worker| worker != not)),
-            ..wants
-        }
+        Wants { worker: wants.worker.filter(|worker| self.chosen.contains(worker)), ..wants }
     }
 
     fn settle(&mut self) {
@@ -326,8 +322,13 @@ impl Model {
         match place {
             Place::Worker(worker) => {
                 prop_assert!(self.is_free(*worker), "{} has no room", worker);
-                let is_wanted = wants.worker.map_or(wants.not != Some(*worker), |wanted| wanted == *worker);
-                prop_assert!(is_wanted, "{} is not {:?}", worker, wants);
+                prop_assert!(wants.worker.is_none_or(|wanted| wanted == *worker), "{} is not {:?}", worker, wants);
+                let others = || self.alive.iter().any(|other| other != worker && self.is_free(*other));
+                prop_assert!(
+                    wants.worker.is_some() || wants.not != Some(*worker) || !others(),
+                    "{} did not answer it",
+                    worker
+                );
                 self.with.push((ticket, *worker));
             }
             Place::Peer(_) => {
@@ -337,8 +338,7 @@ impl Model {
                     ticket,
                     wants
                 );
-                let wanted = |worker: &WorkerId| self.is_free(*worker) && wants.not != Some(*worker);
-                prop_assert!(!self.alive.iter().any(wanted), "somebody here is free");
+                prop_assert!(!self.alive.iter().any(|worker| self.is_free(*worker)), "somebody here is free");
                 self.room -= 1;
                 self.away.push((ticket, wants));
             }
@@ -366,7 +366,7 @@ impl Model {
 }
 
 #[test]
-fn one_that_a_worker_did_not_answer_goes_to_another_if_there_is_one() {
+fn one_that_a_worker_did_not_answer_goes_to_another_if_one_has_room() {
     let mut table = table(Limits { cap: 2, ..LIMITS }, 2);
     let not = Wants { not: Some(1), ..Wants::default() };
     assert_eq!([table.comes(at(0)).1, table.comes(at(0)).1], [now(1), now(2)]);
@@ -374,8 +374,7 @@ fn one_that_a_worker_did_not_answer_goes_to_another_if_there_is_one() {
     let ticket = table.number();
     assert_eq!(table.ask(ticket, Why::Back(0), not, at(0), || ticket), now(2), "1 is emptier");
     let ticket = table.number();
-    assert_eq!(table.ask(ticket, Why::Back(0), not, at(0), || ticket), Asked::Waits);
-    assert_eq!(turns(&table.forget(2, at(1))), [(ticket, 1)], "there is no other");
+    assert_eq!(table.ask(ticket, Why::Back(0), not, at(0), || ticket), now(1), "no other has room");
 }
 
 #[test]
@@ -508,7 +507,7 @@ proptest! {
             for wants in in_time {
                 let somebody = match wants.worker {
                     Some(worker) => model.is_free(worker),
-                    None => model.alive.iter().any(|worker| model.is_free(*worker) && wants.not != Some(*worker)) || (wants.roams && model.room > 0),
+                    None => model.alive.iter().any(|worker| model.is_free(*worker)) || (wants.roams && model.room > 0),
                 };
                 prop_assert!(!somebody, "{:?} waits, and somebody has room", wants);
             }

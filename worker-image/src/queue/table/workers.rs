@@ -87,16 +87,11 @@ impl Workers {
         self.all.get(&id).is_some_and(|worker| worker.in_flight > 0 || worker.upgraded > 0)
     }
 
-    /// Whether there is another that gets new requests.
-    pub fn has_others(&self, id: WorkerId) -> bool {
-        self.chosen.iter().any(|other| *other != id)
-    }
-
-    /// Where the one stands that a request which wants this is given.
+    /// Where the one stands that a request which wants this is given. One that did not answer it is its last resort.
     pub fn next(&self, wants: Wants) -> Option<Rank> {
         match wants.worker {
             Some(id) => self.rank(id).filter(|rank| self.free.contains(rank)),
-            None => self.free.iter().find(|(.., id)| wants.not != Some(*id)).copied(),
+            None => self.free.iter().find(|(.., id)| wants.not != Some(*id)).or(self.free.first()).copied(),
         }
     }
 
