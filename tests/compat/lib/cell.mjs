@@ -27,7 +27,7 @@ export function prepare(cell) {
 export async function run(cell) {
   const started = Date.now();
   const runtime = findRuntime(cell.runtime);
-  const result = { id: cell.id, runtime: runtime.version };
+  const result = { id: cell.id, runtime: runtime.missing ? undefined : runtime.version };
   if (runtime.missing) return { ...result, outcome: 'missing', reason: runtime.missing };
   const { from, folder, program: file } = places(cell.row);
   const program = runtime.kind === 'built' ? path.join(folder, 'server') : file;
