@@ -37,7 +37,8 @@ impl Logs {
             loop {
                 // A look that fails is made again.
                 for pod in space.pods(&name).await.unwrap_or_default().iter().filter(|pod| runs(pod)) {
-                    if followed.insert(pod.name_any()) {
+                    // By its UID: one that takes a free slot may have the name of one that was there before.
+                    if followed.insert(pod.uid()) {
                         tokio::spawn(follow(space.namespace.clone(), pod.name_any(), all.clone()));
                     }
                 }
