@@ -69,7 +69,8 @@ async fn scaling_and_a_rollout_and_a_deletion_cost_no_request_on_kept_connection
         let mean = shares.values().sum::<usize>() / 4;
         let furthest = shares.values().map(|count| count.abs_diff(mean) * 100 / mean.max(1)).max().unwrap_or(100);
         figure("Queue, 2 to 4 pods: load of a pod is off the mean 10 s later by at most", furthest, "%");
-        ensure!(shares.len() == 4 && furthest <= 15, "{shares:?}, {:?} after Ready", ready.elapsed());
+        // Of 900 that choose one of four at random some pod is 15 % off once in forty times, and 25 % in ten thousand; those that stayed would be 100 % off.
+        ensure!(shares.len() == 4 && furthest <= 25, "{shares:?}, {:?} after Ready", ready.elapsed());
         let pod = space.pods("web").await?.first().map(ResourceExt::name_any).context("no pod")?;
         space.api::<Pod>().delete(&pod, &DeleteParams::default()).await?;
         until("another pod in its place", Duration::from_secs(60), async || {

@@ -1,4 +1,5 @@
-// Rooms across workers by the cluster adapter; the branch of the primary passes the messages on.
+// Rooms across workers by the cluster adapter; the branch of the primary passes the messages on. With POLLING clients may poll: what brings a session's
+// requests to one worker stands before the program then.
 const cluster = require('cluster');
 const http = require('http');
 const { Server } = require('socket.io');
@@ -9,7 +10,7 @@ if (cluster.isPrimary) {
   for (let i = 0; i < 2; i++) cluster.fork();
 } else {
   const server = http.createServer((request, response) => response.end(JSON.stringify({ pid: process.pid })));
-  const io = new Server(server, { transports: ['websocket'] });
+  const io = new Server(server, process.env.POLLING ? {} : { transports: ['websocket'] });
   io.adapter(createAdapter());
   io.on('connection', (socket) => {
     socket.emit('hello', process.pid);
