@@ -70,7 +70,9 @@ def main():
     kind, cap, port, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     folder = Path(tempfile.mkdtemp(prefix="bench-proxy-"))
     with contextlib.ExitStack() as held:
-        # All are held while they are drawn: of 64 two would often be the same.
+        # All are held while they are drawn, the front's as well: of 64 two would often be the same.
+        front = held.enter_context(socket.socket())
+        front.bind(("127.0.0.1", int(port)))
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
