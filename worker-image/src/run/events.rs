@@ -104,7 +104,8 @@ impl Primary {
                 Some(said) = inputs.what_is_said.recv() => self.on_said(said),
                 Some(ask) = inputs.asked.recv() => self.answer(ask),
                 Some(ended) = self.tasks.join_next() => self.on_task_ended(ended),
-                () = tokio::time::sleep_until(wake.into()) => {}
+                // Should the kernel have told of no end, it is seen all the same.
+                () = tokio::time::sleep_until(wake.into()) => self.unreaped = true,
             }
             if self.unreaped {
                 self.reap();
@@ -140,6 +141,7 @@ impl Primary {
             self.steering.due(),
             self.gathering.due(),
             self.next_sample(),
+            Some(self.resize.due()),
         ]
         .into_iter()
         .flatten()

@@ -21,6 +21,10 @@ impl Resize {
     pub fn new(count: Count) -> Self {
         Self { count, next: Instant::now() + EVERY }
     }
+
+    pub fn due(&self) -> Instant {
+        self.next
+    }
 }
 
 impl Primary {

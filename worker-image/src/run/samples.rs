@@ -100,8 +100,18 @@ impl Primary {
         depths.try_fold(held, |sum, depth| Some(sum.saturating_add(depth?)))
     }
 
-    /// How many wait for one worker alone, where each has a socket of its own.
+    /// How many wait on the ports that Node workers asked for.
+    fn waiting_at_opened(&self) -> Option<u32> {
+        let mut depths = self.servers.listeners().map(|(_, socket)| Some(listener::queue(socket)?.depth));
+        depths.try_fold(0, |sum: u32, depth| Some(sum.saturating_add(depth?)))
+    }
+
+    /// How many wait for one worker, where that is not whoever waits for all: each may have a socket of its own, and of requests that the primary
+    /// holds none is a worker's before it has it. One that affinity leaves idle has nothing to do while others wait for another.
     fn waiting_for(&self, worker: u32) -> Option<u32> {
+        if self.queue.is_some() {
+            return self.waiting_at_opened();
+        }
         let main = self.main.as_ref().filter(|_| self.is_steered())?;
         let slot = self.machine.slot_of(worker)?;
         Some(listener::queue(main.of(slot))?.depth)
@@ -115,6 +125,9 @@ impl Primary {
     /// Only a hang is judged by it, and it costs reading the kernel's table of connections.
     fn unread_connections(&self) -> Option<sockets::Inodes> {
         self.machine.settings().hang?;
+        if self.queue.is_some() {
+            return None; // whoever has a request is known there
+        }
         sockets::unread_on(&self.ports())
     }
 }

@@ -336,46 +336,46 @@ fn a_thousand_websockets_stay_through_a_reload_until_their_workers_end_and_come_
     }
 }
 
+/// Asks with a cookie. Gives the body, and the cookie that is set.
+fn with_cookie(connection: &mut BufReader<TcpStream>, path: &str, cookie: &str) -> (String, Option<String>) {
+    let asks = format!("GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
+    connection.get_mut().write_all(asks.as_bytes()).unwrap();
+    let (mut head, mut line) = (Vec::new(), next_line(connection).unwrap());
+    while !line.is_empty() {
+        head.push(line);
+        line = next_line(connection).unwrap();
+    }
+    let mut body = String::new();
+    let size = head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    match size {
+        Some(size) => {
+            let mut bytes = vec![0; size];
+            connection.read_exact(&mut bytes).unwrap();
+            body.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        None => loop {
+            let size = usize::from_str_radix(&next_line(connection).unwrap(), 16).unwrap();
+            let mut bytes = vec![0; size + 2];
+            connection.read_exact(&mut bytes).unwrap();
+            body.push_str(&String::from_utf8_lossy(&bytes[..size]));
+            if size == 0 {
+                break;
+            }
+        },
+    }
+    let cookie = head.iter().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next().map(str::to_owned));
+    (body, cookie)
+}
+
 #[test]
 fn ten_thousand_requests_of_a_client_come_to_its_worker_for_as_long_as_it_lives() {
     let (_, primary) = queued(4, &[("--affinity-cookie", "to")], &["node", &program("cluster.js")]);
     let mut connection = connect(primary.port).unwrap();
-    let ask = |connection: &mut BufReader<TcpStream>, cookie: &str| {
-        let asks = format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n");
-        connection.get_mut().write_all(asks.as_bytes()).unwrap();
-        let (mut head, mut line) = (Vec::new(), next_line(connection).unwrap());
-        while !line.is_empty() {
-            head.push(line);
-            line = next_line(connection).unwrap();
-        }
-        let mut body = String::new();
-        let size =
-            head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        match size {
-            Some(size) => {
-                let mut bytes = vec![0; size];
-                connection.read_exact(&mut bytes).unwrap();
-                body.push_str(&String::from_utf8_lossy(&bytes));
-            }
-            None => loop {
-                let size = usize::from_str_radix(&next_line(connection).unwrap(), 16).unwrap();
-                let mut bytes = vec![0; size + 2];
-                connection.read_exact(&mut bytes).unwrap();
-                body.push_str(&String::from_utf8_lossy(&bytes[..size]));
-                if size == 0 {
-                    break;
-                }
-            },
-        }
-        let cookie =
-            head.iter().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next().map(str::to_owned));
-        (body, cookie)
-    };
-    let (first, cookie) = ask(&mut connection, "other=1");
+    let (first, cookie) = with_cookie(&mut connection, "/", "other=1");
     let cookie = cookie.unwrap();
     let mut moved = 0;
     for _ in 0..10_000 {
-        let (body, new) = ask(&mut connection, &cookie);
+        let (body, new) = with_cookie(&mut connection, "/", &cookie);
         moved += u32::from(body != first || new.is_some());
     }
     assert_eq!(moved, 0);
@@ -383,8 +383,25 @@ fn ten_thousand_requests_of_a_client_come_to_its_worker_for_as_long_as_it_lives(
     let its = primary.stats().slots.iter().filter_map(|slot| slot.pid).find(|pid| first.contains(&pid.to_string()));
     let other = ready_pids(&primary.stats()).into_iter().find(|pid| Some(*pid) != its).unwrap();
     send(other, Signal::KILL);
-    assert_eq!(ask(&mut connection, &cookie), (first.clone(), None));
+    assert_eq!(with_cookie(&mut connection, "/", &cookie), (first.clone(), None));
     send(its.unwrap(), Signal::KILL);
-    let (body, new) = ask(&mut connection, &cookie);
+    let (body, new) = with_cookie(&mut connection, "/", &cookie);
     assert!(body != first && new.is_some_and(|new| new != cookie), "{body}");
+}
+
+#[test]
+fn a_worker_that_is_idle_while_others_wait_for_another_is_not_hung() {
+    let options = [("--affinity-cookie", "to"), ("--max-in-flight-per-worker", "1"), ("--hang-timeout-seconds", "3")];
+    let (_, primary) = queued(2, &options, &["node", &program("cluster.js")]);
+    let before = ready_pids(&primary.stats());
+    let (_, cookie) = with_cookie(&mut connect(primary.port).unwrap(), "/", "other=1");
+    let cookie = cookie.unwrap();
+    // One after another, since its worker takes one at a time: others wait for it for twice as long as a hang takes.
+    let clients = [(); 7].map(|()| {
+        let (port, cookie) = (primary.port, cookie.clone());
+        std::thread::spawn(move || with_cookie(&mut connect(port).unwrap(), "/?wait=1000", &cookie).0)
+    });
+    let answers = clients.map(|client| client.join().unwrap());
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(ready_pids(&primary.stats()), before, "{}", primary.log());
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::{PATIENCE, Primary, Setup, get, program, ready_pids};
+use primary_protocol::SlotState;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -217,11 +218,20 @@ fn soak(balancing: &str, manners: &[Manner], no_failure: bool) {
     let mut fewest: i64 = 0;
     let mut told = Instant::now();
     while begun.elapsed() < length {
+        let since = Instant::now();
         let what = act(&primary, &name, &mut chance, &mut excuses, &mut kept);
         *done.entry(what).or_default() += 1;
+        let acted = since.elapsed();
         std::thread::sleep(Duration::from_millis(500 + chance.below(1000)));
+        let asked = Instant::now();
         let stats = primary.stats();
-        let (ready, desired, allowed) = (stats.workers.ready, stats.workers.desired, excuses.count());
+        if acted + asked.elapsed() > Duration::from_secs(3) {
+            println!("[{} s] {what} took {acted:?}, the stats {:?}", begun.elapsed().as_secs(), asked.elapsed());
+        }
+        // Whoever was killed early a dozen times has to wait, and says so.
+        let waiting = stats.slots.iter().filter(|slot| slot.state == SlotState::BackOff).count();
+        let allowed = excuses.count() + u32::try_from(waiting).unwrap();
+        let (ready, desired) = (stats.workers.ready, stats.workers.desired);
         let missing = i64::from(ready) - i64::from(desired) + i64::from(allowed);
         assert!(
             missing >= 0,
