@@ -38,6 +38,10 @@ defaults
 frontend front
     bind 127.0.0.1:{port} backlog 4096
     default_backend workers
+    # What ours says of the client too, and what people behind either read.
+    option forwardfor
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header Forwarded for=%[src]
 backend workers
     balance leastconn
 {servers}
@@ -60,7 +64,10 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        location / {{ proxy_pass http://workers; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+        location / {{ proxy_pass http://workers; proxy_http_version 1.1; proxy_set_header Connection "";
+            # What ours says of the client too, and what people behind either read.
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header Forwarded "for=$remote_addr"; }}
     }}
 }}
 """

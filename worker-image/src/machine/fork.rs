@@ -16,6 +16,11 @@ const STARTS_FOR: Duration = Duration::from_millis(200);
 const HEAD_START: Duration = Duration::from_millis(40);
 
 impl Machine {
+    /// So many workers may start at a time from now on: as many as there are processors.
+    pub fn start_at_once(&mut self, most: u32) {
+        self.policy.starts_at_once = most;
+    }
+
     /// When fewer workers start than may at a time, if nothing happens before.
     pub(super) fn starts_free_at(&self) -> Moment {
         let starts = |slot: &Slot| match &slot.phase {

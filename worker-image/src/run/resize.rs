@@ -39,11 +39,12 @@ impl Primary {
         if self.samples.memory_limit().is_some() {
             self.sample_now(false);
         }
+        // The pod's request comes in a variable, which a running process does not see change.
+        self.processors = Processors::of_this_process(self.samples.cgroups(), self.processors.request_millicores);
+        self.machine.start_at_once(self.processors.at_once());
         if self.resize.count != Count::Auto {
             return;
         }
-        // The pod's request comes in a variable, which a running process does not see change.
-        self.processors = Processors::of_this_process(self.samples.cgroups(), self.processors.request_millicores);
         let count = count::resolve(Count::Auto, self.processors);
         let settings = self.machine.settings();
         if count == settings.count {
