@@ -15,6 +15,7 @@ use crate::command::Kind;
 use crate::config::{Balancing, Config};
 use crate::ipc::passing::WorkerId;
 use crate::ipc::servers::{Main, Own};
+use crate::kernel::shorten_slice;
 use crate::listener;
 use crate::machine::{Event, Exit, ReadyRule, milliseconds};
 use crate::queue::{Affinity, BOUNDS, Histogram, Leading, Limits, Private, Process, Seen, Service};
@@ -33,6 +34,10 @@ const TO_WORKERS: u64 = 4096;
 
 /// The most clients at a time, however many descriptors there are.
 const CLIENTS_MAX: u64 = 65_536;
+
+/// Where a worker has one request at a time: the shortest slice that Linux has. Where there are more workers that compute than processors, a worker that is
+/// given a short request would else wait for the end of a neighbour's slice, and so would the thread that gives it (docs/design/0017-queue.md).
+const SLICE: Duration = Duration::from_micros(100);
 
 /// Workers that start are knocked at this often at first; later after a tenth of the time that they have had.
 const KNOCK_EVERY: Duration = Duration::from_millis(10);
@@ -81,10 +86,13 @@ fn times(histogram: &Histogram) -> Times {
     }
 }
 
-/// Starts to take requests, where that is asked for.
+/// Starts to take requests, where that is asked for; workers that are forked by this thread later have its slice.
 pub(super) fn start(config: &Config, kind: Kind, main: Option<&Main>) -> io::Result<Option<Service>> {
     let Some(main) = main.filter(|_| config.balancing == Balancing::Queue) else { return Ok(None) };
     let cap = config.queue.cap.map_or(if matches!(kind, Kind::Node { .. }) { CAP_OF_NODE } else { 1 }, NonZeroU32::get);
+    if cap == 1 {
+        let _ = shorten_slice(SLICE); // where that is refused, they wait
+    }
     let waiting = usize::try_from(config.queue.waiting.get()).unwrap_or(usize::MAX);
     let limits = Limits { cap, waiting, wait: config.queue.wait, deaths: DEATHS };
     let service = Service::start(Leading {
