@@ -36,7 +36,7 @@ pub use desk::{Desk, Process, Seen};
 pub use histogram::{BOUNDS, Histogram};
 pub use private::Private;
 pub use serve::{Leading, Service};
-pub use table::Limits;
+pub use table::{Limits, Told};
 
 #[cfg(test)]
 mod tests;

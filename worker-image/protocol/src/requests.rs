@@ -52,7 +52,8 @@ pub struct Requests {
     /// Carried out here although they were another replica's, which could not be reached.
     #[serde(default)]
     pub alone: u64,
-    /// Answered by the primary, by reason: `full`, `late`, `deadly`; reasons that did not occur are left out.
+    /// Answered by the primary, by reason: `full`, `late`, `deadly`, `stopping`, `crowded`, `broken`, `tls`, `died`, `invalid-answer`, `invalid-request`,
+    /// `slow`; reasons that did not occur are left out.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
     /// Connections of another protocol (WebSocket) that workers, here or of another replica, have.

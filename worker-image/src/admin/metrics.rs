@@ -6,6 +6,7 @@ use std::time::Duration;
 use primary_protocol::{Requests, Shown, SlotState, Stats, Times};
 
 use crate::proc;
+use crate::queue::Told;
 use crate::remote::Refusal;
 
 /// One page of metrics under construction.
@@ -150,8 +151,13 @@ impl Page {
             self.family(name, "counter", help);
             self.sample(name, "", count);
         }
-        self.family("requests_refused_total", "counter", "Requests that the primary answered itself, by reason.");
-        for reason in ["full", "late", "deadly"] {
+        self.family(
+            "requests_refused_total",
+            "counter",
+            "Requests that the primary answered itself, with 400, 408, 502, 503 and their like, by reason.",
+        );
+        let others = Told::default().by_reason().map(|(reason, _)| reason);
+        for reason in ["full", "late", "deadly"].into_iter().chain(others) {
             let count = requests.refused.get(reason).copied().unwrap_or_default();
             self.sample("requests_refused_total", &format!("reason=\"{reason}\""), count);
         }

@@ -1,7 +1,7 @@
 //! What the primary answers itself: in words, with the next step where the client has one.
 
 use super::http::{Flaw, HOP};
-use super::table::Refusal;
+use super::table::{Refusal, Told};
 
 /// An answer of the primary's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,22 @@ impl Answer {
             Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) | Self::Crowded => Self::NoRoom,
             other => other,
         }
+    }
+
+    /// Where it is counted, if not where it was decided.
+    pub fn count(self, told: &mut Told) {
+        let count = match self {
+            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Deadly) | Self::NoRoom => return,
+            Self::Refused(Refusal::Stopping) => &mut told.stopping,
+            Self::Crowded => &mut told.crowded,
+            Self::Broken | Self::Silent => &mut told.broken,
+            Self::Tls => &mut told.tls,
+            Self::Died => &mut told.died,
+            Self::Wrong(_) => &mut told.invalid_answer,
+            Self::Bad(_) => &mut told.invalid_request,
+            Self::Slow => &mut told.slow,
+        };
+        *count += 1;
     }
 
     pub fn status(self) -> u16 {

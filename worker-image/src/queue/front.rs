@@ -223,8 +223,8 @@ async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Nex
         Ok(Ok(Some(request))) => request,
         // Only empty lines came, or nothing.
         Ok(Ok(None)) => return Next::End,
-        Ok(Err(why)) => return told(why, false),
-        Err(_) => return told(Answer::Slow, false),
+        Ok(Err(why)) => return told(front, why, false),
+        Err(_) => return told(front, Answer::Slow, false),
     };
     let came = match request.hop {
         // Only another replica may say so; one that is not known here is told at once that this is the wrong place.
@@ -238,10 +238,11 @@ async fn next(front: &Rc<Front>, client: &mut Client, arriving: Arriving) -> Nex
         // Its body has come, and the next request can follow.
         Err((why, true)) if request.persists && request.minor > 0 && !front.desk.closes() && !client.is_last => {
             let mut words = Vec::new();
+            front.desk.count(|counts| why.count(&mut counts.told));
             why.write(false, request.method == Method::Head, &mut words);
             sent(client, &words).await
         }
-        Err((why, _)) => told(why, request.method == Method::Head),
+        Err((why, _)) => told(front, why, request.method == Method::Head),
     }
 }
 
@@ -310,7 +311,8 @@ fn may_be_whole(bytes: &[u8], looked: usize) -> bool {
     bytes.len() >= looked * 2 || bytes.len() >= MAX_HEAD || new.windows(3).any(|three| three == b"\n\r\n")
 }
 
-fn told(why: Answer, headless: bool) -> Next {
+fn told(front: &Front, why: Answer, headless: bool) -> Next {
+    front.desk.count(|counts| why.count(&mut counts.told));
     let mut words = Vec::new();
     match why {
         Answer::Bad(Flaw::Http2) => words.extend_from_slice(HTTP2_REFUSAL),

@@ -10,7 +10,9 @@ use line::{Line, Waiting};
 use workers::Workers;
 
 pub use line::Wants;
-pub use words::{Asked, Counts, Limits, Load, Moment, PeerId, Place, Refusal, Taken, Ticket, Turn, Why, WorkerId};
+pub use words::{
+    Asked, Counts, Limits, Load, Moment, PeerId, Place, Refusal, Taken, Ticket, Told, Turn, Why, WorkerId,
+};
 
 mod line;
 mod words;

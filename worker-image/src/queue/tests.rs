@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::around::ask_around;
 use super::desk::Desk;
 use super::front::{Front, serve};
-use super::table::{Limits, WorkerId};
+use super::table::{Limits, Told, WorkerId};
 
 mod replicas;
 
@@ -183,6 +183,9 @@ async fn a_request_whose_worker_dies_goes_to_another_unless_it_may_have_been_car
         let answer = place.ask(&get("/deadly")).await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("closed it without an answer"), "{answer}");
         assert_eq!(dead.borrow().len(), 1 + 1 + 2);
+        assert!(place.ask("GET / HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 400"), "no Host");
+        let told = place.desk.seen().counts.told;
+        assert_eq!(told, Told { broken: 2, invalid_request: 1, ..Told::default() });
     })
     .await;
 }

@@ -53,7 +53,7 @@ fn requests(seen: &Seen, workers: u32) -> Requests {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let counts = &seen.counts;
     let refused = [("full", counts.full), ("late", counts.late), ("deadly", counts.deadly)];
-    let refused = refused.into_iter().filter(|(_, count)| *count > 0);
+    let refused = refused.into_iter().chain(counts.told.by_reason()).filter(|(_, count)| *count > 0);
     Requests {
         waiting: number(seen.waiting),
         in_flight: seen.loads.iter().map(|load| load.in_flight).sum(),

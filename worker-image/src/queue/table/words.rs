@@ -53,6 +53,7 @@ pub struct Counts {
     pub full: u64,
     pub late: u64,
     pub deadly: u64,
+    pub told: Told,
     /// Given to other replicas, since no worker was free here.
     pub roamed: u64,
     /// Whose worker died when the client had a part of the answer.
@@ -63,6 +64,43 @@ pub struct Counts {
     pub alone: u64,
     /// Clients that left while they waited.
     pub left: u64,
+}
+
+/// What the primary answered itself to requests that are counted nowhere else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// 503: the replica stops.
+    pub stopping: u64,
+    /// 503: no descriptor, or no memory, is left.
+    pub crowded: u64,
+    /// 502: workers took no connection, or closed it without a word.
+    pub broken: u64,
+    /// 502: the worker speaks TLS.
+    pub tls: u64,
+    /// 502: its worker died, and no other may have it.
+    pub died: u64,
+    /// 502: what the worker answered is none.
+    pub invalid_answer: u64,
+    /// 400 and its like.
+    pub invalid_request: u64,
+    /// 408.
+    pub slow: u64,
+}
+
+impl Told {
+    /// With the names that they have in metrics.
+    pub fn by_reason(self) -> [(&'static str, u64); 8] {
+        [
+            ("stopping", self.stopping),
+            ("crowded", self.crowded),
+            ("broken", self.broken),
+            ("tls", self.tls),
+            ("died", self.died),
+            ("invalid-answer", self.invalid_answer),
+            ("invalid-request", self.invalid_request),
+            ("slow", self.slow),
+        ]
+    }
 }
 
 /// How long requests took.
