@@ -171,13 +171,16 @@ fn told(shape: Shape, seen: &BTreeMap<Side, Vec<Outcome>>, length: Duration) {
         #[allow(clippy::cast_precision_loss)] // a few thousand
         let failed = median(&|one| one.failed as f64);
         let reactions: Vec<f64> = outcomes.iter().filter_map(|one| one.reaction).collect();
+        let reaction = match reactions.as_slice() {
+            [] => "no single rise to react to".to_owned(),
+            some => format!("{:.1} s", quantile(some, 0.5)),
+        };
         figure(
             &format!("{shape}, {side}: p95, failed, pod-seconds, changes an hour, reaction"),
             format!(
-                "{:.0} ms, {failed:.0}, {:.0}, {hourly:.0}, {:.1} s",
+                "{:.0} ms, {failed:.0}, {:.0}, {hourly:.0}, {reaction}",
                 median(&|one| one.percentile(0.95)),
                 median(&|one| one.pod_seconds),
-                quantile(&reactions, 0.5)
             ),
             "",
         );
