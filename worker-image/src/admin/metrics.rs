@@ -156,8 +156,7 @@ impl Page {
             "counter",
             "Requests that the primary answered itself, with 400, 408, 502, 503 and their like, by reason.",
         );
-        let others = Told::default().by_reason().map(|(reason, _)| reason);
-        for reason in ["full", "late", "deadly"].into_iter().chain(others) {
+        for (reason, _) in Told::default().by_reason() {
             let count = requests.refused.get(reason).copied().unwrap_or_default();
             self.sample("requests_refused_total", &format!("reason=\"{reason}\""), count);
         }

@@ -220,6 +220,13 @@ impl Servers {
         opened.map(|server| (server.name.as_str(), server.socket.as_ref()))
     }
 
+    /// Those of them that a worker holds.
+    pub fn listeners_of(&self, pid: u32) -> impl Iterator<Item = &OwnedFd> {
+        let held = self.held.get(&pid).into_iter().flat_map(BTreeMap::values);
+        let servers = held.filter_map(|identity| self.opened.get(identity));
+        servers.filter(|server| server.is_tcp && !server.is_main).map(|server| server.socket.as_ref())
+    }
+
     /// Takes the files of unix sockets away: nobody finds them any more, and the next start finds no file in its way.
     pub fn unlink_files(&mut self) {
         for file in self.opened.values_mut().filter_map(|server| server.file.take()) {

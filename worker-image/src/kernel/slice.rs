@@ -6,7 +6,7 @@ use std::time::Duration;
 use libc::{SCHED_OTHER, SYS_sched_getattr, SYS_sched_setattr, sched_attr};
 
 /// Shortens the slice of the calling thread, and of all threads and processes that it starts from now on. It has no more of a processor, and has it
-/// sooner: since Linux 6.12 whoever wakes and has the shorter slice does not wait for the end of another's. Older kernels take it and do nothing. Threads
+/// sooner: since Linux 6.12 whoever runs is not interrupted before the end of its slice, be that by one who has waited for longer. Older kernels take it and do nothing. Threads
 /// of another class than the usual are left as they are.
 ///
 /// # Errors

@@ -22,6 +22,10 @@ pub enum Answer {
     Died,
     /// The same of one that lives, and closed the connection without an answer.
     Silent,
+    /// The same of another replica.
+    Lost,
+    /// An answer that several waited for broke off.
+    Cut,
     /// The worker speaks TLS.
     Tls,
     /// The worker's answer is none.
@@ -37,13 +41,16 @@ impl Answer {
         }
     }
 
-    /// Where it is counted, if not where it was decided.
+    /// Counts it, unless it is for another replica, which asks elsewhere.
     pub fn count(self, told: &mut Told) {
         let count = match self {
-            Self::Refused(Refusal::Full | Refusal::Late | Refusal::Deadly) | Self::NoRoom => return,
+            Self::NoRoom => return,
+            Self::Refused(Refusal::Full) => &mut told.full,
+            Self::Refused(Refusal::Late) => &mut told.late,
+            Self::Refused(Refusal::Deadly) => &mut told.deadly,
             Self::Refused(Refusal::Stopping) => &mut told.stopping,
             Self::Crowded => &mut told.crowded,
-            Self::Broken | Self::Silent => &mut told.broken,
+            Self::Broken | Self::Silent | Self::Lost | Self::Cut => &mut told.broken,
             Self::Tls => &mut told.tls,
             Self::Died => &mut told.died,
             Self::Wrong(_) => &mut told.invalid_answer,
@@ -58,9 +65,14 @@ impl Answer {
             Self::Bad(flaw) => flaw.status(),
             Self::Refused(Refusal::Full | Refusal::Late | Refusal::Stopping) | Self::NoRoom | Self::Crowded => 503,
             Self::Slow => 408,
-            Self::Refused(Refusal::Deadly) | Self::Broken | Self::Died | Self::Silent | Self::Tls | Self::Wrong(_) => {
-                502
-            }
+            Self::Refused(Refusal::Deadly)
+            | Self::Broken
+            | Self::Died
+            | Self::Silent
+            | Self::Lost
+            | Self::Cut
+            | Self::Tls
+            | Self::Wrong(_) => 502,
         }
     }
 
@@ -77,6 +89,8 @@ impl Answer {
             Self::Slow => "The request did not come in time.".into(),
             Self::Tls => "The worker speaks TLS, and is asked in plain HTTP: have it serve plain HTTP, or set balancing to Shared.".into(),
             Self::Silent => "The worker closed the connection without an answer. The request was not given to another, since it may have been carried out.".into(),
+            Self::Lost => "The replica that had this request closed the connection without an answer. It was not given to another, since it may have been carried out.".into(),
+            Self::Cut => "The answer that this request was to share broke off.".into(),
             Self::Died => "The worker that had this request died. It was not given to another, since it may have been carried out.".into(),
             Self::Wrong(flaw) => format!("The worker's answer cannot be passed on: {flaw}."),
         }

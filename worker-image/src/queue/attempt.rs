@@ -14,7 +14,7 @@ use super::desk::Seat;
 use super::download::Download;
 use super::exchange::{End, Exchange, deliver};
 use super::front::Front;
-use super::http::Request;
+use super::http::{Flaw, Request};
 use super::lead::{Next, next};
 use super::stream::Stream;
 use super::table::{Place, Wants};
@@ -125,6 +125,12 @@ pub async fn attempt(
                     leave(front, upload, &download, worker, seat);
                 }
                 return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::Reset });
+            }
+            // It broke off before the client had anything of it: the worker may have died.
+            End::Wrong(Flaw::Short) => {
+                let Some(seat) = lost(front, seat).await else { return Tried::Answer(Answer::Died) };
+                tokio::task::spawn_local(abandon(worker, seat, true));
+                return Tried::Answer(Answer::Wrong(Flaw::Short));
             }
             End::Wrong(_) | End::Bad(_) | End::Cut | End::Left | End::Full => {
                 if end == End::Cut {

@@ -62,13 +62,12 @@ pub async fn pass_on(
         let mut download = Download::new(BytesMut::new(), Vec::new());
         let exchange = Exchange::new(client, &mut stream, request, upload, &mut download, &front.desk, None);
         match exchange.run().await {
-            End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => return Tried::Answer(Answer::Died),
+            End::Died if !upload.may_be_sent_again(request.may_be_sent_again()) => return Tried::Answer(Answer::Lost),
             // A connection that was idle may end at any time.
             End::Died if used => upload.rewind(),
             End::Died => break,
             // What was sent of it is not here any more.
             End::Full if !upload.may_be_sent_again(true) => {
-                front.desk.count(|counts| counts.full += 1);
                 return Tried::Answer(Answer::Refused(Refusal::Full));
             }
             End::Full => {

@@ -84,7 +84,6 @@ impl<W> Table<W> {
         if let Why::Back(deaths @ 1..) = why {
             self.counts.returned += 1;
             if deaths > self.limits.deaths {
-                self.counts.deadly += 1;
                 return Asked::Refused(Refusal::Deadly);
             }
         }
@@ -98,7 +97,6 @@ impl<W> Table<W> {
         }
         // One that came back is not turned away at the door: it was let in before.
         if matches!(why, Why::New | Why::Alone(_)) && self.line.len() >= self.limits.waiting {
-            self.counts.full += 1;
             return Asked::Refused(Refusal::Full);
         }
         self.line.put(ticket, Waiting { since, wants, counts, who: who() });
@@ -222,7 +220,6 @@ impl<W> Table<W> {
         let tickets = self.line.late(now, self.limits.wait);
         let late = tickets.into_iter().filter_map(|ticket| Some((ticket, self.line.take(ticket)?.who)));
         let late: Vec<_> = late.collect();
-        self.counts.late += u64::try_from(late.len()).unwrap_or(u64::MAX);
         (late, self.turns(now))
     }
 
@@ -271,6 +268,11 @@ impl<W> Table<W> {
     /// Whether a worker gets new requests.
     pub fn is_chosen(&self, worker: WorkerId) -> bool {
         self.workers.is_chosen(worker)
+    }
+
+    /// Whether a worker is given nothing for now, though it is to be: it takes no connection, or nobody accepts at all.
+    pub fn takes_none(&self, worker: WorkerId) -> bool {
+        self.workers.takes_none(worker)
     }
 
     /// Whether a worker has a request.

@@ -206,6 +206,27 @@ async fn an_answer_that_breaks_off_breaks_the_clients_connection_and_is_not_begu
 }
 
 #[tokio::test]
+async fn a_worker_that_dies_within_the_head_of_its_answer_is_said_to_have_died() {
+    run(async {
+        let place = place(LIMITS).await;
+        let script = Script { says: b"HTTP/1.1 200 OK\r\nConte", after: Duration::from_millis(200), closes: true };
+        let heard = place.worker(1, script).await;
+        place.desk.choose([1].into());
+        let desk = place.desk.clone();
+        spawn_local(async move {
+            while heard.borrow().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            desk.forget(1);
+        });
+        let answer = place.ask(&get("/")).await;
+        assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("died"), "{answer}");
+        assert_eq!(place.desk.seen().counts.told, Told { died: 1, ..Told::default() });
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_answer_that_ends_with_the_workers_connection_is_chunked_for_who_knows_chunks() {
     run(async {
         let place = place(LIMITS).await;
@@ -240,7 +261,7 @@ async fn too_many_and_too_late_are_told_with_when_to_come_again() {
         let refused: Vec<_> = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 503")).collect();
         assert!(refused.len() == 2 && refused.iter().all(|answer| answer.contains("retry-after: 1")), "{answers:?}");
         let counts = place.desk.seen().counts;
-        assert_eq!((counts.full, counts.late), (1, 1));
+        assert_eq!((counts.told.full, counts.told.late), (1, 1));
     })
     .await;
 }

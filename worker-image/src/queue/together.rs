@@ -196,7 +196,7 @@ async fn fly(front: Rc<Front>, flight: Flight) {
     let outcome = || match &result {
         Err((why, _)) => Outcome::Told(*why),
         // The worker died in the middle of its answer; that all of them kill another one is not what was asked for.
-        Ok(Next::Reset) => Outcome::Told(Answer::Died),
+        Ok(Next::Reset) => Outcome::Told(Answer::Cut),
         Ok(_) if came.came.is_empty() => Outcome::Alone,
         Ok(_) => Outcome::Same(came.clone()),
     };

@@ -35,8 +35,9 @@ const TO_WORKERS: u64 = 4096;
 /// The most clients at a time, however many descriptors there are.
 const CLIENTS_MAX: u64 = 65_536;
 
-/// Where a worker has one request at a time: the shortest slice that Linux has. Where there are more workers that compute than processors, a worker that is
-/// given a short request would else wait for the end of a neighbour's slice, and so would the thread that gives it (docs/design/0017-queue.md).
+/// Where a worker has one request at a time: the shortest slice that Linux has, for all of them. Where there are more workers that compute than processors,
+/// a worker that is given a short request would else wait for the end of a neighbour's slice, and so would the thread that gives it
+/// (docs/design/0017-queue.md).
 const SLICE: Duration = Duration::from_micros(100);
 
 /// Workers that start are knocked at this often at first; later after a tenth of the time that they have had.
@@ -52,8 +53,7 @@ const KNOCK_TIME: Duration = Duration::from_millis(20);
 fn requests(seen: &Seen, workers: u32) -> Requests {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let counts = &seen.counts;
-    let refused = [("full", counts.full), ("late", counts.late), ("deadly", counts.deadly)];
-    let refused = refused.into_iter().chain(counts.told.by_reason()).filter(|(_, count)| *count > 0);
+    let refused = counts.told.by_reason().into_iter().filter(|(_, count)| *count > 0);
     Requests {
         waiting: number(seen.waiting),
         in_flight: seen.loads.iter().map(|load| load.in_flight).sum(),

@@ -74,7 +74,7 @@ impl Primary {
                 moved: pids().map(proc::moved).sum(),
                 unread: self
                     .owes_an_answer(worker)
-                    .or_else(|| self.is_busy_in_queue(worker))
+                    .or_else(|| self.is_busy_in_queue(worker).filter(|is_busy| *is_busy))
                     .or_else(|| unread.as_ref().map(|unread| pids().any(|pid| proc::holds(pid, unread) == Some(true)))),
                 waiting: self.waiting_for(worker),
                 served: self.served_by(worker),
@@ -100,17 +100,15 @@ impl Primary {
         depths.try_fold(held, |sum, depth| Some(sum.saturating_add(depth?)))
     }
 
-    /// How many wait on the ports that Node workers asked for.
-    fn waiting_at_opened(&self) -> Option<u32> {
-        let mut depths = self.servers.listeners().map(|(_, socket)| Some(listener::queue(socket)?.depth));
-        depths.try_fold(0, |sum: u32, depth| Some(sum.saturating_add(depth?)))
-    }
-
-    /// How many wait for one worker, where that is not whoever waits for all: each may have a socket of its own, and of requests that the primary
-    /// holds none is a worker's before it has it. One that affinity leaves idle has nothing to do while others wait for another.
+    /// How many wait for one worker, where that is not whoever waits for all: each may have a socket of its own.
     fn waiting_for(&self, worker: u32) -> Option<u32> {
-        if self.queue.is_some() {
-            return self.waiting_at_opened();
+        if let Some(queue) = &self.queue {
+            let mut elsewhere = self.servers.listeners_of(worker).map(|socket| Some(listener::queue(socket)?.depth));
+            // None of the requests that the primary holds is a worker's before it has it, and one that affinity leaves idle has nothing to do while others
+            // wait for another. But those that nobody takes wait for whoever ought to.
+            let held = if queue.desk.takes_none(self.children.get(&worker)?.id) { queue.desk.waiting() } else { 0 };
+            let held = u32::try_from(held).unwrap_or(u32::MAX);
+            return elsewhere.try_fold(held, |sum: u32, depth| Some(sum.saturating_add(depth?)));
         }
         let main = self.main.as_ref().filter(|_| self.is_steered())?;
         let slot = self.machine.slot_of(worker)?;
@@ -125,10 +123,9 @@ impl Primary {
     /// Only a hang is judged by it, and it costs reading the kernel's table of connections.
     fn unread_connections(&self) -> Option<sockets::Inodes> {
         self.machine.settings().hang?;
-        if self.queue.is_some() {
-            return None; // whoever has a request is known there
-        }
-        sockets::unread_on(&self.ports())
+        // Who has a request behind Queue is known there.
+        let ports = if self.queue.is_some() { self.servers.ports() } else { self.ports() };
+        (!ports.is_empty()).then(|| sockets::unread_on(&ports))?
     }
 }
 

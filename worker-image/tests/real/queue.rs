@@ -405,3 +405,14 @@ fn a_worker_that_is_idle_while_others_wait_for_another_is_not_hung() {
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     assert_eq!(ready_pids(&primary.stats()), before, "{}", primary.log());
 }
+
+#[test]
+fn a_worker_that_takes_no_connection_any_more_is_hung_while_somebody_waits() {
+    for words in [["python3", &program("refuses.py")], ["node", &program("closes.js")]] {
+        let (_, primary) = queued(1, &[("--hang-timeout-seconds", "3")], &words);
+        let first = primary.request(if words[0] == "node" { "/close" } else { "/refuse" });
+        let (code, next) = get(primary.port, "/", PATIENCE).unwrap();
+        assert!(code == 200 && next != first, "{code} {next}");
+        primary.wait_log("with work waiting for");
+    }
+}

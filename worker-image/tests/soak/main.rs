@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::{PATIENCE, Primary, Setup, get, program, ready_pids};
-use primary_protocol::SlotState;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -228,8 +227,8 @@ fn soak(balancing: &str, manners: &[Manner], no_failure: bool) {
         if acted + asked.elapsed() > Duration::from_secs(3) {
             println!("[{} s] {what} took {acted:?}, the stats {:?}", begun.elapsed().as_secs(), asked.elapsed());
         }
-        // Whoever was killed early a dozen times has to wait, and says so.
-        let waiting = stats.slots.iter().filter(|slot| slot.state == SlotState::BackOff).count();
+        // Whoever was killed early a dozen times has to wait, and says until when.
+        let waiting = stats.slots.iter().filter(|slot| slot.retry_milliseconds.is_some_and(|left| left > 0)).count();
         let allowed = excuses.count() + u32::try_from(waiting).unwrap();
         let (ready, desired) = (stats.workers.ready, stats.workers.desired);
         let missing = i64::from(ready) - i64::from(desired) + i64::from(allowed);

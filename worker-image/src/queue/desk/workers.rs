@@ -128,6 +128,11 @@ impl Desk {
         self.state().table.rest(worker, now);
     }
 
+    /// Whether a worker is given nothing for now, though it is to be.
+    pub fn takes_none(&self, worker: WorkerId) -> bool {
+        self.state().table.takes_none(worker)
+    }
+
     /// How many requests a worker has answered.
     pub fn served(&self, worker: WorkerId) -> Option<u64> {
         self.state().table.loads().find(|load| load.worker == worker).map(|load| load.served)

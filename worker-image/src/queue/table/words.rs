@@ -50,9 +50,6 @@ pub struct Counts {
     pub arrived: u64,
     /// Requests that came back because their worker died.
     pub returned: u64,
-    pub full: u64,
-    pub late: u64,
-    pub deadly: u64,
     pub told: Told,
     /// Given to other replicas, since no worker was free here.
     pub roamed: u64,
@@ -66,14 +63,20 @@ pub struct Counts {
     pub left: u64,
 }
 
-/// What the primary answered itself to requests that are counted nowhere else.
+/// What clients were told by the primary itself, one for each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
+    /// 503: as many waited as may.
+    pub full: u64,
+    /// 503: it has waited for as long as it may.
+    pub late: u64,
+    /// 502: workers died of it.
+    pub deadly: u64,
     /// 503: the replica stops.
     pub stopping: u64,
     /// 503: no descriptor, or no memory, is left.
     pub crowded: u64,
-    /// 502: workers took no connection, or closed it without a word.
+    /// 502: workers that live, or another replica, closed the connection without an answer, or one that several waited for broke off.
     pub broken: u64,
     /// 502: the worker speaks TLS.
     pub tls: u64,
@@ -81,7 +84,7 @@ pub struct Told {
     pub died: u64,
     /// 502: what the worker answered is none.
     pub invalid_answer: u64,
-    /// 400 and its like.
+    /// 400 and its like, and HTTP/2 that was not asked for.
     pub invalid_request: u64,
     /// 408.
     pub slow: u64,
@@ -89,8 +92,11 @@ pub struct Told {
 
 impl Told {
     /// With the names that they have in metrics.
-    pub fn by_reason(self) -> [(&'static str, u64); 8] {
+    pub fn by_reason(self) -> [(&'static str, u64); 11] {
         [
+            ("full", self.full),
+            ("late", self.late),
+            ("deadly", self.deadly),
             ("stopping", self.stopping),
             ("crowded", self.crowded),
             ("broken", self.broken),

@@ -77,6 +77,11 @@ impl Workers {
         self.chosen.contains(&id)
     }
 
+    /// Whether one rests, or none of them gets any.
+    pub fn takes_none(&self, id: WorkerId) -> bool {
+        self.chosen.is_empty() || self.all.get(&id).is_some_and(|worker| worker.rests_until.is_some())
+    }
+
     /// Whether one has a request.
     pub fn is_busy(&self, id: WorkerId) -> bool {
         self.all.get(&id).is_some_and(|worker| worker.in_flight > 0)

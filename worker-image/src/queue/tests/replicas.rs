@@ -97,7 +97,7 @@ async fn what_workers_die_of_kills_no_more_of_them_where_another_replica_asks() 
         });
         assert!(first.contains("200 OK") && deadly.starts_with("HTTP/1.1 502"), "{first} {deadly}");
         assert_eq!(two.desk.seen().loads.len(), 2, "three died of it, as many as of one that came to it at once");
-        assert_eq!(two.desk.seen().counts.deadly, 1);
+        assert_eq!(two.desk.seen().counts.told.deadly, 1);
     })
     .await;
 }
@@ -406,4 +406,24 @@ async fn once(client: &mut TcpStream) -> String {
         assert!(client.read_buf(&mut answer).await.unwrap() > 0);
     }
     String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn each_of_those_that_are_told_the_same_is_counted() {
+    run(async {
+        let limits = Limits { wait: Duration::from_millis(100), ..LIMITS };
+        let place = place_of(together(Front::new(Desk::new(limits, String::new()), false))).await;
+        let desk = place.desk.clone();
+        spawn_local(async move {
+            loop {
+                desk.expire();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let answers = futures::future::join_all((0..3).map(|_| async { place.ask(&get("/same")).await })).await;
+        assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 503")), "{answers:?}");
+        let counts = place.desk.seen().counts;
+        assert_eq!((counts.told, counts.merged), (Told { late: 3, ..Told::default() }, 0));
+    })
+    .await;
 }
