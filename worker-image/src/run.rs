@@ -135,6 +135,15 @@ struct Primary {
     finished: bool,
 }
 
+/// Whether a worker accepts on a socket of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepts {
+    NotYet,
+    Yes,
+    /// It did, and closed its server.
+    NoMore,
+}
+
 /// What the primary keeps of a worker.
 struct Child {
     forked: Forked,
@@ -144,8 +153,8 @@ struct Child {
     outbox: Option<Outbox>,
     /// Its own sockets, where it has some.
     private: Option<Private>,
-    /// It was seen to accept on one of them.
-    accepts: bool,
+    /// Whether it was seen to accept on one of them.
+    accepts: Accepts,
     /// The log knows that a message of the worker was too long.
     reported_drop: bool,
     /// The log knows that messages of others for it were dropped.

@@ -53,7 +53,7 @@ def prompt():
     before = os.sched_getscheduler(0), os.sched_getparam(0)
     # One connection more than select can watch is one that failed, and not the end of everything.
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[0], SELECTS), limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (SELECTS, limits[1]))
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:

@@ -91,7 +91,7 @@ impl Answer {
             Self::Silent => "The worker closed the connection without an answer. The request was not given to another, since it may have been carried out.".into(),
             Self::Lost => "The replica that had this request closed the connection without an answer. It was not given to another, since it may have been carried out.".into(),
             Self::Cut => "The answer that this request was to share broke off.".into(),
-            Self::Died => "The worker that had this request died. It was not given to another, since it may have been carried out.".into(),
+            Self::Died => "The worker that had this request died. It was not given to another, since it may have been carried out, or its answer had begun.".into(),
             Self::Wrong(flaw) => format!("The worker's answer cannot be passed on: {flaw}."),
         }
     }

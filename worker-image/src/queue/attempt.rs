@@ -73,7 +73,7 @@ pub async fn attempt(
             Some(stream) => Some(stream),
             None => match timeout(CONNECT_TIME, Stream::connect(seat.address)).await {
                 Ok(Ok(stream)) => Some(stream),
-                Ok(Err(error)) if is_out_of_descriptors(&error) => {
+                Ok(Err(error)) if is_out_of_resources(&error) => {
                     seat.untaken();
                     return Tried::Answer(Answer::Crowded);
                 }
@@ -148,9 +148,10 @@ pub async fn attempt(
     }
 }
 
-/// It is not the worker's fault that there is no connection to it.
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].iter().any(|one| one.raw_os_error() == code))
+/// It is not the worker's fault that there is no connection to it: of descriptors, of ports, or of memory for sockets there is none left.
+fn is_out_of_resources(error: &io::Error) -> bool {
+    const SCARCE: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| SCARCE.iter().any(|one| one.raw_os_error() == code))
 }
 
 /// The answer has come, and the worker's place is free when it is done with the request.

@@ -12,7 +12,7 @@ use super::desk::{Away, Peer};
 use super::download::Download;
 use super::exchange::{End, Exchange, deliver};
 use super::front::Front;
-use super::http::{HOP, Hop, Request};
+use super::http::{Flaw, HOP, Hop, Request};
 use super::lead::{Next, next};
 use super::table::{Place, Refusal};
 use super::upload::Upload;
@@ -89,6 +89,7 @@ pub async fn pass_on(
                 let taken = deliver(client, &mut download).await;
                 return Tried::Over(if taken { next(client, request, upload, &download) } else { Next::Reset });
             }
+            End::Wrong(Flaw::Short) => return Tried::Answer(Answer::Lost),
             End::Wrong(flaw) => return Tried::Answer(Answer::Wrong(flaw)),
             End::Bad(flaw) => return Tried::Answer(Answer::Bad(flaw)),
             End::Cut => return Tried::Over(Next::Reset),

@@ -270,9 +270,9 @@ impl<W> Table<W> {
         self.workers.is_chosen(worker)
     }
 
-    /// Whether a worker is given nothing for now, though it is to be: it takes no connection, or nobody accepts at all.
-    pub fn takes_none(&self, worker: WorkerId) -> bool {
-        self.workers.takes_none(worker)
+    /// Whether a worker is given nothing for now, since it took no connection.
+    pub fn rests(&self, worker: WorkerId) -> bool {
+        self.workers.rests(worker)
     }
 
     /// Whether a worker has a request.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use primary_protocol::ReadyEvidence;
 use serde_json::json;
 
-use super::{Child, Primary};
+use super::{Accepts, Child, Primary};
 use crate::ipc::broker::Relayed;
 use crate::ipc::channel::{self, Answer, ChannelEvent, Speaker};
 use crate::ipc::message::{FromWorker, Query};
@@ -83,7 +83,15 @@ impl Primary {
         });
         self.admit_to_queue(id, launched.forked.pid, private.as_ref());
         let forked = launched.forked;
-        let child = Child { forked, id, outbox, private, accepts: false, reported_drop: false, reported_flood: false };
+        let child = Child {
+            forked,
+            id,
+            outbox,
+            private,
+            accepts: Accepts::NotYet,
+            reported_drop: false,
+            reported_flood: false,
+        };
         self.children.insert(pid, child);
         self.probe.restart();
         self.pending.push_back(Event::Forked { slot, pid });

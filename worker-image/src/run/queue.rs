@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use primary_protocol::{Answering, ReadyEvidence, Requests, Times};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 
-use super::Primary;
+use super::{Accepts, Primary};
 use crate::command::Kind;
 use crate::config::{Balancing, Config};
 use crate::ipc::passing::WorkerId;
@@ -187,7 +187,7 @@ impl Primary {
     pub(super) fn choose_for_queue(&self) {
         let Some(queue) = &self.queue else { return };
         let children = self.machine.ready().filter_map(|pid| self.children.get(&pid));
-        let receivers = children.filter(|child| child.accepts).map(|child| child.id).collect();
+        let receivers = children.filter(|child| child.accepts == Accepts::Yes).map(|child| child.id).collect();
         queue.desk.choose(receivers);
         if self.machine.watch().nobody_comes {
             queue.desk.dismiss();
@@ -258,7 +258,9 @@ impl Primary {
     /// Looks which of the workers that start accept by now, on the port that is theirs or from the socket that they inherited.
     pub(super) fn knock_if_due(&mut self) {
         let now = Instant::now();
-        let lacks = |pid: &u32| self.children.get(pid).is_some_and(|child| child.private.is_some() && !child.accepts);
+        let lacks = |pid: &u32| {
+            self.children.get(pid).is_some_and(|child| child.private.is_some() && child.accepts != Accepts::Yes)
+        };
         let unproven: Vec<u32> = self.machine.workers().into_iter().filter(lacks).collect();
         self.knocks.open.retain(|pid, _| unproven.contains(pid));
         let asking = self.config.ready == ReadyRule::Http && !self.machine.watch().unproven.is_empty();
@@ -298,7 +300,7 @@ impl Primary {
         }
         let Some(child) = self.children.get_mut(&pid) else { return };
         let Some(private) = &child.private else { return };
-        child.accepts = false;
+        child.accepts = Accepts::NoMore;
         // Whoever waits in it is told so, and not left to wait for nobody.
         let waits = || listener::queue(&private.listener).is_some_and(|queue| queue.depth > 0);
         while waits() && rustix::net::accept(private.listener.as_ref()).is_ok() {}
@@ -309,7 +311,7 @@ impl Primary {
     /// A worker was seen to accept: it may have requests from when it is ready.
     fn note_accepting(&mut self, pid: u32) {
         if let Some(child) = self.children.get_mut(&pid) {
-            child.accepts = true;
+            child.accepts = Accepts::Yes;
         }
     }
 
@@ -318,7 +320,7 @@ impl Primary {
         if self.config.ready != ReadyRule::Http {
             return;
         }
-        let accepts = |pid: &u32| self.children.get(pid).is_some_and(|child| child.accepts);
+        let accepts = |pid: &u32| self.children.get(pid).is_some_and(|child| child.accepts == Accepts::Yes);
         let unready: Vec<u32> = self.machine.watch().unproven.into_iter().filter(accepts).collect();
         self.knocks.asked.retain(|pid| unready.contains(pid));
         for pid in unready {

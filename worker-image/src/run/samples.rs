@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Primary;
+use super::{Accepts, Primary};
 use crate::ipc::servers::Main;
 use crate::machine::{Event, Sample, Samples};
 use crate::{listener, proc, sockets};
@@ -105,8 +105,10 @@ impl Primary {
         if let Some(queue) = &self.queue {
             let mut elsewhere = self.servers.listeners_of(worker).map(|socket| Some(listener::queue(socket)?.depth));
             // None of the requests that the primary holds is a worker's before it has it, and one that affinity leaves idle has nothing to do while others
-            // wait for another. But those that nobody takes wait for whoever ought to.
-            let held = if queue.desk.takes_none(self.children.get(&worker)?.id) { queue.desk.waiting() } else { 0 };
+            // wait for another. But one that takes none any more ought to.
+            let child = self.children.get(&worker)?;
+            let held =
+                if child.accepts == Accepts::NoMore || queue.desk.rests(child.id) { queue.desk.waiting() } else { 0 };
             let held = u32::try_from(held).unwrap_or(u32::MAX);
             return elsewhere.try_fold(held, |sum: u32, depth| Some(sum.saturating_add(depth?)));
         }

@@ -3,6 +3,8 @@ import http.server, os, time
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/slow":
+            time.sleep(0.02)
         body = b"%d\n" % os.getpid()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -409,10 +409,18 @@ fn a_worker_that_is_idle_while_others_wait_for_another_is_not_hung() {
 #[test]
 fn a_worker_that_takes_no_connection_any_more_is_hung_while_somebody_waits() {
     for words in [["python3", &program("refuses.py")], ["node", &program("closes.js")]] {
-        let (_, primary) = queued(1, &[("--hang-timeout-seconds", "3")], &words);
+        let options = [("--hang-timeout-seconds", "3"), ("--max-in-flight-per-worker", "1")];
+        let (_, primary) = queued(2, &options, &words);
+        let load = Load::start(primary.port, 4, "/slow");
         let first = primary.request(if words[0] == "node" { "/close" } else { "/refuse" });
-        let (code, next) = get(primary.port, "/", PATIENCE).unwrap();
-        assert!(code == 200 && next != first, "{code} {next}");
-        primary.wait_log("with work waiting for");
+        let first: u32 = first.trim().parse().unwrap();
+        // The other serves, and is not enough for all.
+        primary.wait_stats("another in its place", |stats| {
+            let ready = ready_pids(stats);
+            ready.len() == 2 && !ready.contains(&first)
+        });
+        primary.wait_log(&format!("worker {first} has used no processor time and moved no byte with work waiting for"));
+        let failures = load.failures();
+        assert!(failures.is_empty(), "{failures:?}");
     }
 }

@@ -128,9 +128,9 @@ impl Desk {
         self.state().table.rest(worker, now);
     }
 
-    /// Whether a worker is given nothing for now, though it is to be.
-    pub fn takes_none(&self, worker: WorkerId) -> bool {
-        self.state().table.takes_none(worker)
+    /// Whether a worker is given nothing for now, since it took no connection.
+    pub fn rests(&self, worker: WorkerId) -> bool {
+        self.state().table.rests(worker)
     }
 
     /// How many requests a worker has answered.

@@ -77,9 +77,9 @@ impl Workers {
         self.chosen.contains(&id)
     }
 
-    /// Whether one rests, or none of them gets any.
-    pub fn takes_none(&self, id: WorkerId) -> bool {
-        self.chosen.is_empty() || self.all.get(&id).is_some_and(|worker| worker.rests_until.is_some())
+    /// Whether one rests, since it took no connection.
+    pub fn rests(&self, id: WorkerId) -> bool {
+        self.all.get(&id).is_some_and(|worker| worker.rests_until.is_some())
     }
 
     /// Whether one has a request.
