@@ -408,7 +408,7 @@ fn a_worker_that_is_idle_while_others_wait_for_another_is_not_hung() {
 
 #[test]
 fn a_worker_that_takes_no_connection_any_more_is_hung_while_somebody_waits() {
-    for words in [["python3", &program("refuses.py")], ["node", &program("closes.js")]] {
+    for words in [["python3", &program("own.py")], ["node", &program("closes.js")]] {
         let options = [("--hang-timeout-seconds", "3"), ("--max-in-flight-per-worker", "1")];
         let (_, primary) = queued(2, &options, &words);
         let load = Load::start(primary.port, 4, "/slow");
