@@ -58,9 +58,9 @@ pub struct CpuMetric {
 #[derive(Clone, Debug, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestsMetric {
-    /// Target: requests at a time, in percent of those that the workers of a replica may have (`http.maxInFlightPerWorker` times workers, or times
-    /// `workers.adaptive.max`). A mean over 60 seconds; over 6, and with what works off in 3 seconds those that wait, where that is twice what there is.
-    /// No default; 70 is a good start.
+    /// Target: requests that wait or are with a worker, in percent of those that the workers of a replica may have at a time
+    /// (`http.maxInFlightPerWorker` times workers, or times `workers.adaptive.max`). A mean over 60 seconds, and over 6 where it rises to twice what
+    /// there is. No default; 70 is a good start.
     #[schemars(range(min = 1, max = 1000))]
     pub target_in_flight_percent: i32,
 }

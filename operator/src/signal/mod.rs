@@ -11,7 +11,6 @@ mod doubt;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod need;
 mod news;
 mod order;
 mod queues;

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::{
     doubt::{Doubt, Trouble},
     error::{QueueError, ScrapeError},
-    need::Need,
     order::OrderError,
     rate::CpuRate,
+    stats::MOST_PLACES,
     target::QueueSource,
     witness::Heard,
 };
@@ -33,8 +33,8 @@ pub struct PodReading {
     pub stats: Option<(Arc<Stats>, Instant)>,
     /// Processor time, from the last good documents of one and the same primary.
     pub cpu: Option<CpuRate>,
-    /// What requests need, between the last two good documents of one and the same primary.
-    need: Option<Need>,
+    /// Requests at a time, as a mean between the last two good documents of one and the same primary.
+    pub requests: Option<f64>,
     /// Why the last attempt failed; `None` where it did not.
     pub failure: Option<Failure>,
     /// Since when each attempt has failed; `None` where the last one did not.
@@ -101,16 +101,15 @@ impl PodReading {
     pub fn demand(&self, now: Instant) -> Demand {
         let told = self.stats.as_ref().and_then(|(stats, at)| Some((stats.requests.as_ref()?, at)));
         match told {
-            Some((told, at)) => {
-                let Need { lasting, backlog } = self.need.unwrap_or_else(|| Need::at_once(told));
-                Demand::Known {
-                    requests: lasting,
-                    backlog,
-                    serves: told.places > 0,
-                    places: if told.capacity > 0 { told.capacity } else { told.places },
-                    age: now.saturating_duration_since(*at),
-                }
-            }
+            Some((told, at)) => Demand::Known {
+                requests: self
+                    .requests
+                    .unwrap_or_else(|| f64::from(told.waiting) + f64::from(told.in_flight))
+                    .min(f64::from(MOST_PLACES)),
+                serves: told.places > 0,
+                places: if told.capacity > 0 { told.capacity } else { told.places },
+                age: now.saturating_duration_since(*at),
+            },
             None => Demand::Missing,
         }
     }
@@ -133,7 +132,7 @@ impl PodReading {
         self.cpu = cpu;
         match heard {
             Ok(Heard { stats, oddity }) => {
-                self.need = self.stats.as_ref().and_then(|(before, _)| need_between(before, &stats));
+                self.requests = self.stats.as_ref().and_then(|(before, _)| mean_requests(before, &stats));
                 self.stats = Some((Arc::new(stats), now));
                 (self.failure, self.failing_since) = (None, None);
                 match oddity {
@@ -151,10 +150,19 @@ impl PodReading {
     }
 }
 
-/// `None` for documents of two primaries.
-fn need_between(before: &Stats, after: &Stats) -> Option<Need> {
-    let time = after.uptime_milliseconds.checked_sub(before.uptime_milliseconds)?;
-    Need::between(before.requests.as_ref()?, after.requests.as_ref()?, Duration::from_millis(time))
+/// Milliseconds between two documents of which a mean is taken.
+const SHORTEST_MEAN: u64 = 100;
+
+/// How many requests there were at a time between two documents. `None` for documents of two primaries, or of one moment.
+fn mean_requests(before: &Stats, after: &Stats) -> Option<f64> {
+    let sum = |stats: &Stats| stats.requests.as_ref().map(|requests| requests.demand_milliseconds);
+    let (time, demand) = (
+        // Whole milliseconds say nothing of a shorter time.
+        after.uptime_milliseconds.checked_sub(before.uptime_milliseconds).filter(|time| *time >= SHORTEST_MEAN)?,
+        sum(after)?.checked_sub(sum(before)?)?,
+    );
+    let number = |value: u64| u32::try_from(value).map_or(f64::INFINITY, f64::from);
+    Some(number(demand) / number(time)).filter(|mean| mean.is_finite())
 }
 
 // === impl QueueReading ===

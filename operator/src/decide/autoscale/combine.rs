@@ -27,8 +27,8 @@ pub(super) struct Finding {
 /// What a metric asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// So many replicas, of which so many are needed for longer than a few seconds.
-    Asks { replicas: i32, lasting: i32, reason: Reason, age: Duration },
+    /// So many replicas.
+    Asks { replicas: i32, reason: Reason, age: Duration },
     /// It has nothing to say while no replica runs.
     NotApplicable { why: &'static str },
     /// It is unknown, which is never 0.
@@ -38,8 +38,8 @@ pub(super) enum Verdict {
 /// What all metrics together ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Combined {
-    /// So many replicas, before windows, rates and bounds, of which so many are needed for longer than a few seconds.
-    Asks { replicas: i32, lasting: i32, reason: Reason },
+    /// So many replicas, before windows, rates and bounds.
+    Asks { replicas: i32, reason: Reason },
     /// Too little is known: no change.
     Hold { reason: Reason },
 }
@@ -48,13 +48,6 @@ impl Finding {
     /// Whether a sudden rise counts alone.
     pub(super) fn is_surge(&self) -> bool {
         matches!(self.verdict, Verdict::Asks { reason: Reason::RequestsSurge, .. })
-    }
-}
-
-impl Verdict {
-    /// All of them are needed for as long as the metric is what it is.
-    fn lasting(replicas: i32, reason: Reason, age: Duration) -> Self {
-        Self::Asks { replicas, lasting: replicas, reason, age }
     }
 }
 
@@ -89,7 +82,7 @@ fn assess_cpu(target: i32, input: &Input, now: Now) -> Finding {
         Ok(figure) => {
             let figure = figure.keep_direction(input.current);
             finding.current = Some(format!("{}% of the request on {}", figure.utilization, pods(figure.usable)));
-            Verdict::lasting(figure.replicas, Reason::CpuUtilization, figure.age)
+            Verdict::Asks { replicas: figure.replicas, reason: Reason::CpuUtilization, age: figure.age }
         }
         Err(error) => Verdict::Unknown { category: error.category(), error: error.to_string() },
     };
@@ -116,13 +109,8 @@ fn assess_requests(
         Ok(total) => {
             let figure = requests::recommend(input.current, target, *total, demands, now.elapsed);
             let window = if figure.panic { requests::PANIC } else { requests::STABLE };
-            let waits = if figure.backlog > 0.0 {
-                format!(" and {:.1} for those that wait", figure.backlog)
-            } else {
-                String::new()
-            };
             finding.current = Some(format!(
-                "{:.1} requests at a time in {} s{waits}, {:.0} places in a replica",
+                "{:.1} requests at a time in {} s, {:.0} places in a replica",
                 figure.requests,
                 window.as_secs(),
                 figure.places
@@ -138,7 +126,7 @@ fn assess_requests(
                 Verdict::Unknown { category: requests::UNKNOWN, error: error.into() }
             } else {
                 let reason = if figure.panic { Reason::RequestsSurge } else { Reason::RequestsInFlight };
-                Verdict::Asks { replicas: figure.replicas, lasting: figure.lasting, reason, age: figure.age }
+                Verdict::Asks { replicas: figure.replicas, reason, age: figure.age }
             }
         }
         Err(error) => Verdict::Unknown { category: requests::UNKNOWN, error: error.to_string() },
@@ -158,7 +146,7 @@ fn assess_queue(name: &str, target: i64, reading: &Reading, max_age: Duration) -
         }
         Reading::Known { items, age } => {
             let replicas = queue::recommend(*items, target);
-            (Some(format!("{items} items")), Verdict::lasting(replicas, Reason::QueueLength, *age))
+            (Some(format!("{items} items")), Verdict::Asks { replicas, reason: Reason::QueueLength, age: *age })
         }
         Reading::Unknown { error } => (None, Verdict::Unknown { category: "QueueUnknown", error: error.clone() }),
     };
@@ -169,18 +157,16 @@ fn assess_queue(name: &str, target: i64, reading: &Reading, max_age: Duration) -
 pub(super) fn combine(findings: &[Finding], current: i32) -> Combined {
     let unknown = findings.iter().any(|finding| matches!(finding.verdict, Verdict::Unknown { .. }));
     let mut highest: Option<(i32, Reason)> = None;
-    let mut most_lasting = 0;
     for finding in findings {
-        if let Verdict::Asks { replicas, lasting, reason, .. } = finding.verdict {
-            most_lasting = lasting.max(most_lasting);
-            if highest.is_none_or(|(most, _)| replicas > most) {
-                highest = Some((replicas, reason));
-            }
+        if let Verdict::Asks { replicas, reason, .. } = finding.verdict
+            && highest.is_none_or(|(most, _)| replicas > most)
+        {
+            highest = Some((replicas, reason));
         }
     }
     match highest {
         Some((replicas, _)) if unknown && replicas < current => Combined::Hold { reason: Reason::MetricsPartlyUnknown },
-        Some((replicas, reason)) => Combined::Asks { replicas, lasting: most_lasting, reason },
+        Some((replicas, reason)) => Combined::Asks { replicas, reason },
         None => Combined::Hold { reason: Reason::MetricsUnknown },
     }
 }

@@ -167,10 +167,8 @@ pub enum Sample {
 pub enum Demand {
     /// It tells them.
     Known {
-        /// At a time, as a mean since it told before: as many as there would be if none had to wait.
+        /// Those that wait and those that workers have, as a mean since it told them before.
         requests: f64,
-        /// So many more at a time work off what waits.
-        backlog: f64,
         /// So many its workers may have at a time when all of them are ready.
         places: u32,
         /// One of them is ready at the moment.

@@ -44,10 +44,9 @@ pub fn decide(input: &Input, history: &History, now: Now) -> Decision {
     }
     let combined = combine::combine(&findings, input.current);
     let stages = match combined {
-        Combined::Asks { replicas, lasting, reason } => {
+        Combined::Asks { replicas, reason } => {
             let held = limit::hold(replicas, input.current, &input.policy);
-            let lasting = limit::hold(lasting, input.current, &input.policy);
-            history.note_recommendation(lasting.value(), now.elapsed, &input.policy);
+            history.note_recommendation(held.value(), now.elapsed, &input.policy);
             let stabilised = limit::stabilise(held.value(), input.current, &history, now.elapsed, &input.policy);
             let rated = limit::rate(stabilised, input.current, &history, now.elapsed, &input.policy);
             limit::Stages::new(replicas, reason).then(held).then(stabilised).then(rated)

@@ -1,6 +1,5 @@
-//! Requests that replicas have, by Little's law: as many replicas as the places that they need at the target. Two windows, as Knative's autoscaler has
-//! them: a stable one, and a short one that counts alone while it asks for twice as many as there are, together with what works off those that wait.
-//! The latter is needed for seconds, so that it is nothing that the stabilisation window remembers.
+//! Requests that replicas have or that wait in them, by Little's law: as many replicas as the places that they need at the target. Two windows, as
+//! Knative's autoscaler has them: a stable one, and a short one that counts alone while it asks for twice as many as there are.
 
 use std::time::Duration;
 
@@ -25,10 +24,8 @@ const THRESHOLD: f64 = 2.0;
 /// What all replicas have together at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Total {
-    /// Requests in all replicas, also those that are to leave: what they have comes back to the others.
+    /// Requests that wait or are in flight, in all replicas, also those that are to leave: what they have comes back to the others.
     pub requests: f64,
-    /// So many more work off what waits.
-    pub backlog: f64,
     /// Those of the replicas whose places count.
     pub told: f64,
     /// Requests that one replica may have at a time: as many as the middle one of those that are ready. All of a revision have about as many, and one that
@@ -57,12 +54,8 @@ impl Total {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Figure {
     pub replicas: i32,
-    /// So many of them are needed when nothing waits any more.
-    pub lasting: i32,
     /// Requests at a time, as a mean over the window that counted.
     pub requests: f64,
-    /// So many more count for what waits.
-    pub backlog: f64,
     /// Requests that one replica may have at a time.
     pub places: f64,
     /// The short window counted alone.
@@ -92,16 +85,15 @@ pub(super) enum RequestsError {
 
 /// What is known of all pods at this moment. One that has just become ready and has not been asked yet is neither silent nor idle: it is not counted.
 pub(super) fn total(pods: &[Pod], max_age: Duration, wall: Timestamp) -> Result<Total, RequestsError> {
-    let (mut requests, mut backlog, mut silent, mut unasked) = (0.0, 0.0, 0, false);
+    let (mut requests, mut silent, mut unasked) = (0.0, 0, false);
     // Places and age of those that serve.
     let (mut ready, mut others) = (Vec::new(), Vec::new());
     let (mut why, mut idle) = (None, false);
     for pod in pods.iter().filter(|pod| pod.phase == Phase::Running) {
         let is_ready = !pod.deleting && pod.ready.is_some_and(|ready| ready.status == ReadyStatus::True);
         match pod.requests {
-            Demand::Known { requests: own, backlog: waits, places: room, serves, age } if age <= max_age => {
+            Demand::Known { requests: own, places: room, serves, age } if age <= max_age => {
                 requests += own;
-                backlog += waits;
                 let serves = serves && room > 0;
                 idle |= is_ready && !serves;
                 if serves && !pod.deleting {
@@ -129,16 +121,7 @@ pub(super) fn total(pods: &[Pod], max_age: Duration, wall: Timestamp) -> Result<
     };
     let age = tells.iter().map(|(_, age, _)| *age).max().unwrap_or_default();
     let told = tells.iter().map(|(.., own)| own).sum();
-    Ok(Total {
-        requests,
-        backlog,
-        told,
-        places: f64::from(places),
-        ready: tells.len() + silent,
-        silent,
-        none_ready,
-        age,
-    })
+    Ok(Total { requests, told, places: f64::from(places), ready: tells.len() + silent, silent, none_ready, age })
 }
 
 /// Ready for less than an answer of its may be old. By a clock that is ahead of ours it is not.
@@ -161,36 +144,21 @@ pub(super) fn recommend(current: i32, target: i32, total: Total, demands: &Deman
     let ready = f64::from(u32::try_from(total.ready).unwrap_or(u32::MAX));
     // A mean over a moment moves nothing up.
     let is_mean = known >= PANIC / 2;
-    let panic = exact(sudden + total.backlog) >= THRESHOLD * ready && is_mean;
+    let panic = exact(sudden) >= THRESHOLD * ready && is_mean;
     let suits = |requests: f64| within_tolerance(exact(requests) / f64::from(current.max(1)));
-    let after = |window| demands.surged_within(now, window);
-    let backlog = if panic { total.backlog } else { 0.0 };
-    let requests = if panic { sudden } else { stable };
-    let replicas = match rounded_up(exact(requests + backlog)) {
-        _ if suits(requests + backlog) => current,
-        // What was asked for a moment ago is about to come.
-        wanted if panic || after(PANIC) => wanted.max(current),
-        wanted if is_mean => wanted,
-        wanted => wanted.min(current),
+    let (replicas, requests) = if panic {
+        (if suits(sudden) { current } else { rounded_up(exact(sudden)).max(current) }, sudden)
+    } else if suits(stable) {
+        (current, stable)
+    } else {
+        let wanted = rounded_up(exact(stable));
+        // After a surge the long mean still has the calm before it, and one that has hardly begun is that of a moment: they take nothing away.
+        let holds = demands.surged_within(now, STABLE) || looked_back < STABLE / 2;
+        let least = if holds { current } else { 0 };
+        (if is_mean { wanted } else { wanted.min(current) }.max(least), stable)
     };
-    // After a surge the long mean still has the calm before it.
-    let lasting = if panic || after(STABLE) { sudden.max(requests) } else { requests };
-    let lasting = if suits(lasting) { current } else { rounded_up(exact(lasting)) };
-    // One that has hardly begun is that of a moment: it takes nothing away.
-    let least = if looked_back < STABLE / 2 { current } else { 0 };
-    let replicas = if is_mean { replicas.max(lasting) } else { replicas }.max(least);
     let Total { places, silent, none_ready, age, .. } = total;
-    Figure {
-        replicas,
-        lasting: lasting.max(least).min(replicas),
-        requests,
-        backlog,
-        places,
-        panic,
-        silent,
-        none_ready,
-        age,
-    }
+    Figure { replicas, requests, places, panic, silent, none_ready, age }
 }
 
 #[allow(clippy::cast_possible_truncation)] // saturates, and turns what is not a number into 0

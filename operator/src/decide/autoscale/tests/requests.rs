@@ -12,7 +12,7 @@ fn busy(count: usize, requests: f64) -> Vec<Pod> {
 
 impl Pod {
     fn asked(mut self, requests: f64, places: u32) -> Self {
-        self.requests = Demand::Known { requests, places, backlog: 0.0, serves: true, age: seconds(1) };
+        self.requests = Demand::Known { requests, places, serves: true, age: seconds(1) };
         self
     }
 }
@@ -45,51 +45,6 @@ fn a_sudden_rise_counts_at_once_and_a_slow_one_by_its_minute() {
     let sudden = story.seconds(8, &Input::test().requests(100, busy(2, 200.0)));
     assert_eq!(sudden.reason, Reason::AtMaxReplicas, "{}", sudden.message);
     assert_eq!(sudden.desired, 10);
-}
-
-/// The same, and so many more for what waits.
-fn waiting(count: usize, requests: f64, waits: f64) -> Vec<Pod> {
-    let mut pods = busy(count, requests);
-    if let Demand::Known { backlog, .. } = &mut pods[0].requests {
-        *backlog = waits;
-    }
-    pods
-}
-
-#[test]
-fn what_waits_asks_for_more_at_once_and_is_gone_when_it_is_worked_off() {
-    let mut story = Story::starting_with(1);
-    story.seconds(60, &Input::test().requests(100, busy(1, 5.0)));
-    let sudden = story.second(Input::test().requests(100, waiting(1, 15.0, 40.0)));
-    assert_eq!((sudden.desired, sudden.reason), (5, Reason::RequestsSurge), "{}", sudden.message);
-    assert!(
-        sudden.message.contains("6.7 requests at a time in 6 s and 40.0 for those that wait"),
-        "{}",
-        sudden.message
-    );
-    // For as long as the short window looks back, since they are about to come; no longer than that, since the window for going down knows nothing of it.
-    let input = Input::test().requests(100, busy(5, 15.0));
-    assert_eq!(story.seconds(5, &input).desired, 5);
-    let after = story.seconds(4, &input);
-    assert_eq!(after.desired, 2, "{}", after.message);
-}
-
-#[test]
-fn a_few_that_wait_are_no_surge() {
-    let mut story = Story::starting_with(2);
-    for _ in 0..120 {
-        let decision = story.second(Input::test().requests(100, waiting(2, 15.0, 20.0)));
-        assert_eq!((decision.desired, decision.reason), (2, Reason::RequestsInFlight), "{}", decision.message);
-    }
-}
-
-#[test]
-fn in_the_minute_after_a_surge_the_short_window_counts_too() {
-    let mut story = Story::starting_with(1);
-    story.seconds(60, &Input::test().requests(100, busy(1, 5.0)));
-    assert_eq!(story.seconds(8, &Input::test().requests(100, busy(1, 25.0))).desired, 3);
-    let more = story.seconds(8, &Input::test().requests(100, busy(3, 45.0)));
-    assert_eq!((more.desired, more.reason), (5, Reason::RequestsInFlight), "{}", more.message);
 }
 
 #[test]
@@ -141,7 +96,7 @@ fn a_replica_whose_workers_all_start_does_not_count_and_is_told() {
     let mut story = Story::starting_with(2);
     let mut pods = busy(2, 8.0);
     for pod in &mut pods {
-        pod.requests = Demand::Known { requests: 4.0, places: 10, backlog: 0.0, serves: false, age: seconds(1) };
+        pod.requests = Demand::Known { requests: 4.0, places: 10, serves: false, age: seconds(1) };
     }
     let decision = story.second(Input::test().requests(100, pods));
     assert!(decision.scaling_active.message.contains("no worker is ready"), "{:?}", decision.scaling_active);
@@ -180,7 +135,7 @@ fn what_comes_after_a_moment_without_any_worker_is_not_taken_for_all_time() {
     let mut story = Story::starting_with(1);
     story.seconds(60, &Input::test().requests(70, busy(1, 5.0)));
     let mut none = busy(1, 0.0);
-    none[0].requests = Demand::Known { requests: 100.0, places: 10, backlog: 0.0, serves: false, age: seconds(1) };
+    none[0].requests = Demand::Known { requests: 100.0, places: 10, serves: false, age: seconds(1) };
     story.seconds(10, &Input::test().requests(70, none.clone()));
     let after = story.second(Input::test().requests(70, busy(1, 200.0)));
     assert_eq!(after.desired, 1, "a second of what waited meanwhile: {}", after.message);
@@ -218,7 +173,7 @@ fn a_sudden_rise_counts_also_where_all_are_asked_but_each_ten_seconds() {
 fn one_that_claims_to_have_room_for_all_takes_nobody_away() {
     let mut story = Story::starting_with(10);
     let mut pods = busy(10, 100.0);
-    pods[3].requests = Demand::Known { requests: 0.0, places: 65_536, backlog: 0.0, serves: true, age: seconds(1) };
+    pods[3].requests = Demand::Known { requests: 0.0, places: 65_536, serves: true, age: seconds(1) };
     let decision = story.seconds(600, &Input::test().requests(100, pods));
     assert_eq!(decision.desired, 10, "{}", decision.message);
 }
