@@ -26,7 +26,8 @@ const LOOK: Duration = Duration::from_millis(100);
 struct Outcome {
     /// Of each request, in ms; one that failed took for ever.
     times: Vec<f64>,
-    failed: usize,
+    /// Of each that failed, when it was due and why.
+    failed: Vec<String>,
     pod_seconds: f64,
     /// Changes of `spec.replicas`.
     changes: usize,
@@ -83,7 +84,7 @@ async fn compared(shape: Shape) -> Result<()> {
                     round + 1,
                     outcome.percentile(0.5),
                     outcome.percentile(0.95),
-                    outcome.failed,
+                    outcome.failed.len(),
                     outcome.times.len(),
                     outcome.pod_seconds,
                     outcome.changes,
@@ -93,7 +94,8 @@ async fn compared(shape: Shape) -> Result<()> {
             }
         }
         told(shape, &seen, seconds);
-        ensure!(seen[&Side::Requests].iter().all(|one| one.failed == 0), "requests failed under our scaling");
+        let failed: Vec<_> = seen[&Side::Requests].iter().flat_map(|one| &one.failed).map(String::as_str).collect();
+        ensure!(failed.is_empty(), "requests failed under our scaling: {}", failed.join("; "));
         Ok(())
     })
     .await
@@ -106,7 +108,7 @@ fn told(shape: Shape, seen: &BTreeMap<Side, Vec<Outcome>>, length: Duration) {
         #[allow(clippy::cast_precision_loss)] // a few
         let hourly = median(&|one| one.changes as f64) * 3600.0 / length.as_secs_f64();
         #[allow(clippy::cast_precision_loss)] // a few thousand
-        let failed = median(&|one| one.failed as f64);
+        let failed = median(&|one| one.failed.len() as f64);
         let reactions: Vec<f64> = outcomes.iter().filter_map(|one| one.reaction).collect();
         let reaction = match reactions.as_slice() {
             [] => "no single rise to react to".to_owned(),
@@ -143,7 +145,7 @@ async fn measure(
 ) -> Result<Outcome> {
     let offered = tokio::spawn(offer(address, shape, length, round));
     let (mut last, mut pods_since) = (1, (begun, 1_usize));
-    let mut outcome = Outcome { times: Vec::new(), failed: 0, pod_seconds: 0.0, changes: 0, reaction: None };
+    let mut outcome = Outcome { times: Vec::new(), failed: Vec::new(), pod_seconds: 0.0, changes: 0, reaction: None };
     let rise = shape.rises();
     let api = space.api::<WorkerCluster>();
     while begun.elapsed() < length {

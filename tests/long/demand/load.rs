@@ -78,9 +78,10 @@ fn due(shape: Shape, length: Duration, seed: u64) -> Vec<f64> {
     all
 }
 
-/// Offers a load to its end, and waits for the last answers. Gives how long each took from when it was due, in ms, and how many failed.
-pub async fn offer(address: SocketAddr, shape: Shape, length: Duration, seed: u64) -> (Vec<f64>, usize) {
-    let all = Arc::new(Mutex::new((Vec::new(), 0)));
+/// Offers a load to its end, and waits for the last answers. Gives how long each took from when it was due, in ms, and of those that failed when each
+/// was due and why.
+pub async fn offer(address: SocketAddr, shape: Shape, length: Duration, seed: u64) -> (Vec<f64>, Vec<String>) {
+    let all = Arc::new(Mutex::new((Vec::new(), Vec::new())));
     let begun = Instant::now();
     let mut asked = Vec::new();
     for at in due(shape, length, seed) {
@@ -88,11 +89,16 @@ pub async fn offer(address: SocketAddr, shape: Shape, length: Duration, seed: u6
         sleep_until(due.into()).await;
         let all = all.clone();
         asked.push(tokio::spawn(async move {
-            let good = timeout(PATIENCE, get(address, "/")).await.is_ok_and(|answer| answer.is_ok());
-            let took = if good { due.elapsed().as_secs_f64() * 1000.0 } else { f64::INFINITY };
+            let answer = timeout(PATIENCE, get(address, "/")).await;
+            let took = due.elapsed().as_secs_f64();
+            let failure = match answer {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(format!("at {at:.1} s, after {took:.1} s: {error:#}")),
+                Err(_) => Some(format!("at {at:.1} s: no answer within {} s", PATIENCE.as_secs())),
+            };
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.0.push(took);
-            all.1 += usize::from(!good);
+            all.0.push(if failure.is_none() { took * 1000.0 } else { f64::INFINITY });
+            all.1.extend(failure);
         }));
     }
     for one in asked {
