@@ -2,7 +2,7 @@
 """Replicas from requests, simulated: what is counted as demand, under the three loads of tests/long/demand.rs.
 
 One line for all replicas, of which each has four places and is ready 4 s after it was asked for; a look each second; windows of 60 and 6 s, down after 60 s.
-`all`: all that are there count, each as a whole place. `N s`: as in operator/src/signal/need.rs, what waits to be worked off in N seconds.
+`all`: all that are there count, each as a whole place. `N s`: as 0020-demand.md tells it, what waits to be worked off in N seconds.
 Medians of five moments at which the looks begin: p50 and p95 of requests in seconds, pod-seconds, changes, seconds from the rise to the first write. Ten seconds.
 """
 
@@ -42,7 +42,7 @@ def mean(seen, now, window):
 
 
 class Rule:
-    """operator/src/decide/autoscale/requests.rs; `worked_off` is None for what was counted before."""
+    """The decision each second: of operator/src/decide/autoscale/requests.rs where `worked_off` is None, and as it was tried otherwise."""
 
     def __init__(self, worked_off, most):
         self.worked_off, self.most = worked_off, most

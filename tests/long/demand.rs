@@ -95,7 +95,9 @@ async fn compared(shape: Shape) -> Result<()> {
         }
         told(shape, &seen, seconds);
         let failed: Vec<_> = seen[&Side::Requests].iter().flat_map(|one| &one.failed).map(String::as_str).collect();
-        ensure!(failed.is_empty(), "requests failed under our scaling: {}", failed.join("; "));
+        // Of hundreds the first ten say as much.
+        let first = failed.iter().take(10).copied().collect::<Vec<_>>().join("; ");
+        ensure!(failed.is_empty(), "{} requests failed under our scaling: {first}", failed.len());
         Ok(())
     })
     .await
