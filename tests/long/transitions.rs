@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use crds::{WorkerCluster, names};
+use crds::{LIVE_FIELDS, WorkerCluster, names};
 use e2e::{
     Space,
     figures::figure,
@@ -215,7 +215,8 @@ async fn look_closer(space: &Space, change: &Change) -> Result<bool> {
     space.ready("web", replicas).await?;
     let shapes = async |name: &str| -> Result<Vec<Value>> {
         let pods = space.pods(name).await?;
-        let mut shapes: Vec<Value> = pods.iter().filter(|pod| is_active(pod)).map(|pod| shape(pod, name)).collect();
+        let mut shapes: Vec<Value> =
+            pods.iter().filter(|pod| is_active(pod)).map(|pod| shape(pod, name, is_live(change))).collect();
         shapes.sort_by_key(Value::to_string);
         shapes.dedup();
         Ok(shapes)
@@ -241,11 +242,24 @@ async fn rest(space: &Space) -> Result<e2e::look::Versions> {
     space.settled(e2e::look::QUIET, DEADLINE).await
 }
 
-/// What was asked of a pod, without what names, places and slots give it.
-fn shape(pod: &Pod, cluster: &str) -> Value {
+/// Whether pods that run are told of it instead of being replaced (docs/design/0013-remote-control.md): only new ones have it in their environment.
+fn is_live(change: &Change) -> bool {
+    let field = change.path.strip_prefix("spec.workers.").and_then(|path| path.split(['.', '[']).next());
+    field.is_some_and(|field| LIVE_FIELDS.contains(&field))
+}
+
+/// What was asked of a pod, without what names, places and slots give it; nor, after a live change, the environment that tells new pods of it.
+fn shape(pod: &Pod, cluster: &str, after_live: bool) -> Value {
     let mut spec = serde_json::to_value(&pod.spec).unwrap_or_default();
     for field in ["nodeName", "hostname", "subdomain"] {
         spec.as_object_mut().map(|spec| spec.remove(field));
+    }
+    let tells = ["INSTANCES", "ADAPTIVE", "RESTART_", "RECYCLE_", "HANG_", "CONFIG_REVISION"];
+    if after_live && let Some(environment) = spec["containers"][0]["env"].as_array_mut() {
+        environment.retain(|variable| {
+            let name = variable["name"].as_str().and_then(|name| name.strip_prefix("WORKERCLUSTER_"));
+            !name.is_some_and(|name| tells.iter().any(|begin| name.starts_with(begin)))
+        });
     }
     let mut labels = json!(pod.labels());
     labels.as_object_mut().map(|labels| labels.remove(names::LABEL_SLOT));
